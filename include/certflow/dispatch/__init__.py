@@ -1,0 +1,1 @@
+"""One package per exam: freeze the month, assemble, read back, approve, send."""

@@ -1,0 +1,328 @@
+"""Tables of the certificate database and of the ledger (SQLAlchemy Core; PostgreSQL only).
+
+The migrations under ``migrations/`` build them, with the triggers that enforce the state graphs and write
+the audit chain; a test compares both. What a state means and where it may go: DESIGN §3, `TRANSITIONS`.
+
+`moves` and `audit` are written by triggers alone: whoever changes a state is recorded, on every path.
+"""
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    Date,
+    DateTime,
+    ForeignKey,
+    Identity,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    Table,
+    Text,
+    UniqueConstraint,
+    func,
+    text,
+)
+from sqlalchemy.dialects.postgresql import JSONB
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+TRANSITIONS: dict[str, tuple[tuple[str, str], ...]] = {
+    # "" is before the beginning: the states in which a thing may come into being.
+    "file": (
+        ("", "RECEIVED"), ("RECEIVED", "WAITING"), ("RECEIVED", "UNPACKED"), ("RECEIVED", "RETURNED"),
+        ("RECEIVED", "IGNORED"), ("RECEIVED", "HELD"), ("WAITING", "UNPACKED"), ("WAITING", "RETURNED"),
+        ("WAITING", "HELD"), ("WAITING", "IGNORED"), ("UNPACKED", "JUDGED"), ("UNPACKED", "RETURNED"),
+        ("UNPACKED", "IGNORED"), ("UNPACKED", "HELD"), ("HELD", "JUDGED"), ("HELD", "RETURNED"),
+    ),
+    "row": (
+        ("", "JUDGED"), ("JUDGED", "ACCEPTED"), ("JUDGED", "HELD"), ("JUDGED", "RETURNED"), ("JUDGED", "PROOF"),
+        ("JUDGED", "IGNORED"), ("HELD", "ACCEPTED"), ("HELD", "PROOF"), ("HELD", "RETURNED"),
+        ("ACCEPTED", "PACKED"), ("ACCEPTED", "WITHDRAWN"), ("PACKED", "SENT"), ("PACKED", "ACCEPTED"),
+        ("SENT", "PRINTED"), ("SENT", "REFUSED"), ("PRINTED", "DELIVERED"), ("DELIVERED", "CLOSED"),
+        ("PROOF", "ISSUED"), ("ISSUED", "CLOSED"),
+    ),
+    "package": (
+        ("", "BUILT"), ("BUILT", "APPROVED"), ("BUILT", "REJECTED"), ("APPROVED", "SENDING"), ("SENDING", "SENT"),
+        ("SENDING", "UNKNOWN"), ("UNKNOWN", "SENT"), ("UNKNOWN", "APPROVED"),
+    ),
+}  # fmt: skip
+"""Allowed moves of the three graphs; the migration copies them into `transitions`."""
+
+
+def _id() -> Column[int]:
+    return Column("id", BigInteger, Identity(always=True), primary_key=True)
+
+
+def _now(name: str) -> Column[object]:
+    return Column(name, DateTime(timezone=True), nullable=False, server_default=func.now())
+
+
+def _to(target: str, name: str, *, null: bool = False) -> Column[int]:
+    return Column(name, BigInteger, ForeignKey(f"{target}.id"), nullable=null)
+
+
+certificates = Table(
+    "certificates", metadata, _id(),
+    Column("management_no", Text),  # ZSGLH; very old certificates have none
+    Column("name", Text, nullable=False),
+    Column("id_number", Text, nullable=False),
+    Column("id_type", Text, nullable=False),
+    Column("sex", Text, nullable=False),
+    Column("exam_code", Text, nullable=False),
+    Column("exam_name", Text, nullable=False),
+    Column("level", Text, nullable=False),
+    Column("specialty", Text, nullable=False),
+    Column("birth_month", Text, nullable=False),  # as the database's export gives it
+    Column("approved_on", Text, nullable=False),
+    Column("city", Text, nullable=False),
+    Column("serial", Text, nullable=False, server_default=""),  # ZSBH of the first print
+    Column("e_certificate", Text, nullable=False, server_default=""),  # DZZS 是/否
+    Index(
+        "uq_certificates_management_no", "management_no", unique=True,
+        postgresql_where=text("management_no IS NOT NULL"),
+    ),
+    Index("ix_certificates_id_number", "id_number"),
+)  # fmt: skip
+"""The certificate database, as loaded; returns never change it."""
+
+files = Table(
+    "files", metadata, _id(),
+    Column("account", Text, nullable=False),
+    Column("lane", Text, nullable=False),  # "month" (报送), "trial" (试投)
+    Column("name", Text, nullable=False),  # for people
+    Column("raw_name", LargeBinary, nullable=False),  # as the server listed it
+    Column("sha256", Text, nullable=False),
+    Column("size", BigInteger, nullable=False),
+    _now("received_at"),
+    Column("kind", Text, nullable=False, server_default="submission"),  # submission | nil | other
+    Column("month", Text),
+    Column("state", Text, nullable=False, server_default="RECEIVED"),
+    Column("reason", Text),  # rule code that decided the file
+    Column("duplicate_of", BigInteger, ForeignKey("files.id")),
+    Column("answered_at", DateTime(timezone=True)),  # receipt lies in the city's folder
+    Index("ix_files_account_state", "account", "state"),
+    Index("ix_files_sha256", "sha256"),
+)  # fmt: skip
+
+submissions = Table(
+    "submissions", metadata, _id(),
+    Column("month", Text, nullable=False),
+    Column("account", Text, nullable=False),
+    Column("city", Text, nullable=False),
+    Column("exam_code", Text, nullable=False),
+    Column("version", Integer, nullable=False),
+    Column("lane", Text, nullable=False),
+    Column("stem", Text, nullable=False),
+    Column("verdict", Text, nullable=False),
+    Column("rule_set", Text, nullable=False),
+    _now("judged_at"),
+    UniqueConstraint("month", "account", "exam_code", "lane", "version"),
+)  # fmt: skip
+
+submission_files = Table(
+    "submission_files", metadata,
+    Column("submission_id", BigInteger, ForeignKey("submissions.id"), primary_key=True),
+    Column("file_id", BigInteger, ForeignKey("files.id"), primary_key=True),
+)  # fmt: skip
+
+entries = Table(
+    "entries", metadata, _id(), _to("files", "file_id"), _to("submissions", "submission_id", null=True),
+    Column("ordinal", Integer, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("raw_name", LargeBinary, nullable=False),
+    Column("role", Text, nullable=False),  # workbook | photo | junk | folder | other
+    Column("size", BigInteger, nullable=False),  # bytes produced
+    Column("packed_size", BigInteger, nullable=False),
+    Column("method", Integer, nullable=False),  # 0 stored, 8 deflated
+    Column("data_offset", BigInteger, nullable=False),  # where the entry's bytes begin in the original
+    Column("crc32", BigInteger, nullable=False),
+    Column("sha256", Text),
+    Column("outcome", Text, nullable=False),  # accepted | held | returned | ignored
+    Column("reason", Text),
+    UniqueConstraint("file_id", "ordinal"),
+    Index("ix_entries_submission_id", "submission_id"),
+)  # fmt: skip
+"""Members of received archives; photos are entries of role ``photo``."""
+
+batches = Table(
+    "batches", metadata, _id(),
+    Column("month", Text, nullable=False),
+    Column("number", Integer, nullable=False),  # 0 the month itself, n the n-th 补报
+    Column("rule_set", Text, nullable=False),
+    _now("frozen_at"),
+    UniqueConstraint("month", "number"),
+)  # fmt: skip
+
+rows = Table(
+    "rows", metadata, _id(), _to("submissions", "submission_id"),
+    Column("record_id", Text, nullable=False, unique=True),  # surrogate: 370100-202005-034-000123
+    Column("row_no", Integer, nullable=False),  # as Excel shows it
+    Column("state", Text, nullable=False, server_default="JUDGED"),
+    Column("sent", JSONB, nullable=False),  # the 11 values byte for byte as the city sent them
+    Column("certificate_id", BigInteger, ForeignKey("certificates.id")),
+    # What we emit: the database's values where there is a match, else the city's.
+    Column("management_no", Text, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("id_number", Text, nullable=False),
+    Column("id_type", Text, nullable=False),
+    Column("sex", Text, nullable=False),
+    Column("level", Text, nullable=False),
+    Column("specialty", Text, nullable=False),
+    Column("birth_month", Text, nullable=False),  # YYYYMM
+    Column("approved_on", Text, nullable=False),  # YYYYMMDD
+    Column("city", Text, nullable=False),
+    Column("photo_entry_id", BigInteger, ForeignKey("entries.id")),
+    Column("batch_id", BigInteger, ForeignKey("batches.id")),
+    Column("replaces", BigInteger, ForeignKey("rows.id")),
+    Index("ix_rows_submission_id", "submission_id"),
+    Index("ix_rows_management_no", "management_no"),
+    Index("ix_rows_state", "state"),
+    Index("ix_rows_batch_id", "batch_id"),
+    Index(
+        "uq_rows_open_management_no", "management_no", unique=True,
+        postgresql_where=text("state IN ('ACCEPTED', 'PACKED', 'SENT') AND management_no <> ''"),
+    ),  # invariant I3
+)  # fmt: skip
+
+findings = Table(
+    "findings", metadata, _id(), _to("files", "file_id"), _to("submissions", "submission_id", null=True), _to("rows", "row_id", null=True),
+    _to("entries", "entry_id", null=True),
+    Column("rule", Text, nullable=False),
+    Column("severity", Text, nullable=False),
+    Column("scope", Text, nullable=False),
+    Column("row_no", Integer),
+    Column("field", Text),
+    Column("message", Text, nullable=False),
+    Column("masked", Text, nullable=False),
+    Column("remedy", Text, nullable=False),
+    Column("sent", Text),
+    Column("registry", Text),
+    Column("rule_set", Text, nullable=False),
+    Index("ix_findings_submission_id", "submission_id"),
+    Index("ix_findings_row_id", "row_id"),
+    Index("ix_findings_file_id", "file_id"),
+)  # fmt: skip
+
+packages = Table(
+    "packages", metadata, _id(), _to("batches", "batch_id"),
+    Column("exam_code", Text, nullable=False),
+    Column("part", Integer, nullable=False, server_default="1"),
+    Column("revision", Integer, nullable=False, server_default="1"),
+    Column("stem", Text, nullable=False),
+    Column("file_name", Text, nullable=False),
+    Column("sha256", Text, nullable=False),
+    Column("size", BigInteger, nullable=False),
+    Column("row_count", Integer, nullable=False),
+    Column("photo_count", Integer, nullable=False),
+    Column("manifest", JSONB, nullable=False),
+    Column("state", Text, nullable=False, server_default="BUILT"),
+    Column("token", BigInteger, nullable=False, server_default="0"),  # fencing token of the send
+    _now("built_at"),
+    UniqueConstraint("batch_id", "exam_code", "part", "revision"),
+)  # fmt: skip
+
+package_rows = Table(
+    "package_rows", metadata,
+    Column("package_id", BigInteger, ForeignKey("packages.id"), primary_key=True),
+    Column("row_id", BigInteger, ForeignKey("rows.id"), primary_key=True),
+    Column("ordinal", Integer, nullable=False),
+    Index("ix_package_rows_row_id", "row_id"),
+)  # fmt: skip
+
+transfers = Table(
+    "transfers", metadata, _id(), _to("packages", "package_id"),
+    Column("token", BigInteger, nullable=False),
+    Column("event", Text, nullable=False),  # intent | looked | uploaded | verified | renamed | sent | unknown | failed
+    Column("detail", JSONB, nullable=False, server_default=text("'{}'::jsonb")),
+    _now("at"),
+    Index("ix_transfers_package_id", "package_id"),
+)  # fmt: skip
+"""Evidence of every step towards the authority; append-only."""
+
+approvals = Table(
+    "approvals", metadata, _id(), _to("batches", "batch_id"),
+    Column("digest", Text, nullable=False),  # SHA-256 over the sorted digests of the batch's packages
+    Column("decision", Text, nullable=False),  # approved | rejected
+    Column("by", Text, nullable=False),
+    Column("reason", Text, nullable=False, server_default=""),
+    _now("at"),
+    Index("ix_approvals_batch_id", "batch_id"),
+)  # fmt: skip
+
+returns = Table(
+    "returns", metadata, _id(),
+    Column("name", Text, nullable=False),
+    Column("sha256", Text, nullable=False, unique=True),
+    Column("size", BigInteger, nullable=False),
+    _now("received_at"),
+    # RECEIVED | RECONCILED | APPLIED | HELD | RETURNED
+    Column("state", Text, nullable=False, server_default="RECEIVED"),
+    Column("reason", Text),
+)  # fmt: skip
+
+return_rows = Table(
+    "return_rows", metadata, _id(), _to("returns", "return_id"),
+    Column("row_no", Integer, nullable=False),
+    Column("management_no", Text, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("id_number", Text, nullable=False),
+    Column("serial", Text, nullable=False),  # 证书编号 of the new print
+    Column("result", Text, nullable=False),  # 已印制 | 退回
+    Column("reason", Text, nullable=False),
+    Column("printed_on", Text, nullable=False),
+    Column("bucket", Text),  # printed | refused | extra | changed | duplicate
+    Column("row_id", BigInteger, ForeignKey("rows.id")),
+    Column("applied", Boolean, nullable=False, server_default=text("false")),
+    UniqueConstraint("return_id", "row_no"),
+    Index("ix_return_rows_management_no", "management_no"),
+    Index("ix_return_rows_row_id", "row_id"),
+)  # fmt: skip
+
+print_events = Table(
+    "print_events", metadata, _id(), _to("certificates", "certificate_id"), _to("rows", "row_id"),
+    Column("return_row_id", BigInteger, ForeignKey("return_rows.id"), nullable=False, unique=True),
+    Column("serial", Text, nullable=False, unique=True),
+    Column("mark", Text, nullable=False),  # 补发
+    Column("printed_on", Date, nullable=False),
+    Column("voids", Text, nullable=False),  # serial of the print it replaces
+    _now("recorded_at"),
+    Index("ix_print_events_certificate_id", "certificate_id"),
+)  # fmt: skip
+"""New prints of certificates; append-only. The certificate itself never changes."""
+
+transitions = Table(
+    "transitions", metadata,
+    Column("kind", Text, primary_key=True),
+    Column("from_state", Text, primary_key=True),
+    Column("to_state", Text, primary_key=True),
+)  # fmt: skip
+
+audit = Table(
+    "audit", metadata,
+    Column("seq", BigInteger, primary_key=True),
+    Column("prev", Text, nullable=False),
+    Column("payload", Text, nullable=False),  # JSON exactly as hashed; no personal data
+    Column("hash", Text, nullable=False),  # SHA-256 hex of prev + payload (UTF-8)
+)  # fmt: skip
+"""Chain over everything that happened; append-only."""
+
+moves = Table(
+    "moves", metadata, _id(),
+    Column("audit_seq", BigInteger, ForeignKey("audit.seq"), nullable=False),
+    Column("kind", Text, nullable=False),  # file | row | package
+    Column("object_id", BigInteger, nullable=False),
+    Column("from_state", Text, nullable=False),
+    Column("to_state", Text, nullable=False),
+    Index("ix_moves_kind_object_id", "kind", "object_id"),
+    Index("ix_moves_audit_seq", "audit_seq"),
+)  # fmt: skip
+"""Every change of state; append-only, its digest stands in the audit row's payload."""

@@ -1,0 +1,1 @@
+"""What the authority sends back: fetch, reconcile, apply."""

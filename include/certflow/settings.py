@@ -1,0 +1,194 @@
+"""One frozen settings object, read from the environment once; nobody else reads the environment.
+
+Every variable is ``CERTFLOW_<FIELD>`` in capitals; `Settings.load` says which one is wrong and what it takes.
+"""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any, Literal, get_args, get_origin
+from urllib.parse import unquote, urlsplit
+
+from certflow.errors import ConfigurationError
+
+
+@dataclass(frozen=True, slots=True)
+class Remote:
+    """One SFTP login. Key login only; the host key is pinned in `known_hosts` (OpenSSH format)."""
+
+    host: str
+    port: int
+    user: str
+    key: Path
+    known_hosts: Path
+    root: str = "/"
+
+    @classmethod
+    def parse(cls, url: str, key: Path, known_hosts: Path) -> "Remote":
+        """Read ``sftp://user@host:port/root``; ConfigurationError when a part is missing."""
+        parts = urlsplit(url)
+        if parts.scheme != "sftp" or not parts.hostname or not parts.username:
+            message = "an SFTP address is written sftp://user@host:port/folder"
+            raise ConfigurationError(message)
+        return cls(
+            parts.hostname, parts.port or 22, unquote(parts.username), key, known_hosts, unquote(parts.path) or "/"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Folders:
+    """Names of the folders on the SFTP servers (DESIGN §5)."""
+
+    inbox: str = "报送"
+    trial: str = "试投"
+    received: str = "已接收"
+    replies: str = "回执"
+    proofs: str = "证明"
+    upward: str = "上报"
+    returned: str = "返回"
+    archive: str = "归档"
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Hard caps of intake. Sizes in bytes, times in seconds."""
+
+    archive_bytes: int = 2 << 30
+    """Largest zip."""
+    unpacked_bytes: int = 4 << 30
+    """Largest sum of bytes produced from one zip."""
+    entry_bytes: int = 64 << 20
+    entries: int = 65_000
+    ratio: int = 200
+    """Largest ratio produced : compressed for entries above 1 MiB."""
+    workbook_bytes: int = 64 << 20
+    workbook_rows: int = 65_535
+    workbook_columns: int = 256
+    jail_memory: int = 1 << 30
+    jail_cpu_seconds: int = 20
+    jail_wall_seconds: int = 60
+    photo_bytes: int = 4 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Everything that may differ between two installations."""
+
+    home: Path = Path("var")
+    """Everything the program writes lies below it."""
+    database_url: str | None = None
+    """PostgreSQL by URL; None: the embedded server below `home`."""
+    expectations: Path | None = None
+    """Folder with the rule suites; None: the one that came with the program."""
+    city_sftp: Remote | None = None
+    """The province's own login on the SFTP server of the cities; it sees ``/<account>/…``."""
+    authority_sftp: Remote | None = None
+    """Our login at the printing authority."""
+    folders: Folders = field(default_factory=Folders)
+    limits: Limits = field(default_factory=Limits)
+    approval: Literal["never", "on_anomaly", "always"] = "on_anomaly"
+    partial_files: Literal["accept", "hold"] = "accept"
+    rule_set: str = "2020"
+    """Name of the dated rule set (``reference/rule_sets.toml``)."""
+    look_seconds: float = 20.0
+    """Pause between the two looks at a city's folder."""
+    transfer_timeout: float = 60.0
+    """Longest silence on an SFTP channel."""
+    photo_threads: int = 2
+    log_level: str = "INFO"
+
+    @classmethod
+    def load(cls, environment: Mapping[str, str] | None = None) -> "Settings":
+        """Read ``CERTFLOW_*``; ConfigurationError names the variable that is wrong."""
+        env = os.environ if environment is None else environment
+        values: dict[str, Any] = {}
+        for item in fields(cls):
+            text = env.get(f"CERTFLOW_{item.name.upper()}", "")
+            if text == "":
+                continue
+            values[item.name] = _read(item.name, item.type, text, env)
+        for group in ("folders", "limits"):
+            values[group] = _read_group(group, cls.__dataclass_fields__[group].default_factory, env)  # type: ignore[misc]
+        values["home"] = Path(values.get("home", cls.__dataclass_fields__["home"].default)).absolute()
+        return cls(**values)
+
+    def path(self, *parts: str) -> Path:
+        """A path below `home`."""
+        return self.home.joinpath(*parts)
+
+    @property
+    def originals(self) -> Path:
+        """Content-addressed originals: ``ab/abcdef….bin``, never changed."""
+        return self.path("originals")
+
+    @property
+    def work(self) -> Path:
+        """Temporary files; empty when nothing runs."""
+        return self.path("work")
+
+    @property
+    def packages(self) -> Path:
+        """Built packages: ``YYYYMM/`` and ``YYYYMM-补报n/``."""
+        return self.path("packages")
+
+    @property
+    def feedback(self) -> Path:
+        """退回单 and receipts, unmasked, per account and month: the protected folder."""
+        return self.path("feedback")
+
+    @property
+    def reports(self) -> Path:
+        """Reports and Data Docs, free of personal data."""
+        return self.path("reports")
+
+    @property
+    def keys(self) -> Path:
+        """Secrets made by the program itself (0600)."""
+        return self.path("keys")
+
+    @property
+    def audit_heads(self) -> Path:
+        """Heads of the audit chain, one line each, outside the database (invariant I7)."""
+        return self.path("audit-heads.log")
+
+
+def _read(name: str, kind: object, text: str, env: Mapping[str, str]) -> object:
+    variable = f"CERTFLOW_{name.upper()}"
+    if name in ("city_sftp", "authority_sftp"):
+        key, known = env.get(f"{variable}_KEY"), env.get(f"{variable}_KNOWN_HOSTS")
+        if not key or not known:
+            message = f"{variable} needs {variable}_KEY and {variable}_KNOWN_HOSTS (paths of files) beside it"
+            raise ConfigurationError(message)
+        return Remote.parse(text, Path(key), Path(known))
+    if get_origin(kind) is Literal:
+        if text not in get_args(kind):
+            message = f"{variable} takes one of {', '.join(get_args(kind))}"
+            raise ConfigurationError(message)
+        return text
+    if name in ("home", "expectations"):
+        return Path(text)
+    if kind in (int, float):
+        return _number(variable, kind, text)
+    return text
+
+
+def _read_group(group: str, kind: Any, env: Mapping[str, str]) -> object:  # noqa: ANN401 (Folders or Limits)
+    values: dict[str, object] = {}
+    for item in fields(kind):
+        variable = f"CERTFLOW_{group.upper()}_{item.name.upper()}"
+        if text := env.get(variable, ""):
+            values[item.name] = _number(variable, int, text) if item.type is int else text
+    return kind(**values)
+
+
+def _number(variable: str, kind: type[int] | type[float] | object, text: str) -> float:
+    try:
+        value = int(text) if kind is int else float(text)
+    except ValueError:
+        message = f"{variable} takes a number"
+        raise ConfigurationError(message) from None
+    if value < 0:
+        message = f"{variable} takes a number of at least 0"
+        raise ConfigurationError(message)
+    return value
