@@ -90,6 +90,9 @@ class Submission:
     photos: tuple[tuple[Received, Entry], ...]
     measures: Measures
     """Columns of the file frame (suite ``submission`` and ``workbook``), `file_fault` and `book_fault` among them."""
+    others: tuple[tuple[Received, Entry], ...] = ()
+    """The remaining members (folders, junk, what nobody asked for). Every member of every archive stands in exactly
+    one submission: as workbook, as photo or here, so that each gets its one outcome."""
 
 
 @dataclass(frozen=True, slots=True)
