@@ -108,6 +108,7 @@ files = Table(
     Column("state", Text, nullable=False, server_default="RECEIVED"),
     Column("reason", Text),  # rule code that decided the file
     Column("duplicate_of", BigInteger, ForeignKey("files.id")),
+    Column("shelved_at", DateTime(timezone=True)),  # the city's copy lies in 已接收; empty: the move is still owed
     Column("answered_at", DateTime(timezone=True)),  # receipt lies in the city's folder
     Index("ix_files_account_state", "account", "state"),
     Index("ix_files_sha256", "sha256"),
