@@ -1,0 +1,46 @@
+# certflow: `make demo` or `make test` is the first command after a clone; `make help` lists the rest.
+# PYTHON=/path/to/python3.12 chooses the interpreter; otherwise the newest of 3.11–3.13 on PATH is taken.
+
+SHELL := /bin/sh
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+
+PYTHON ?=
+ROWS ?= 20000
+SEED ?= 2020
+
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.certflow-ready
+
+.PHONY: help demo test e2e lint up down clean
+
+help: ## this list
+	@sed -n 's/^\([a-z0-9]*\):.*## \(.*\)/  make \1|\2/p' Makefile | column -t -s '|' 2>/dev/null \
+	  || sed -n 's/^\([a-z0-9]*\):.*## \(.*\)/  make \1  \2/p' Makefile
+
+demo: $(READY) ## one synthetic month from end to end (ROWS=20000 SEED=2020)
+	@$(BIN)/certflow demo run --rows $(ROWS) --seed $(SEED)
+
+test: $(READY) ## the whole test suite (ARGS="-k send -x" narrows it)
+	@$(BIN)/python -m pytest $(ARGS)
+
+e2e: $(READY) ## only the tests that drive the real scheduler
+	@$(BIN)/python -m pytest tests/e2e $(ARGS)
+
+lint: $(READY) ## ruff, ruff format and mypy --strict
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+
+up: $(READY) ## Airflow with its pages on embedded PostgreSQL and SFTP
+	@$(BIN)/certflow up
+
+down: $(READY) ## stop everything `make up` started
+	@$(BIN)/certflow down
+
+clean: ## remove .venv and caches; var/ (data) stays
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis
+
+$(READY): requirements.lock pyproject.toml .ci/install
+	@sh .ci/install $(VENV) "$(PYTHON)"
