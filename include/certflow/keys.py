@@ -1,0 +1,137 @@
+"""Comparison keys: what two values must share to mean the same (DOMAIN §3.1, §3.5). Never stored, never emitted.
+
+Where keys are equal and values are not, the row goes on with a warning and the database's value is what we
+emit. A key folds only what the domain lists; everything else stays a difference.
+"""
+
+import re
+import unicodedata
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date
+from functools import lru_cache
+
+from certflow import identity
+
+_BLANK = r"\s\u00ad\u180e\u200b-\u200f\u202a-\u202e\u2060-\u2064\ufeff"
+"""Blanks and signs nobody sees (E31)."""
+_BLANKS = re.compile(f"[{_BLANK}]+")
+_SELECTORS = re.compile("[\ufe00-\ufe0f\U000e0100-\U000e01ef\u180b-\u180d]")  # D16
+_APOSTROPHE = re.compile("^['＇‘’`]")  # E33
+_DOTS = re.compile(f"[{_BLANK}]*[\u00b7\u2022\u30fb\u2027.\u2219\u22c5\u0387\u2e31\u2024][{_BLANK}]*")  # D17
+_IDEOGRAPHS = "\u3007\u3400-\u9fff\ue000-\uf8ff\uf900-\ufaff\U00020000-\U0003ffff"
+_PLAIN_NAME = re.compile("[\u3400-\u9fff]+")
+_SPACED_NAME = re.compile(f"[{_IDEOGRAPHS}]+(?: [{_IDEOGRAPHS}]+)+")
+_PLAIN_ID = re.compile(r"[0-9]{17}[0-9X]|[A-Z0-9]{5,14}")
+_FIFTEEN = re.compile(r"[1-9][0-9]{14}")
+_BRACKETED_PERMIT = re.compile(r"[HM][0-9]{8}\([0-9]{2}\)")
+_UPPER = {code: code - 32 for code in range(ord("a"), ord("z") + 1)}
+_WIDE = {code: code - 0xFEE0 for code in range(0xFF01, 0xFF5F)}
+
+
+def name_key(name: str) -> str:
+    """A person's name: NFKC, no variation selectors, one kind of middle dot, no padding (D14–D17, D19).
+
+    Blanks in a name of ideographs vanish (张　三), unless they part a long name in the way a middle dot does
+    (five ideographs or more, no part a single one): then they are the dot. In other names a run of blanks is one.
+    """
+    if _PLAIN_NAME.fullmatch(name):
+        return name
+    return _name_key(name)
+
+
+def id_key(number: str) -> str:
+    """A document number: half-width, upper case, no blanks; 15 digits of a person as that person's 18 (D02–D04, D11).
+
+    Only a 15-digit number with a possible birth date is brought to 18 digits; look-alikes of X (Cyrillic, ×, *)
+    stay what they are.
+    """
+    folded = id_text(number)
+    if _FIFTEEN.fullmatch(folded) and identity.date_ok([folded])[0]:
+        return identity.to_18(folded)
+    return folded
+
+
+def id_text(number: str) -> str:
+    """`id_key` without the step from 15 to 18 digits: the number as its kind's form is judged on."""
+    if _PLAIN_ID.fullmatch(number):
+        return number
+    folded = _APOSTROPHE.sub("", _BLANKS.sub("", number.translate(_WIDE)))
+    folded = folded.translate(_UPPER)
+    if _BRACKETED_PERMIT.fullmatch(folded):
+        return folded.replace("(", "").replace(")", "")  # D11
+    return folded
+
+
+@lru_cache(maxsize=65_536)
+def text_key(text: str) -> str:
+    """Specialties, cities and other words: NFKC, no blanks, no variation selectors, no leading apostrophe."""
+    folded = unicodedata.normalize("NFKC", _SELECTORS.sub("", _APOSTROPHE.sub("", text.strip())))
+    return _BLANKS.sub("", folded)
+
+
+def level_key(level: str, aliases: Mapping[str, str]) -> str:
+    """A level by the alias table (1级, 壹级 → 一级; `Reference.level_aliases`), else its `text_key` (D29)."""
+    key = text_key(level)
+    return aliases.get(key, key)
+
+
+def is_variant(one: str, other: str, variants: Mapping[str, str]) -> bool:
+    """Whether two names differ, and only by listed variant characters (`Reference.name_variants`; D13, D20)."""
+    first, second = name_key(one), name_key(other)
+    if first == second or len(first) != len(second):
+        return False
+    return all(a == b or variants.get(a, a) == variants.get(b, b) for a, b in zip(first, second, strict=True))
+
+
+@dataclass(frozen=True, slots=True)
+class ParsedDate:
+    """A date as read: `value` is ``YYYYMMDD``, ``YYYYMM`` or, with a `fault`, empty."""
+
+    value: str
+    fault: str
+    """``""`` or ``DATE-FORM``: ambiguous, a bare serial number, or no day of the calendar."""
+    styled: bool
+    """Written otherwise than in 6 or 8 plain digits (`DATE-STYLE`)."""
+
+
+@lru_cache(maxsize=65_536)
+def parse_date(text: str) -> ParsedDate:
+    """Read ``YYYYMM``, ``YYYYMMDD``, ``YYYY-M-D``, ``YYYY/M/D``, ``YYYY.M.D``, ``YYYY年M月(D日)`` (E14, D08, D34).
+
+    The day may be absent in each. Years 1900–2099. A time of midnight behind the day is read over.
+    """
+    folded = _APOSTROPHE.sub("", _BLANKS.sub(" ", text.translate(_WIDE)).strip())
+    folded = _MIDNIGHT.sub("", folded).replace(" ", "")
+    match = _DIGITS.fullmatch(folded) or _PARTED.fullmatch(folded) or _WORDED.fullmatch(folded)
+    if match is None:
+        return ParsedDate("", "DATE-FORM", styled=False)
+    year, month, day = match["year"], int(match["month"]), match["day"]
+    try:
+        date(int(year), month, int(day or 1))
+    except ValueError:
+        return ParsedDate("", "DATE-FORM", styled=False)
+    value = f"{year}{month:02d}" + (f"{int(day):02d}" if day else "")
+    return ParsedDate(value, "", styled=value != text)
+
+
+_MIDNIGHT = re.compile(r"(?<=[0-9])(?: |T)0?0:00(?::00(?:\.0+)?)?$")
+_DIGITS = re.compile(r"(?P<year>(?:19|20)[0-9]{2})(?P<month>[0-9]{2})(?P<day>[0-9]{2})?")
+_PARTED = re.compile(
+    r"(?P<year>(?:19|20)[0-9]{2})(?P<sign>[-/.])(?P<month>[0-9]{1,2})(?:(?P=sign)(?P<day>[0-9]{1,2}))?"
+)
+_WORDED = re.compile(r"(?P<year>(?:19|20)[0-9]{2})年(?P<month>[0-9]{1,2})月(?:(?P<day>[0-9]{1,2})日)?")
+
+
+@lru_cache(maxsize=65_536)
+def _name_key(name: str) -> str:
+    folded = unicodedata.normalize("NFKC", _SELECTORS.sub("", name))
+    folded = _BLANKS.sub(" ", folded).strip()
+    folded = _DOTS.sub("\u00b7", folded)
+    if _SPACED_NAME.fullmatch(folded):
+        parts = folded.split(" ")
+        dotted = min(map(len, parts)) > 1 and sum(map(len, parts)) >= 5
+        return ("\u00b7" if dotted else "").join(parts)
+    if "\u00b7" in folded and re.fullmatch(f"[{_IDEOGRAPHS}\u00b7 ]+", folded):
+        return folded.replace(" ", "")
+    return folded
