@@ -1,0 +1,460 @@
+"""SFTP as certflow needs it: the only import of paramiko and asyncssh (outside ``demo/``).
+
+The host key is pinned and the login is one key: nothing is guessed, no agent, no password. Every call has a
+timeout. Nothing is ever written under a final name: upload to ``.part``, read back, rename; a rename never
+overwrites. Folders are listed as raw bytes, so one name in GBK does not hide its neighbours (T16).
+
+paramiko does session, listing, rename and put. Bulk reads go through asyncssh with the same `known_hosts`,
+because paramiko's prefetching ``get`` falls out of prefetch now and then (DESIGN §6).
+
+Errors: `AccessRefused` for host key, login and permission; `Conflict` for a name that is taken;
+`TransferError` for everything else. Messages name the server and the folder, never a file: file names may
+be ID numbers. For the same reason both libraries are kept from logging paths.
+"""
+
+import asyncio
+import hashlib
+import logging
+import os
+import posixpath
+import re
+import stat
+import threading
+import unicodedata
+from collections.abc import Callable, Coroutine, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, Never, TypeVar
+
+import asyncssh
+import paramiko
+from paramiko.sftp import CMD_CLOSE, CMD_HANDLE, CMD_NAME, CMD_OPENDIR, CMD_READDIR
+
+from certflow.errors import AccessRefused, CertflowError, ConfigurationError, Conflict, TransferError
+from certflow.settings import Remote
+
+logging.getLogger("paramiko").setLevel(logging.WARNING)  # its DEBUG lines carry paths
+logging.getLogger("asyncssh").setLevel(logging.WARNING)
+
+PART = ".part"
+"""Suffix of everything that is not complete yet; no reader on any side may take such a file."""
+
+RemotePath = str | bytes
+_CIPHERS = ("aes128-gcm@openssh.com", "aes256-gcm@openssh.com", "aes128-ctr", "aes192-ctr", "aes256-ctr")
+_SMALLEST_READ, _LARGEST_READ = 32 << 10, 8 << 20
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True, slots=True)
+class RemoteFile:
+    """One name in a remote folder, as ``lstat`` sees it (links are never followed, T15)."""
+
+    raw_name: bytes
+    name: str
+    """For people: UTF-8, else GB18030; control characters replaced."""
+    size: int
+    """Bytes."""
+    mtime: int
+    """The server's own clock; only good for comparing with itself (T14)."""
+    kind: Literal["file", "folder", "link", "other"]
+
+    @property
+    def regular(self) -> bool:
+        """True for a plain file, the only thing that is ever read."""
+        return self.kind == "file"
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """An upload that waits for its read-back and its rename."""
+
+    path: bytes
+    sha256: str
+    """Digest of the local bytes as they were sent."""
+    size: int
+
+
+@contextmanager
+def connect(remote: Remote, timeout: float) -> Iterator["Session"]:
+    """Open a session; `timeout` (seconds) bounds each step of the set-up and every silence afterwards."""
+    session = Session(remote, timeout)
+    try:
+        yield session
+    finally:
+        session.close()
+
+
+class Session:
+    """One login. Paths are relative to `Remote.root`; text is sent as UTF-8, bytes as they are."""
+
+    def __init__(self, remote: Remote, timeout: float) -> None:
+        for file in (remote.key, remote.known_hosts):
+            if not file.is_file():
+                raise ConfigurationError(f"SFTP 密钥或主机公钥文件不存在:{file}")
+        self._remote = remote
+        self._timeout = timeout
+        self._reader: _BulkReader | None = None
+        self._ssh = paramiko.SSHClient()
+        self._ssh.set_missing_host_key_policy(_RefuseUnknownHost())
+        try:
+            with self._translated("连接"):
+                self._client = self._open()
+        except BaseException:
+            self._ssh.close()
+            raise
+
+    def _open(self) -> "_RawListing":
+        remote, timeout = self._remote, self._timeout
+        self._ssh.load_host_keys(str(remote.known_hosts))
+        self._ssh.connect(
+            remote.host,
+            remote.port,
+            remote.user,
+            key_filename=str(remote.key),
+            allow_agent=False,
+            look_for_keys=False,
+            timeout=timeout,
+            banner_timeout=timeout,
+            auth_timeout=timeout,
+            channel_timeout=timeout,
+            transport_factory=_transport,
+        )
+        transport = self._ssh.get_transport()
+        if transport is None:
+            raise EOFError
+        # invoke_subsystem waits without a limit: a timer closes the connection under it (T18).
+        watchdog = threading.Timer(timeout, transport.close)
+        watchdog.daemon = True
+        watchdog.start()
+        try:
+            channel = transport.open_session(timeout=timeout)
+            channel.settimeout(timeout)
+            channel.invoke_subsystem("sftp")
+            return _RawListing(channel)
+        finally:
+            watchdog.cancel()
+
+    def close(self) -> None:
+        """End both connections; never raises."""
+        if self._reader is not None:
+            self._reader.close()
+        with suppress(Exception):  # the far side may be gone already
+            self._ssh.close()
+
+    def stat(self, path: RemotePath) -> RemoteFile | None:
+        """What lies under `path` itself (a link is not followed), None when nothing does."""
+        with self._translated("查看", path):
+            try:
+                attributes = self._client.lstat(self._full(path))
+            except FileNotFoundError:
+                return None
+        return _remote_file(posixpath.basename(_raw(path)), attributes)
+
+    def get(self, path: RemotePath, local: Path) -> tuple[str, int]:
+        """Read a remote file into `local` (0600, fsynced); its SHA-256 and size in bytes."""
+        digest = hashlib.sha256()
+        with self._translated("下载", path):
+            descriptor = os.open(local, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+            with os.fdopen(descriptor, "wb") as target:
+
+                def sink(data: bytes) -> None:
+                    digest.update(data)
+                    target.write(data)
+
+                size = self._bulk().read(self._full(path), sink)
+                target.flush()
+                os.fsync(target.fileno())
+        return digest.hexdigest(), size
+
+    def hash(self, path: RemotePath) -> str:
+        """SHA-256 of a remote file, by reading all of it back."""
+        digest = hashlib.sha256()
+        with self._translated("回读", path):
+            self._bulk().read(self._full(path), digest.update)
+        return digest.hexdigest()
+
+    def tail(self, path: RemotePath, count: int) -> bytes:
+        """The last `count` bytes of a remote file (fewer when it is shorter)."""
+        with self._translated("读取", path), self._client.open(self._full(path), "rb") as file:
+            file.seek(max(0, (file.stat().st_size or 0) - count))
+            return file.read(count)
+
+    def put_part(self, local: Path, final: RemotePath, tag: str = "") -> Part:
+        """Upload beside `final` as ``<final>[.tag].part``, replacing an older try; the caller reads it back.
+
+        A `tag` keeps the tries of different senders apart: one that was overtaken writes into its own file.
+        A disk that is full shows as a wrong size (paramiko's pipelined close reports nothing, T03): the part
+        is removed and the error is a TransferError.
+        """
+        part = _raw(final) + (f".{tag}" if tag else "").encode() + PART.encode()
+        digest, size = hashlib.sha256(), 0
+        with self._translated("上传", part):
+            try:
+                with local.open("rb") as source, self._client.open(self._full(part), "wb") as target:
+                    target.set_pipelined(True)
+                    while data := source.read(256 << 10):
+                        digest.update(data)
+                        size += len(data)
+                        target.write(data)
+            except OSError:
+                self._discard(part)
+                raise
+        found = self.stat(part)
+        if found is None or found.size != size:
+            self._discard(part)
+            raise TransferError(f"{self._place(part)}:上传的文件不完整(远端磁盘已满或配额不足?),已清除,稍后重试")
+        return Part(part, digest.hexdigest(), size)
+
+    def rename(self, source: RemotePath, target: RemotePath) -> None:
+        """Give `source` its name; Conflict when the name is taken (standard rename, never posix-rename, T08)."""
+        taken = f"{self._place(target)}:目标名称已存在,未覆盖"
+        if self.stat(target) is not None:
+            raise Conflict(taken)
+        try:
+            with self._translated("改名", target):
+                self._client.rename(self._full(source), self._full(target))
+        except AccessRefused:
+            raise
+        except TransferError:
+            if self.stat(source) is not None and self.stat(target) is not None:
+                raise Conflict(taken) from None
+            raise
+
+    def move(self, source: RemotePath, folder: RemotePath) -> bytes:
+        """Rename into `folder` under the same name, or ``name~2`` and so on where it is taken; the new path."""
+        name = posixpath.basename(_raw(source))
+        stem, suffix = os.path.splitext(name)  # noqa: PTH122 (bytes: the name may be in any encoding)
+        for number in range(1, 1000):
+            target = posixpath.join(_raw(folder), name if number == 1 else b"%s~%d%s" % (stem, number, suffix))
+            if self.stat(target) is not None:
+                continue
+            self.rename(source, target)
+            return target
+        raise Conflict(f"{self._place(source)}:同名文件过多,无法移动")
+
+    def remove(self, path: RemotePath) -> None:
+        """Delete a file; one that is gone already is fine."""
+        with self._translated("删除", path), suppress(FileNotFoundError):
+            self._client.remove(self._full(path))
+
+    def makedirs(self, folder: RemotePath) -> None:
+        """Make a folder and its parents where they are missing."""
+        parts = _raw(folder).strip(b"/").split(b"/")
+        for count in range(1, len(parts) + 1):
+            path = b"/" + b"/".join(parts[:count])
+            if self.stat(path) is not None:
+                continue
+            try:
+                with self._translated("建立文件夹", path + b"/"):
+                    self._client.mkdir(self._full(path))
+            except TransferError:
+                if self.stat(path) is None:  # somebody else was quicker otherwise
+                    raise
+
+    def list(self, folder: RemotePath) -> Sequence[RemoteFile]:
+        """Everything in a folder, by raw name; empty when the folder does not exist."""
+        with self._translated("列目录", _raw(folder) + b"/"):
+            try:
+                found = self._client.list_raw(self._full(folder))
+            except FileNotFoundError:
+                return []
+        return sorted((_remote_file(name, attributes) for name, attributes in found), key=lambda file: file.raw_name)
+
+    def _bulk(self) -> "_BulkReader":
+        if self._reader is None:
+            self._reader = _BulkReader(self._remote, self._timeout)
+        return self._reader
+
+    def _discard(self, part: bytes) -> None:
+        """Best effort after a failure; a connection that is gone leaves it to the next try."""
+        with suppress(CertflowError):
+            self.remove(part)
+
+    def _full(self, path: RemotePath) -> bytes:
+        return posixpath.join(self._remote.root.encode() or b"/", _raw(path).lstrip(b"/"))
+
+    def _place(self, path: RemotePath = b"") -> str:
+        folder = _readable(posixpath.dirname(_raw(path)))
+        folder = re.sub(r"\d{7,}[Xx]?", "*", folder)  # a folder may be named like a person's photo
+        return f"SFTP {self._remote.host}:{self._remote.port} {folder}".rstrip()
+
+    @contextmanager
+    def _translated(self, action: str, path: RemotePath = b"") -> Iterator[None]:
+        """Turn what the libraries raise into the project's tree; their texts may carry paths and are dropped."""
+        place = f"{self._place(path)}:{action}"
+        try:
+            yield
+        except CertflowError:
+            raise
+        except (paramiko.BadHostKeyException, _UnknownHostError, asyncssh.HostKeyNotVerifiable):
+            raise AccessRefused(f"{place}失败:主机密钥与登记的不一致,已断开;请核实后再更新 known_hosts") from None
+        except (paramiko.AuthenticationException, asyncssh.PermissionDenied):
+            raise AccessRefused(f"{place}失败:登录被拒绝(密钥失效或账号停用),不再重试") from None
+        except (PermissionError, asyncssh.SFTPPermissionDenied):
+            raise AccessRefused(f"{place}失败:没有权限") from None
+        except (FileNotFoundError, asyncssh.SFTPNoSuchFile):
+            raise TransferError(f"{place}失败:文件或文件夹已不存在") from None
+        except TimeoutError:
+            raise TransferError(f"{place}失败:{self._timeout:g} 秒没有响应") from None
+        except (OSError, EOFError, paramiko.SSHException, asyncssh.Error, ValueError) as error:
+            raise TransferError(f"{place}失败:{_reason(error)}") from None
+
+
+class _UnknownHostError(paramiko.SSHException):
+    """The server's key is not among the pinned ones."""
+
+
+class _RefuseUnknownHost(paramiko.RejectPolicy):
+    """RejectPolicy with an error of its own, so that it can be told from a broken connection (T06)."""
+
+    def missing_host_key(self, client: paramiko.SSHClient, hostname: str, key: paramiko.PKey) -> Never:  # noqa: ARG002 (paramiko's signature)
+        raise _UnknownHostError(hostname)
+
+
+class _RawListing(paramiko.SFTPClient):
+    """A client whose listing keeps names as bytes; paramiko's own raises for the whole folder (T16)."""
+
+    _request: Callable[..., tuple[int, paramiko.Message]]  # stable since 2003, absent from the type stubs
+
+    def list_raw(self, folder: bytes) -> Sequence[tuple[bytes, paramiko.SFTPAttributes]]:
+        found: list[tuple[bytes, paramiko.SFTPAttributes]] = []
+        kind, message = self._request(CMD_OPENDIR, folder)
+        if kind != CMD_HANDLE:
+            raise paramiko.SFTPError
+        handle = message.get_binary()
+        try:
+            while True:
+                try:
+                    kind, message = self._request(CMD_READDIR, handle)
+                except EOFError:
+                    return found
+                if kind != CMD_NAME:
+                    raise paramiko.SFTPError
+                for _ in range(message.get_int()):
+                    name, _long = message.get_binary(), message.get_binary()
+                    attributes = _attributes(message)
+                    if name not in (b".", b".."):
+                        found.append((name, attributes))
+        finally:
+            self._request(CMD_CLOSE, handle)
+
+
+class _BulkReader:
+    """Whole files by asyncssh, many requests in flight, bounded memory, on an event loop of its own thread."""
+
+    def __init__(self, remote: Remote, timeout: float) -> None:
+        self._timeout = timeout
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True, name="sftp-read")
+        self._thread.start()
+        self._connection: asyncssh.SSHClientConnection | None = None
+        try:
+            self._client = self._run(self._open(remote))
+        except BaseException:
+            self.close()
+            raise
+
+    def read(self, path: bytes, sink: Callable[[bytes], object]) -> int:
+        """Pass the file through `sink` in order; its size in bytes."""
+        return self._run(self._read(path, sink))
+
+    def close(self) -> None:
+        with suppress(Exception):  # the far side may be gone already
+            self._run(self._end())
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join(self._timeout)
+        if not self._thread.is_alive():
+            self._loop.close()
+
+    async def _end(self) -> None:
+        if self._connection is not None:
+            self._connection.abort()
+        tasks = asyncio.all_tasks() - {asyncio.current_task()}
+        if tasks:
+            await asyncio.wait(tasks, timeout=1)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _run(self, work: Coroutine[Any, Any, _T]) -> _T:
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result()
+
+    async def _open(self, remote: Remote) -> Any:  # noqa: ANN401 (asyncssh is untyped here)
+        async with asyncio.timeout(self._timeout):
+            self._connection = await asyncssh.connect(
+                remote.host,
+                remote.port,
+                username=remote.user,
+                client_keys=[str(remote.key)],
+                known_hosts=str(remote.known_hosts),
+                preferred_auth=["publickey"],
+                agent_path=None,
+                config=None,
+                encryption_algs=_CIPHERS,
+                compression_algs=["none"],
+            )
+            return await self._connection.start_sftp_client(path_encoding=None)
+
+    async def _read(self, path: bytes, sink: Callable[[bytes], object]) -> int:
+        """Pieces grow while they come quickly, so that the limit means silence even at 1 KB/s (T18)."""
+        position, piece = 0, _SMALLEST_READ
+        async with asyncio.timeout(self._timeout):
+            file = await self._client.open(path, "rb")
+        try:
+            while True:
+                begun = self._loop.time()
+                async with asyncio.timeout(self._timeout):
+                    data = await file.read(piece, position)
+                if not data:
+                    return position
+                sink(data)
+                position += len(data)
+                if len(data) == piece and self._loop.time() - begun < self._timeout / 8:
+                    piece = min(piece * 2, _LARGEST_READ)
+        finally:
+            with suppress(Exception):  # a handle of a connection that is gone
+                async with asyncio.timeout(self._timeout):
+                    await file.close()
+
+
+def _transport(sock: Any, **options: Any) -> paramiko.Transport:  # noqa: ANN401 (passed through)
+    transport = paramiko.Transport(sock, **options)
+    security = transport.get_security_options()
+    security.ciphers = tuple(name for name in _CIPHERS if name in security.ciphers)
+    return transport
+
+
+def _attributes(message: paramiko.Message) -> paramiko.SFTPAttributes:
+    parse: Callable[[paramiko.Message], paramiko.SFTPAttributes] = paramiko.SFTPAttributes._from_msg  # type: ignore[attr-defined]  # noqa: SLF001 (no public way)
+    return parse(message)
+
+
+def _remote_file(raw_name: bytes, attributes: paramiko.SFTPAttributes) -> RemoteFile:
+    mode = attributes.st_mode or 0
+    kind: Literal["file", "folder", "link", "other"] = "other"
+    if stat.S_ISREG(mode):
+        kind = "file"
+    elif stat.S_ISDIR(mode):
+        kind = "folder"
+    elif stat.S_ISLNK(mode):
+        kind = "link"
+    return RemoteFile(raw_name, _readable(raw_name), attributes.st_size or 0, attributes.st_mtime or 0, kind)
+
+
+def _raw(path: RemotePath) -> bytes:
+    return path.encode() if isinstance(path, str) else path
+
+
+def _readable(raw: bytes) -> str:
+    try:
+        text = raw.decode()
+    except UnicodeDecodeError:
+        text = raw.decode("gb18030", "replace")
+    return "".join("\ufffd" if unicodedata.category(char) in ("Cc", "Zl", "Zp") else char for char in text)
+
+
+def _reason(error: Exception) -> str:
+    """Words that carry no path: the errno's text, or the kind of error."""
+    number = getattr(error, "errno", None)
+    return os.strerror(number) if isinstance(number, int) else type(error).__name__
