@@ -87,10 +87,14 @@ class Settings:
     """Our login at the printing authority."""
     folders: Folders = field(default_factory=Folders)
     limits: Limits = field(default_factory=Limits)
+    province: str = "山东省"
+    """Stands in the city's place in the names of our own packages (DOMAIN §2)."""
     approval: Literal["never", "on_anomaly", "always"] = "on_anomaly"
     partial_files: Literal["accept", "hold"] = "accept"
     rule_set: str = "2020"
     """Name of the dated rule set (``reference/rule_sets.toml``)."""
+    intake_minutes: int = 5
+    """Pause between two rounds of intake."""
     look_seconds: float = 20.0
     """Pause between the two looks at a city's folder."""
     transfer_timeout: float = 60.0
@@ -121,6 +125,10 @@ class Settings:
     def originals(self) -> Path:
         """Content-addressed originals: ``ab/abcdef….bin``, never changed."""
         return self.path("originals")
+
+    def original(self, sha256: str) -> Path:
+        """Where the original with this digest lies."""
+        return self.originals / sha256[:2] / f"{sha256}.bin"
 
     @property
     def work(self) -> Path:
