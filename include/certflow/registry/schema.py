@@ -309,7 +309,7 @@ transitions = Table(
 
 audit = Table(
     "audit", metadata,
-    Column("seq", BigInteger, primary_key=True),
+    Column("seq", BigInteger, primary_key=True, autoincrement=False),  # gapless: last one + 1, under the chain's lock
     Column("prev", Text, nullable=False),
     Column("payload", Text, nullable=False),  # JSON exactly as hashed; no personal data
     Column("hash", Text, nullable=False),  # SHA-256 hex of prev + payload (UTF-8)

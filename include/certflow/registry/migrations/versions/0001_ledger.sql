@@ -1,0 +1,131 @@
+-- The ledger's own law: every change of state is checked against `transitions`, written to `moves`, and
+-- chained into `audit`, once per statement, whoever makes it. SQLSTATEs: CF001 a move the graph does not
+-- know, CF002 nobody said who acts, CF003 a table that only grows.
+
+-- Append one row to the chain and return its number. Appending is serialised by an advisory lock that is
+-- held until commit, so that `seq` has no gaps and `prev` is always the hash of the row before.
+CREATE FUNCTION certflow_append(event text, detail jsonb) RETURNS bigint LANGUAGE plpgsql AS $$
+DECLARE
+    who text := nullif(current_setting('certflow.actor', true), '');
+    last_seq bigint;
+    last_hash text;
+    body text;
+    digest text;
+BEGIN
+    IF who IS NULL THEN
+        RAISE EXCEPTION USING ERRCODE = 'CF002', MESSAGE = 'certflow.actor is not set: the ledger records who acts';
+    END IF;
+    PERFORM pg_advisory_xact_lock(4849336, 1);
+    SELECT seq, hash INTO last_seq, last_hash FROM audit ORDER BY seq DESC LIMIT 1;
+    body := (detail || jsonb_build_object(
+        'at', to_char(clock_timestamp() AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'),
+        'actor', who,
+        'run', coalesce(current_setting('certflow.run', true), ''),
+        'attempt', coalesce(nullif(current_setting('certflow.attempt', true), '')::integer, 0),
+        'event', event))::text;
+    last_hash := coalesce(last_hash, repeat('0', 64));
+    digest := encode(sha256(convert_to(last_hash || body, 'UTF8')), 'hex');
+    last_seq := coalesce(last_seq, 0) + 1;
+    INSERT INTO audit (seq, prev, payload, hash) VALUES (last_seq, last_hash, body, digest);
+    -- The client copies the head out of the database after commit (invariant I7).
+    PERFORM set_config('certflow.head', last_seq || ' ' || digest, true);
+    RETURN last_seq;
+END $$;
+
+-- Check and record the moves of one statement. The three arrays run in step, ordered by id.
+CREATE FUNCTION certflow_move(what text, ids bigint[], befores text[], afters text[]) RETURNS void
+LANGUAGE plpgsql AS $$
+DECLARE
+    wrong record;
+    steps jsonb;
+    digest text;
+    head bigint;
+BEGIN
+    SELECT m.before, m.after, count(*) AS number INTO wrong
+    FROM unnest(befores, afters) AS m(before, after)
+    WHERE NOT EXISTS (
+        SELECT FROM transitions t WHERE t.kind = what AND t.from_state = m.before AND t.to_state = m.after)
+    GROUP BY m.before, m.after ORDER BY m.before, m.after LIMIT 1;
+    IF FOUND THEN
+        RAISE EXCEPTION USING ERRCODE = 'CF001',
+            MESSAGE = format('%s: no move from "%s" to "%s" (%s of them)', what, wrong.before, wrong.after, wrong.number);
+    END IF;
+    SELECT jsonb_object_agg(s.before || '>' || s.after, s.number) INTO steps
+    FROM (SELECT m.before, m.after, count(*) AS number FROM unnest(befores, afters) AS m(before, after)
+          GROUP BY m.before, m.after) AS s;
+    SELECT encode(sha256(convert_to(string_agg(m.id || ' ' || m.before || ' ' || m.after, E'\n' ORDER BY m.id), 'UTF8')), 'hex')
+    INTO digest FROM unnest(ids, befores, afters) AS m(id, before, after);
+    head := certflow_append('move', jsonb_build_object(
+        'kind', what, 'count', cardinality(ids), 'steps', steps, 'moves_sha256', digest));
+    INSERT INTO moves (audit_seq, kind, object_id, from_state, to_state)
+    SELECT head, what, m.id, m.before, m.after FROM unnest(ids, befores, afters) AS m(id, before, after);
+END $$;
+
+CREATE FUNCTION certflow_arrived() RETURNS trigger LANGUAGE plpgsql AS $$
+DECLARE
+    ids bigint[];
+    befores text[];
+    afters text[];
+BEGIN
+    SELECT array_agg(id ORDER BY id), array_agg(''::text), array_agg(state ORDER BY id)
+    INTO ids, befores, afters FROM arrived;
+    IF ids IS NOT NULL THEN
+        PERFORM certflow_move(TG_ARGV[0], ids, befores, afters);
+    END IF;
+    RETURN NULL;
+END $$;
+
+CREATE FUNCTION certflow_changed() RETURNS trigger LANGUAGE plpgsql AS $$
+DECLARE
+    ids bigint[];
+    befores text[];
+    afters text[];
+BEGIN
+    IF (SELECT count(*) FROM was) <> (SELECT count(*) FROM was JOIN became USING (id)) THEN
+        RAISE EXCEPTION USING ERRCODE = 'CF003', MESSAGE = format('ids of %s never change', TG_TABLE_NAME);
+    END IF;
+    SELECT array_agg(id ORDER BY id), array_agg(was.state ORDER BY id), array_agg(became.state ORDER BY id)
+    INTO ids, befores, afters FROM was JOIN became USING (id) WHERE was.state <> became.state;
+    IF ids IS NOT NULL THEN
+        PERFORM certflow_move(TG_ARGV[0], ids, befores, afters);
+    END IF;
+    RETURN NULL;
+END $$;
+
+CREATE FUNCTION certflow_refuse() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    RAISE EXCEPTION USING ERRCODE = 'CF003',
+        MESSAGE = format('%s on %s is refused: this table only grows', TG_OP, TG_TABLE_NAME);
+END $$;
+
+CREATE TRIGGER files_arrived AFTER INSERT ON files REFERENCING NEW TABLE AS arrived
+    FOR EACH STATEMENT EXECUTE FUNCTION certflow_arrived('file');
+CREATE TRIGGER rows_arrived AFTER INSERT ON rows REFERENCING NEW TABLE AS arrived
+    FOR EACH STATEMENT EXECUTE FUNCTION certflow_arrived('row');
+CREATE TRIGGER packages_arrived AFTER INSERT ON packages REFERENCING NEW TABLE AS arrived
+    FOR EACH STATEMENT EXECUTE FUNCTION certflow_arrived('package');
+
+CREATE TRIGGER files_changed AFTER UPDATE ON files REFERENCING OLD TABLE AS was NEW TABLE AS became
+    FOR EACH STATEMENT EXECUTE FUNCTION certflow_changed('file');
+CREATE TRIGGER rows_changed AFTER UPDATE ON rows REFERENCING OLD TABLE AS was NEW TABLE AS became
+    FOR EACH STATEMENT EXECUTE FUNCTION certflow_changed('row');
+CREATE TRIGGER packages_changed AFTER UPDATE ON packages REFERENCING OLD TABLE AS was NEW TABLE AS became
+    FOR EACH STATEMENT EXECUTE FUNCTION certflow_changed('package');
+
+-- What has a state may change but never vanish.
+CREATE TRIGGER files_kept BEFORE DELETE OR TRUNCATE ON files
+    FOR EACH STATEMENT EXECUTE FUNCTION certflow_refuse();
+CREATE TRIGGER rows_kept BEFORE DELETE OR TRUNCATE ON rows
+    FOR EACH STATEMENT EXECUTE FUNCTION certflow_refuse();
+CREATE TRIGGER packages_kept BEFORE DELETE OR TRUNCATE ON packages
+    FOR EACH STATEMENT EXECUTE FUNCTION certflow_refuse();
+
+-- Evidence may not even change.
+CREATE TRIGGER audit_kept BEFORE UPDATE OR DELETE OR TRUNCATE ON audit
+    FOR EACH STATEMENT EXECUTE FUNCTION certflow_refuse();
+CREATE TRIGGER moves_kept BEFORE UPDATE OR DELETE OR TRUNCATE ON moves
+    FOR EACH STATEMENT EXECUTE FUNCTION certflow_refuse();
+CREATE TRIGGER print_events_kept BEFORE UPDATE OR DELETE OR TRUNCATE ON print_events
+    FOR EACH STATEMENT EXECUTE FUNCTION certflow_refuse();
+CREATE TRIGGER transfers_kept BEFORE UPDATE OR DELETE OR TRUNCATE ON transfers
+    FOR EACH STATEMENT EXECUTE FUNCTION certflow_refuse();

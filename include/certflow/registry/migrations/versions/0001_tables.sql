@@ -1,0 +1,322 @@
+-- Tables of the certificate database and of the ledger, as of the first release.
+-- What each column means stands in registry/schema.py; a test compares both.
+
+CREATE TABLE audit (
+    seq BIGINT NOT NULL,
+    prev TEXT NOT NULL,
+    payload TEXT NOT NULL,
+    hash TEXT NOT NULL,
+    CONSTRAINT pk_audit PRIMARY KEY (seq)
+);
+
+CREATE TABLE batches (
+    id BIGINT GENERATED ALWAYS AS IDENTITY,
+    month TEXT NOT NULL,
+    number INTEGER NOT NULL,
+    rule_set TEXT NOT NULL,
+    frozen_at TIMESTAMP WITH TIME ZONE DEFAULT now() NOT NULL,
+    CONSTRAINT pk_batches PRIMARY KEY (id),
+    CONSTRAINT uq_batches_month_number UNIQUE (month, number)
+);
+
+CREATE TABLE certificates (
+    id BIGINT GENERATED ALWAYS AS IDENTITY,
+    management_no TEXT,
+    name TEXT NOT NULL,
+    id_number TEXT NOT NULL,
+    id_type TEXT NOT NULL,
+    sex TEXT NOT NULL,
+    exam_code TEXT NOT NULL,
+    exam_name TEXT NOT NULL,
+    level TEXT NOT NULL,
+    specialty TEXT NOT NULL,
+    birth_month TEXT NOT NULL,
+    approved_on TEXT NOT NULL,
+    city TEXT NOT NULL,
+    serial TEXT DEFAULT '' NOT NULL,
+    e_certificate TEXT DEFAULT '' NOT NULL,
+    CONSTRAINT pk_certificates PRIMARY KEY (id)
+);
+
+CREATE INDEX ix_certificates_id_number ON certificates (id_number);
+
+CREATE UNIQUE INDEX uq_certificates_management_no ON certificates (management_no) WHERE management_no IS NOT NULL;
+
+CREATE TABLE files (
+    id BIGINT GENERATED ALWAYS AS IDENTITY,
+    account TEXT NOT NULL,
+    lane TEXT NOT NULL,
+    name TEXT NOT NULL,
+    raw_name BYTEA NOT NULL,
+    sha256 TEXT NOT NULL,
+    size BIGINT NOT NULL,
+    received_at TIMESTAMP WITH TIME ZONE DEFAULT now() NOT NULL,
+    kind TEXT DEFAULT 'submission' NOT NULL,
+    month TEXT,
+    state TEXT DEFAULT 'RECEIVED' NOT NULL,
+    reason TEXT,
+    duplicate_of BIGINT,
+    shelved_at TIMESTAMP WITH TIME ZONE,
+    answered_at TIMESTAMP WITH TIME ZONE,
+    CONSTRAINT pk_files PRIMARY KEY (id),
+    CONSTRAINT fk_files_duplicate_of FOREIGN KEY(duplicate_of) REFERENCES files (id)
+);
+
+CREATE INDEX ix_files_account_state ON files (account, state);
+
+CREATE INDEX ix_files_sha256 ON files (sha256);
+
+CREATE TABLE returns (
+    id BIGINT GENERATED ALWAYS AS IDENTITY,
+    name TEXT NOT NULL,
+    sha256 TEXT NOT NULL,
+    size BIGINT NOT NULL,
+    received_at TIMESTAMP WITH TIME ZONE DEFAULT now() NOT NULL,
+    state TEXT DEFAULT 'RECEIVED' NOT NULL,
+    reason TEXT,
+    CONSTRAINT pk_returns PRIMARY KEY (id),
+    CONSTRAINT uq_returns_sha256 UNIQUE (sha256)
+);
+
+CREATE TABLE submissions (
+    id BIGINT GENERATED ALWAYS AS IDENTITY,
+    month TEXT NOT NULL,
+    account TEXT NOT NULL,
+    city TEXT NOT NULL,
+    exam_code TEXT NOT NULL,
+    version INTEGER NOT NULL,
+    lane TEXT NOT NULL,
+    stem TEXT NOT NULL,
+    verdict TEXT NOT NULL,
+    rule_set TEXT NOT NULL,
+    judged_at TIMESTAMP WITH TIME ZONE DEFAULT now() NOT NULL,
+    CONSTRAINT pk_submissions PRIMARY KEY (id),
+    CONSTRAINT uq_submissions_month_account_exam_code_lane_version UNIQUE (month, account, exam_code, lane, version)
+);
+
+CREATE TABLE transitions (
+    kind TEXT NOT NULL,
+    from_state TEXT NOT NULL,
+    to_state TEXT NOT NULL,
+    CONSTRAINT pk_transitions PRIMARY KEY (kind, from_state, to_state)
+);
+
+CREATE TABLE approvals (
+    id BIGINT GENERATED ALWAYS AS IDENTITY,
+    batch_id BIGINT NOT NULL,
+    digest TEXT NOT NULL,
+    decision TEXT NOT NULL,
+    by TEXT NOT NULL,
+    reason TEXT DEFAULT '' NOT NULL,
+    at TIMESTAMP WITH TIME ZONE DEFAULT now() NOT NULL,
+    CONSTRAINT pk_approvals PRIMARY KEY (id),
+    CONSTRAINT fk_approvals_batch_id FOREIGN KEY(batch_id) REFERENCES batches (id)
+);
+
+CREATE INDEX ix_approvals_batch_id ON approvals (batch_id);
+
+CREATE TABLE entries (
+    id BIGINT GENERATED ALWAYS AS IDENTITY,
+    file_id BIGINT NOT NULL,
+    submission_id BIGINT,
+    ordinal INTEGER NOT NULL,
+    name TEXT NOT NULL,
+    raw_name BYTEA NOT NULL,
+    role TEXT NOT NULL,
+    size BIGINT NOT NULL,
+    packed_size BIGINT NOT NULL,
+    method INTEGER NOT NULL,
+    data_offset BIGINT NOT NULL,
+    crc32 BIGINT NOT NULL,
+    sha256 TEXT,
+    outcome TEXT NOT NULL,
+    reason TEXT,
+    CONSTRAINT pk_entries PRIMARY KEY (id),
+    CONSTRAINT uq_entries_file_id_ordinal UNIQUE (file_id, ordinal),
+    CONSTRAINT fk_entries_file_id FOREIGN KEY(file_id) REFERENCES files (id),
+    CONSTRAINT fk_entries_submission_id FOREIGN KEY(submission_id) REFERENCES submissions (id)
+);
+
+CREATE INDEX ix_entries_submission_id ON entries (submission_id);
+
+CREATE TABLE moves (
+    id BIGINT GENERATED ALWAYS AS IDENTITY,
+    audit_seq BIGINT NOT NULL,
+    kind TEXT NOT NULL,
+    object_id BIGINT NOT NULL,
+    from_state TEXT NOT NULL,
+    to_state TEXT NOT NULL,
+    CONSTRAINT pk_moves PRIMARY KEY (id),
+    CONSTRAINT fk_moves_audit_seq FOREIGN KEY(audit_seq) REFERENCES audit (seq)
+);
+
+CREATE INDEX ix_moves_audit_seq ON moves (audit_seq);
+
+CREATE INDEX ix_moves_kind_object_id ON moves (kind, object_id);
+
+CREATE TABLE packages (
+    id BIGINT GENERATED ALWAYS AS IDENTITY,
+    batch_id BIGINT NOT NULL,
+    exam_code TEXT NOT NULL,
+    part INTEGER DEFAULT '1' NOT NULL,
+    revision INTEGER DEFAULT '1' NOT NULL,
+    stem TEXT NOT NULL,
+    file_name TEXT NOT NULL,
+    sha256 TEXT NOT NULL,
+    size BIGINT NOT NULL,
+    row_count INTEGER NOT NULL,
+    photo_count INTEGER NOT NULL,
+    manifest JSONB NOT NULL,
+    state TEXT DEFAULT 'BUILT' NOT NULL,
+    token BIGINT DEFAULT '0' NOT NULL,
+    built_at TIMESTAMP WITH TIME ZONE DEFAULT now() NOT NULL,
+    CONSTRAINT pk_packages PRIMARY KEY (id),
+    CONSTRAINT uq_packages_batch_id_exam_code_part_revision UNIQUE (batch_id, exam_code, part, revision),
+    CONSTRAINT fk_packages_batch_id FOREIGN KEY(batch_id) REFERENCES batches (id)
+);
+
+CREATE TABLE submission_files (
+    submission_id BIGINT NOT NULL,
+    file_id BIGINT NOT NULL,
+    CONSTRAINT pk_submission_files PRIMARY KEY (submission_id, file_id),
+    CONSTRAINT fk_submission_files_submission_id FOREIGN KEY(submission_id) REFERENCES submissions (id),
+    CONSTRAINT fk_submission_files_file_id FOREIGN KEY(file_id) REFERENCES files (id)
+);
+
+CREATE TABLE rows (
+    id BIGINT GENERATED ALWAYS AS IDENTITY,
+    submission_id BIGINT NOT NULL,
+    record_id TEXT NOT NULL,
+    row_no INTEGER NOT NULL,
+    state TEXT DEFAULT 'JUDGED' NOT NULL,
+    sent JSONB NOT NULL,
+    certificate_id BIGINT,
+    management_no TEXT NOT NULL,
+    name TEXT NOT NULL,
+    id_number TEXT NOT NULL,
+    id_type TEXT NOT NULL,
+    sex TEXT NOT NULL,
+    level TEXT NOT NULL,
+    specialty TEXT NOT NULL,
+    birth_month TEXT NOT NULL,
+    approved_on TEXT NOT NULL,
+    city TEXT NOT NULL,
+    photo_entry_id BIGINT,
+    batch_id BIGINT,
+    replaces BIGINT,
+    CONSTRAINT pk_rows PRIMARY KEY (id),
+    CONSTRAINT fk_rows_submission_id FOREIGN KEY(submission_id) REFERENCES submissions (id),
+    CONSTRAINT uq_rows_record_id UNIQUE (record_id),
+    CONSTRAINT fk_rows_certificate_id FOREIGN KEY(certificate_id) REFERENCES certificates (id),
+    CONSTRAINT fk_rows_photo_entry_id FOREIGN KEY(photo_entry_id) REFERENCES entries (id),
+    CONSTRAINT fk_rows_batch_id FOREIGN KEY(batch_id) REFERENCES batches (id),
+    CONSTRAINT fk_rows_replaces FOREIGN KEY(replaces) REFERENCES rows (id)
+);
+
+CREATE INDEX ix_rows_batch_id ON rows (batch_id);
+
+CREATE INDEX ix_rows_management_no ON rows (management_no);
+
+CREATE INDEX ix_rows_state ON rows (state);
+
+CREATE INDEX ix_rows_submission_id ON rows (submission_id);
+
+CREATE UNIQUE INDEX uq_rows_open_management_no ON rows (management_no) WHERE state IN ('ACCEPTED', 'PACKED', 'SENT') AND management_no <> '';
+
+CREATE TABLE transfers (
+    id BIGINT GENERATED ALWAYS AS IDENTITY,
+    package_id BIGINT NOT NULL,
+    token BIGINT NOT NULL,
+    event TEXT NOT NULL,
+    detail JSONB DEFAULT '{}'::jsonb NOT NULL,
+    at TIMESTAMP WITH TIME ZONE DEFAULT now() NOT NULL,
+    CONSTRAINT pk_transfers PRIMARY KEY (id),
+    CONSTRAINT fk_transfers_package_id FOREIGN KEY(package_id) REFERENCES packages (id)
+);
+
+CREATE INDEX ix_transfers_package_id ON transfers (package_id);
+
+CREATE TABLE findings (
+    id BIGINT GENERATED ALWAYS AS IDENTITY,
+    file_id BIGINT NOT NULL,
+    submission_id BIGINT,
+    row_id BIGINT,
+    entry_id BIGINT,
+    rule TEXT NOT NULL,
+    severity TEXT NOT NULL,
+    scope TEXT NOT NULL,
+    row_no INTEGER,
+    field TEXT,
+    message TEXT NOT NULL,
+    masked TEXT NOT NULL,
+    remedy TEXT NOT NULL,
+    sent TEXT,
+    registry TEXT,
+    rule_set TEXT NOT NULL,
+    CONSTRAINT pk_findings PRIMARY KEY (id),
+    CONSTRAINT fk_findings_file_id FOREIGN KEY(file_id) REFERENCES files (id),
+    CONSTRAINT fk_findings_submission_id FOREIGN KEY(submission_id) REFERENCES submissions (id),
+    CONSTRAINT fk_findings_row_id FOREIGN KEY(row_id) REFERENCES rows (id),
+    CONSTRAINT fk_findings_entry_id FOREIGN KEY(entry_id) REFERENCES entries (id)
+);
+
+CREATE INDEX ix_findings_file_id ON findings (file_id);
+
+CREATE INDEX ix_findings_row_id ON findings (row_id);
+
+CREATE INDEX ix_findings_submission_id ON findings (submission_id);
+
+CREATE TABLE package_rows (
+    package_id BIGINT NOT NULL,
+    row_id BIGINT NOT NULL,
+    ordinal INTEGER NOT NULL,
+    CONSTRAINT pk_package_rows PRIMARY KEY (package_id, row_id),
+    CONSTRAINT fk_package_rows_package_id FOREIGN KEY(package_id) REFERENCES packages (id),
+    CONSTRAINT fk_package_rows_row_id FOREIGN KEY(row_id) REFERENCES rows (id)
+);
+
+CREATE INDEX ix_package_rows_row_id ON package_rows (row_id);
+
+CREATE TABLE return_rows (
+    id BIGINT GENERATED ALWAYS AS IDENTITY,
+    return_id BIGINT NOT NULL,
+    row_no INTEGER NOT NULL,
+    management_no TEXT NOT NULL,
+    name TEXT NOT NULL,
+    id_number TEXT NOT NULL,
+    serial TEXT NOT NULL,
+    result TEXT NOT NULL,
+    reason TEXT NOT NULL,
+    printed_on TEXT NOT NULL,
+    bucket TEXT,
+    row_id BIGINT,
+    applied BOOLEAN DEFAULT false NOT NULL,
+    CONSTRAINT pk_return_rows PRIMARY KEY (id),
+    CONSTRAINT uq_return_rows_return_id_row_no UNIQUE (return_id, row_no),
+    CONSTRAINT fk_return_rows_return_id FOREIGN KEY(return_id) REFERENCES returns (id),
+    CONSTRAINT fk_return_rows_row_id FOREIGN KEY(row_id) REFERENCES rows (id)
+);
+
+CREATE INDEX ix_return_rows_management_no ON return_rows (management_no);
+
+CREATE INDEX ix_return_rows_row_id ON return_rows (row_id);
+
+CREATE TABLE print_events (
+    id BIGINT GENERATED ALWAYS AS IDENTITY,
+    certificate_id BIGINT NOT NULL,
+    row_id BIGINT NOT NULL,
+    return_row_id BIGINT NOT NULL,
+    serial TEXT NOT NULL,
+    mark TEXT NOT NULL,
+    printed_on DATE NOT NULL,
+    voids TEXT NOT NULL,
+    recorded_at TIMESTAMP WITH TIME ZONE DEFAULT now() NOT NULL,
+    CONSTRAINT pk_print_events PRIMARY KEY (id),
+    CONSTRAINT fk_print_events_certificate_id FOREIGN KEY(certificate_id) REFERENCES certificates (id),
+    CONSTRAINT fk_print_events_row_id FOREIGN KEY(row_id) REFERENCES rows (id),
+    CONSTRAINT uq_print_events_return_row_id UNIQUE (return_row_id),
+    CONSTRAINT fk_print_events_return_row_id FOREIGN KEY(return_row_id) REFERENCES return_rows (id),
+    CONSTRAINT uq_print_events_serial UNIQUE (serial)
+);
+
+CREATE INDEX ix_print_events_certificate_id ON print_events (certificate_id);
