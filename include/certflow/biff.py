@@ -1,0 +1,217 @@
+"""A look into BIFF8 (Excel 97-2003, `.XLS`): the records a cell reader does not tell about.
+
+Walks the OLE compound file and the record stream [MS-CFB, MS-XLS]; reads no cell text. Nothing is imported
+beyond the standard library, so that the jailed reader starts fast. Broken bytes raise SubmissionError, or any
+of struct.error, IndexError, ValueError, which the caller takes as BOOK-DAMAGED (E47).
+"""
+
+import struct
+from collections.abc import Iterator
+
+from certflow.book import GRID_CELLS, Look, SheetLook
+from certflow.errors import SubmissionError
+
+MAGIC = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
+
+_END = 0xFFFFFFFA
+"""Sector numbers from here up are marks, not sectors."""
+_STATES = ("visible", "hidden", "veryHidden", "veryHidden")
+_KINDS = {0: "worksheet", 1: "macro", 2: "chart", 6: "macro"}
+_BOF, _EOF, _FILEPASS, _BOUNDSHEET, _DATEMODE, _SUPBOOK = 0x0809, 0x000A, 0x002F, 0x0085, 0x0022, 0x01AE
+_ROW, _COLINFO, _MERGED, _FORMULA, _BOOLERR, _NOTE, _OBJ = 0x0208, 0x007D, 0x00E5, 0x0006, 0x0205, 0x001C, 0x005D
+_CELLS = {0x00FD, 0x0204, 0x027E, 0x0203, 0x00D6, _FORMULA, _BOOLERR}
+"""LABELSST, LABEL, RK, NUMBER, RSTRING and the two named ones: row and column come first in each."""
+_MULRK, _DRAWINGS = 0x00BD, 0x00EB
+_SELF, _ADD_IN = 0x0401, 0x3A01
+
+
+def look(data: bytes, *, rows: int, columns: int) -> Look:
+    """Records of a `.XLS`; SubmissionError BOOK-TYPE, BOOK-PASSWORD, BOOK-DAMAGED or BOOK-LIMIT."""
+    streams = dict(_streams(data))
+    if "encryptedpackage" in streams:
+        raise SubmissionError("BOOK-PASSWORD")  # E08
+    if "workbook" not in streams:
+        older = "Excel 5.0/95 工作簿" if "book" in streams else "Word 文档" if "worddocument" in streams else "OLE 文件"
+        raise SubmissionError("BOOK-TYPE", older)  # E05
+    found = Look("xls")
+    if any(name.startswith("_vba_project") or name == "vba" for name in streams):
+        found.active.append("宏")
+    if any(name.startswith("mbd") or name == "\x01ole10native" for name in streams):
+        found.active.append("嵌入对象")
+    stream = streams["workbook"]()
+    offsets = _globals(stream, found)
+    for sheet, offset in zip(found.sheets, offsets, strict=True):
+        if sheet.kind == "worksheet":
+            _sheet(stream, offset, sheet, found)
+            if sheet.last_row > rows or sheet.last_column > columns:
+                raise SubmissionError("BOOK-LIMIT", f"内容到第 {sheet.last_row} 行第 {sheet.last_column} 列")
+            if sheet.last_row * sheet.last_column > GRID_CELLS:
+                raise SubmissionError("BOOK-LIMIT", f"{sheet.last_row} 行 × {sheet.last_column} 列")
+    return found
+
+
+def _records(stream: bytes, at: int) -> Iterator[tuple[int, int, int]]:
+    """(record type, offset of its body, length of its body) from one BOF to its EOF, nested ones skipped."""
+    depth = 0
+    end = len(stream)
+    unpack = struct.Struct("<HH").unpack_from
+    while at + 4 <= end:
+        kind, length = unpack(stream, at)
+        at += 4
+        if kind == _BOF:
+            depth += 1
+        elif kind == _EOF:
+            depth -= 1
+            if depth <= 0:
+                return
+        if at + length > end:
+            raise SubmissionError("BOOK-DAMAGED", "记录被截断")
+        if depth == 1:
+            yield kind, at, length
+        at += length
+    raise SubmissionError("BOOK-DAMAGED", "工作簿不完整")
+
+
+def _globals(stream: bytes, found: Look) -> list[int]:
+    offsets: list[int] = []
+    first = True
+    for kind, at, length in _records(stream, 0):
+        if first:
+            if kind != _BOF:
+                raise SubmissionError("BOOK-DAMAGED", "缺少起始记录")
+            if struct.unpack_from("<H", stream, at)[0] != 0x0600:
+                raise SubmissionError("BOOK-TYPE", "Excel 5.0/95 工作簿")
+            first = False
+        elif kind == _FILEPASS:
+            raise SubmissionError("BOOK-PASSWORD")  # E09
+        elif kind == _BOUNDSHEET:
+            offset, state, what, size, wide = struct.unpack_from("<IBBBB", stream, at)
+            raw = stream[at + 8 : at + 8 + size * (2 if wide & 1 else 1)]
+            name = raw.decode("utf-16-le" if wide & 1 else "latin-1", "replace")
+            found.sheets.append(SheetLook(name, _STATES[state & 3], _KINDS.get(what, "dialog")))
+            offsets.append(offset)
+        elif kind == _DATEMODE:
+            found.date1904 = stream[at : at + 2] == b"\x01\x00"
+        elif kind == _SUPBOOK and length >= 4:
+            if struct.unpack_from("<H", stream, at + 2)[0] not in (_SELF, _ADD_IN):
+                found.active.append("外部链接")  # E36: links and DDE alike
+        elif kind == _DRAWINGS:
+            found.images += 1
+    if not found.sheets:
+        raise SubmissionError("BOOK-DAMAGED", "没有工作表")
+    return offsets
+
+
+def _sheet(stream: bytes, offset: int, sheet: SheetLook, found: Look) -> None:
+    two = struct.Struct("<HH").unpack_from
+    for kind, at, length in _records(stream, offset):
+        if kind in _CELLS:
+            row, column = two(stream, at)
+            sheet.cells += 1
+            if kind == _FORMULA:
+                sheet.formulas.append((row + 1, column + 1))
+            elif kind == _BOOLERR and stream[at + 7]:
+                sheet.errors.append((row + 1, column + 1))
+        elif kind == _MULRK:
+            row, column = two(stream, at)
+            column += (length - 6) // 6 - 1
+            sheet.cells += (length - 6) // 6
+        else:
+            _beside_cells(stream, kind, at, sheet, found)
+            continue
+        sheet.last_row = max(sheet.last_row, row + 1)
+        sheet.last_column = max(sheet.last_column, column + 1)
+
+
+def _beside_cells(stream: bytes, kind: int, at: int, sheet: SheetLook, found: Look) -> None:
+    if kind == _ROW:
+        row, _, _, height, _, _, flags = struct.unpack_from("<7H", stream, at)
+        if flags & 0x20 or height & 0x7FFF == 0:
+            sheet.hidden_rows.append(row + 1)
+    elif kind == _COLINFO:
+        first, last, width, _, flags = struct.unpack_from("<5H", stream, at)
+        if flags & 1 or width == 0:
+            sheet.hidden_columns.append((first + 1, last + 1))
+    elif kind == _MERGED:
+        (count,) = struct.unpack_from("<H", stream, at)
+        for index in range(count):
+            top, bottom, left, right = struct.unpack_from("<4H", stream, at + 2 + 8 * index)
+            sheet.merged.append((top + 1, left + 1, bottom + 1, right + 1))
+    elif kind == _NOTE:
+        found.comments += 1
+    elif kind == _OBJ and struct.unpack_from("<H", stream, at + 4)[0] == 0x08:
+        found.images += 1
+
+
+class _Stream:
+    """One stream of the compound file, read when asked for."""
+
+    def __init__(self, data: bytes, chain: list[int], size: int, sector: int, base: int) -> None:
+        self._parts = (data, chain, size, sector, base)
+
+    def __call__(self) -> bytes:
+        size = self._parts[2]
+        joined = self.sectors()
+        if len(joined) < size:
+            raise SubmissionError("BOOK-DAMAGED", "文件不完整")
+        return joined[:size]
+
+    def sectors(self) -> bytes:
+        """Every byte of the chain, padding included."""
+        data, chain, _, sector, base = self._parts
+        return b"".join([data[base + n * sector : base + (n + 1) * sector] for n in chain])
+
+
+def _streams(data: bytes) -> Iterator[tuple[str, _Stream]]:
+    """(lower-case name, reader) of every stream and storage of an OLE compound file."""
+    shift, mini_shift = struct.unpack_from("<HH", data, 30)
+    if shift not in (9, 12) or mini_shift != 6:
+        raise SubmissionError("BOOK-DAMAGED", "OLE 头部损坏")
+    sector = 1 << shift
+    directory, cutoff, mini_fat, difat, difat_count = (
+        *struct.unpack_from("<I", data, 48),
+        *struct.unpack_from("<I", data, 56),
+        *struct.unpack_from("<I", data, 60),
+        *struct.unpack_from("<II", data, 68),
+    )
+    fat_sectors = list(struct.unpack_from("<109I", data, 76))
+    per = sector // 4
+    for _ in range(min(difat_count, len(data) // sector)):
+        if difat >= _END:
+            break
+        block = struct.unpack_from(f"<{per}I", data, (difat + 1) * sector)
+        fat_sectors += block[:-1]
+        difat = block[-1]
+    fat: list[int] = []
+    for number in fat_sectors:
+        if number < _END:
+            fat += struct.unpack_from(f"<{per}I", data, (number + 1) * sector)
+    listing = _Stream(data, _chain(fat, directory), 0, sector, sector).sectors()
+    entries = [listing[at : at + 128] for at in range(0, len(listing) - 127, 128)]
+    minis = [number for index in _chain(fat, mini_fat)
+             for number in struct.unpack_from(f"<{per}I", data, (index + 1) * sector)]  # fmt: skip
+    container = b""
+    for entry in entries:
+        length, what = struct.unpack_from("<HB", entry, 64)
+        start, size = struct.unpack_from("<IQ", entry, 116)
+        if shift == 9:
+            size &= 0xFFFFFFFF  # version 3 leaves rubbish in the upper half
+        name = entry[: max(length - 2, 0)].decode("utf-16-le", "replace").lower()
+        if what == 5:
+            container = _Stream(data, _chain(fat, start), 0, sector, sector).sectors()
+        elif what == 1:
+            yield name, _Stream(b"", [], 0, sector, 0)
+        elif what == 2 and size >= cutoff:
+            yield name, _Stream(data, _chain(fat, start), size, sector, sector)
+        elif what == 2:
+            yield name, _Stream(container, _chain(minis, start), size, 64, 0)
+
+
+def _chain(table: list[int], start: int) -> list[int]:
+    chain: list[int] = []
+    while start < _END:
+        if len(chain) > len(table):
+            raise SubmissionError("BOOK-DAMAGED", "OLE 扇区链成环")
+        chain.append(start)
+        start = table[start]
+    return chain

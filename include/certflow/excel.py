@@ -1,0 +1,276 @@
+"""Excel in and out: the only module that imports calamine, openpyxl and xlwt (each where it is used).
+
+Reading gives text and cell types as stored, never guesses a type (BAD-INPUTS §0 fact 1). Files from a city
+go through `certflow.intake.workbook`, which calls `read_sheets` in a jailed process; `read_table` and
+`read_xls_text` are for files of our own side. Writing is always text: no cell ever becomes a formula (E35).
+"""
+
+import datetime as dt
+import io
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from certflow import biff, ooxml
+from certflow.book import Look
+from certflow.errors import Conflict, SubmissionError
+
+XLS_ROWS = 65_535
+"""Data rows one `.XLS` holds below its header (BIFF8 ends at row 65 536)."""
+_XLS_TEXT = 4_000
+"""UTF-16 units one value may have in an `.XLS`, so that it never has to be split over two records."""
+_XLSX_TEXT = 32_767
+_EXACT_DIGITS = 15
+"""A number cell keeps 15 decimal digits; longer ones have lost some (E10, E12)."""
+_FIRST_SAFE_DATE = dt.datetime(1900, 3, 1)  # noqa: DTZ001 (a calendar date of a cell, no moment)
+"""Before it Excel counts a 29 February that never was (E17)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """A cell of a workbook we write; `mark` is its look: "", title, head, bad, fix, note, good, link."""
+
+    text: str
+    mark: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """A sheet of a workbook we write. `widths` in characters; `footer` in Excel's codes (``第 &P 页/共 &N 页``)."""
+
+    name: str
+    rows: Sequence[Sequence[Cell | str]]
+    widths: Sequence[int]
+    freeze: str | None = None
+    landscape: bool = False
+    repeat_rows: int = 0
+    footer: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Grid:
+    """One sheet as calamine gives it: `texts` and `kinds` row by row from `first_row`, `first_column` (0-based).
+
+    A kind is one letter per cell: t text, n number, d date, b bool, space for empty. Formula and error
+    cells are told apart by the looks of `biff` and `ooxml`, not here.
+    """
+
+    name: str
+    first_row: int
+    first_column: int
+    texts: list[list[str]]
+    kinds: list[str]
+
+
+def write_xls(header: Sequence[str], rows: Iterable[Sequence[str]], sheet: str = "Sheet1") -> bytes:
+    """A real BIFF8 workbook (notice 附件二 1): every cell string type and format ``@``; same content, same bytes.
+
+    Empty values become blank cells in text format. Raises Conflict for more than 65 535 rows or a value
+    of more than 4 000 UTF-16 units.
+    """
+    import xlwt
+    from xlwt.BIFFRecords import SharedStringTable
+    from xlwt.UnicodeUtils import upack2
+
+    class WholeStrings(SharedStringTable):  # type: ignore[misc]  # xlwt has no types
+        """Begins a new record rather than splitting a string: readers (calamine) lose a surrogate pair cut in two."""
+
+        def _add_to_sst(self, text: str) -> None:
+            self._save_atom(upack2(text, self.encoding))
+
+    book = xlwt.Workbook(encoding="utf-8")
+    book._Workbook__sst = WholeStrings("utf-8")  # noqa: SLF001 (xlwt offers no other way to D12)
+    page = book.add_sheet(sheet)
+    text = xlwt.easyxf(num_format_str="@")
+    for column, value in enumerate(header):
+        page.write(0, column, value, text)
+    for number, row in enumerate(rows, start=1):
+        if number > XLS_ROWS:
+            raise Conflict(f"an .XLS holds {XLS_ROWS} rows: split the package")
+        for column, value in enumerate(row):
+            if len(value) > _XLS_TEXT // 2 and len(value.encode("utf-16-le", "surrogatepass")) > 2 * _XLS_TEXT:
+                raise Conflict(f"row {number + 1} column {column + 1}: longer than {_XLS_TEXT} characters")
+            page.write(number, column, value, text)
+    out = io.BytesIO()
+    book.save(out)
+    return out.getvalue()
+
+
+def read_xls_text(data: bytes) -> list[list[str]]:
+    """Every cell of the first sheet of a workbook of our own, for reading back what `write_xls` wrote."""
+    grids = read_sheets(data)
+    return [] if not grids else _padded(grids[0])
+
+
+def read_table(path: Path) -> Iterator[list[str]]:
+    """Rows of the first sheet with content, as text, for tables from our own side (registry, reference, returns).
+
+    Dates come as ``YYYYMMDD``. Raises SubmissionError: BOOK-TYPE, BOOK-PASSWORD, BOOK-DAMAGED, BOOK-LIMIT, or
+    CELL-TYPE where a number cell is too long to have kept its digits.
+    """
+    data = path.read_bytes()
+    look_into(data, rows=1 << 20, columns=256, part_bytes=4 << 30)
+    grid = next((grid for grid in read_sheets(data) if grid.texts), None)
+    if grid is None:
+        return
+    for offset, (texts, kinds) in enumerate(zip(_padded(grid), grid.kinds, strict=True)):
+        row = [text[:10].replace("-", "") if kind == "d" else text
+               for text, kind in zip(texts, " " * grid.first_column + kinds, strict=True)]  # fmt: skip
+        for column, kind in enumerate(kinds, start=grid.first_column):
+            if kind == "n" and len(row[column].lstrip("-").replace(".", "")) > _EXACT_DIGITS:
+                place = f"第 {grid.first_row + offset + 1} 行第 {column + 1} 列是数值，位数已丢失"
+                raise SubmissionError("CELL-TYPE", place)
+        yield row
+
+
+def look_into(data: bytes, *, rows: int, columns: int, part_bytes: int) -> Look:
+    """What a workbook holds beside its texts, and whether it may be opened at all; see `biff.look`, `ooxml.look`.
+
+    Raises SubmissionError before any grid is built (E27, E40).
+    """
+    if data.startswith(biff.MAGIC):
+        return biff.look(data, rows=rows, columns=columns)
+    if data.startswith(b"PK\x03\x04"):
+        return ooxml.look(data, rows=rows, columns=columns, part_bytes=part_bytes)
+    raise SubmissionError("BOOK-TYPE", "不是 Excel 工作簿")
+
+
+def read_sheets(data: bytes) -> list[Grid]:
+    """Every worksheet, cell by cell; only after `look_into` found the sizes bearable.
+
+    Raises SubmissionError BOOK-PASSWORD or BOOK-DAMAGED, whatever calamine raises (its panics are no Exception).
+    """
+    import python_calamine as calamine
+
+    try:
+        with calamine.CalamineWorkbook.from_filelike(io.BytesIO(data)) as book:
+            return [
+                _grid(book.get_sheet_by_index(index))
+                for index, sheet in enumerate(book.sheets_metadata)
+                if sheet.typ == calamine.SheetTypeEnum.WorkSheet
+            ]
+    except calamine.PasswordError:
+        raise SubmissionError("BOOK-PASSWORD") from None
+    except (KeyboardInterrupt, SystemExit, MemoryError):
+        raise
+    except BaseException as error:  # noqa: BLE001 (E47: PanicException is a BaseException)
+        raise SubmissionError("BOOK-DAMAGED", type(error).__name__) from None
+
+
+def _grid(sheet: Any) -> Grid:  # noqa: ANN401 (calamine has no types for mypy here)
+    start = sheet.start or (0, 0)
+    texts: list[list[str]] = []
+    kinds: list[str] = []
+    for row in sheet.to_python(skip_empty_area=True):
+        if all(type(value) is str for value in row):  # the common case: a sheet of text, as the notice wants it
+            texts.append(row)
+            kinds.append("".join("t" if value else " " for value in row))
+            continue
+        cells = [_cell(value) for value in row]
+        texts.append([text for text, _ in cells])
+        kinds.append("".join(kind for _, kind in cells))
+    return Grid(sheet.name, start[0], start[1], texts, kinds)
+
+
+def _cell(value: object) -> tuple[str, str]:  # noqa: PLR0911 (one per type)
+    match value:
+        case str():
+            return value, "t" if value else " "
+        case bool():
+            return ("TRUE" if value else "FALSE"), "b"
+        case int():
+            return str(value), "n"
+        case float():
+            return (str(int(value)) if value.is_integer() and abs(value) < 1e18 else repr(value)), "n"
+        case dt.datetime():
+            return _date(value)
+        case dt.date():
+            return _date(dt.datetime.combine(value, dt.time()))
+        case _:
+            return str(value), "n"  # a time or a duration: nothing the notice knows
+
+
+def _date(value: dt.datetime) -> tuple[str, str]:
+    if value < _FIRST_SAFE_DATE:
+        return value.isoformat(" "), "n"  # E17: a serial in disguise
+    if value.time() == dt.time():
+        return f"{value:%Y-%m-%d}", "d"
+    return value.isoformat(" "), "d"
+
+
+def _padded(grid: Grid) -> list[list[str]]:
+    return [[""] * grid.first_column + row for row in grid.texts]
+
+
+_LOOKS: dict[str, tuple[str | None, str | None, bool]] = {
+    # mark: fill, font colour, bold
+    "": (None, None, False),
+    "title": (None, None, True),
+    "head": ("D9E2F3", None, True),
+    "bad": ("F8CBAD", "9C0006", False),
+    "fix": ("FFF2CC", "7F6000", False),
+    "note": ("EDEDED", "404040", False),
+    "good": ("E2EFDA", "375623", False),
+    "link": (None, "0563C1", False),
+}
+_UNWRITABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
+_A4 = 9
+_ESCAPED = re.compile("_(?=x[0-9A-Fa-f]{4}_)")
+
+
+def write_xlsx(path: Path, pages: Sequence[Page]) -> None:
+    """Write a workbook for people. Every cell is text; characters no XML can carry show as U+FFFD (E46)."""
+    from openpyxl import Workbook
+
+    book = Workbook(write_only=True)
+    for page in pages:
+        _write_page(book.create_sheet(page.name), page)
+    part = path.with_name(path.name + ".part")
+    book.save(part)
+    part.replace(path)
+
+
+def _write_page(sheet: Any, page: Page) -> None:  # noqa: ANN401 (its type does not know its own attributes)
+    from openpyxl.utils import get_column_letter
+
+    for column, width in enumerate(page.widths, start=1):
+        sheet.column_dimensions[get_column_letter(column)].width = width
+    if page.freeze:
+        sheet.freeze_panes = page.freeze
+    sheet.page_setup.paperSize = _A4
+    sheet.page_setup.orientation = "landscape" if page.landscape else "portrait"
+    sheet.sheet_properties.pageSetUpPr.fitToPage = True
+    sheet.page_setup.fitToHeight = 0
+    if page.repeat_rows:
+        sheet.print_title_rows = f"1:{page.repeat_rows}"
+    if page.footer:
+        sheet.oddFooter.center.text = page.footer
+    for row in page.rows:
+        sheet.append([_written(sheet, cell if isinstance(cell, Cell) else Cell(cell)) for cell in row])
+
+
+def _written(sheet: Any, cell: Cell) -> Any:  # noqa: ANN401 (see above)
+    from openpyxl.cell import WriteOnlyCell
+    from openpyxl.styles import Alignment, Font, PatternFill
+
+    fill, colour, bold = _LOOKS[cell.mark]
+    text = _ESCAPED.sub("_x005F_", _UNWRITABLE.sub("\ufffd", cell.text))[:_XLSX_TEXT]
+    written = WriteOnlyCell(sheet, value=text or None)
+    if text:
+        written.data_type = "s"  # E35: text that begins with = stays text
+    written.number_format = "@"
+    written.alignment = Alignment(wrap_text=cell.mark != "title", vertical="top")
+    if fill:
+        written.fill = PatternFill("solid", start_color=fill)
+    if colour or bold:
+        written.font = Font(
+            color=colour,
+            bold=bold,
+            size=14 if cell.mark == "title" else 11,
+            underline="single" if cell.mark == "link" else None,
+        )
+    if cell.mark == "link" and text:
+        written.hyperlink = cell.text
+    return written
