@@ -233,10 +233,14 @@ class Session:
             return target
         raise Conflict(f"{self._place(source)}:同名文件过多,无法移动")
 
-    def remove(self, path: RemotePath) -> None:
-        """Delete a file; one that is gone already is fine."""
-        with self._translated("删除", path), suppress(FileNotFoundError):
-            self._client.remove(self._full(path))
+    def remove(self, path: RemotePath) -> bool:
+        """Delete a file; False when it was gone already, so True proves that this call took it away."""
+        with self._translated("删除", path):
+            try:
+                self._client.remove(self._full(path))
+            except FileNotFoundError:
+                return False
+        return True
 
     def makedirs(self, folder: RemotePath) -> None:
         """Make a folder and its parents where they are missing."""

@@ -1,0 +1,170 @@
+"""What crossed a border, in the ledger: files that came from cities, packages that go up, returns that came down.
+
+Set-based; each function works inside the caller's transaction, and no caller talks to a network while one is
+open (B04). `transfers` is the append-only evidence of a send; which steps it knows is told in `dispatch.send`.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, exists, func, insert, select, update
+
+from certflow.registry.schema import files, package_rows, packages, returns, rows, transfers
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """A file of a city as it lies in our store."""
+
+    account: str
+    lane: str
+    """``month`` or ``trial``."""
+    name: str
+    raw_name: bytes
+    sha256: str
+    size: int
+    """Bytes."""
+    kind: str
+    """submission | nil | other"""
+    month: str | None = None
+    """YYYYMM of a nil report, else None."""
+
+
+def receive(conn: Connection, arrival: Arrival) -> tuple[int, bool]:
+    """Record a file as RECEIVED; its id, and whether it repeats one that is known already.
+
+    The same bytes again in the same lane of the same account count for nothing: they are IGNORED at once
+    (T11). A trial never makes the real delivery a duplicate.
+    """
+    first = conn.scalar(
+        select(func.min(files.c.id)).where(
+            files.c.account == arrival.account,
+            files.c.lane == arrival.lane,
+            files.c.sha256 == arrival.sha256,
+            files.c.duplicate_of.is_(None),
+        )
+    )
+    made = insert(files).values(
+        account=arrival.account,
+        lane=arrival.lane,
+        name=arrival.name,
+        raw_name=arrival.raw_name,
+        sha256=arrival.sha256,
+        size=arrival.size,
+        kind=arrival.kind,
+        month=arrival.month,
+        duplicate_of=first,
+    )
+    file_id = int(conn.execute(made.returning(files.c.id)).scalar_one())
+    if first is not None:
+        conn.execute(update(files).where(files.c.id == file_id).values(state="IGNORED", reason="FILE-DUPLICATE"))
+    return file_id, first is not None
+
+
+def owed(conn: Connection, account: str, lane: str, raw_name: bytes, sha256: str) -> int | None:
+    """Id of the file that was recorded but not yet moved away on the city's server: a pull died in between."""
+    found: int | None = conn.scalar(
+        select(func.max(files.c.id)).where(
+            files.c.account == account,
+            files.c.lane == lane,
+            files.c.raw_name == raw_name,
+            files.c.sha256 == sha256,
+            files.c.shelved_at.is_(None),
+        )
+    )
+    return found
+
+
+def settle(conn: Connection, account: str, lane: str, still_there: Sequence[bytes]) -> None:
+    """Nothing is owed for files that have left the inbox: their move was done, only its record was lost."""
+    conn.execute(
+        update(files)
+        .where(
+            files.c.account == account,
+            files.c.lane == lane,
+            files.c.shelved_at.is_(None),
+            files.c.raw_name.not_in(still_there),
+        )
+        .values(shelved_at=func.now())
+    )
+
+
+def shelve(conn: Connection, file_id: int) -> None:
+    """The city's copy lies in 已接收 now."""
+    conn.execute(update(files).where(files.c.id == file_id).values(shelved_at=func.now()))
+
+
+def begin_send(conn: Connection, package_id: int) -> int | None:
+    """APPROVED → SENDING, or SENDING once more after a crash; the new fencing token, None in any other state."""
+    token: int | None = conn.scalar(
+        update(packages)
+        .where(packages.c.id == package_id, packages.c.state.in_(("APPROVED", "SENDING")))
+        .values(state="SENDING", token=packages.c.token + 1)
+        .returning(packages.c.token)
+    )
+    return token
+
+
+def holds(conn: Connection, package_id: int, token: int) -> bool:
+    """True while no later send has taken the package over."""
+    mine = exists().where(packages.c.id == package_id, packages.c.token == token, packages.c.state == "SENDING")
+    return bool(conn.scalar(select(mine)))
+
+
+def step(conn: Connection, package_id: int, token: int, event: str, **detail: Any) -> None:  # noqa: ANN401 (JSON values)
+    """One line of evidence; `detail` carries digests, counts and kinds of error, never a name."""
+    conn.execute(insert(transfers).values(package_id=package_id, token=token, event=event, detail=detail))
+
+
+def steps(conn: Connection, package_id: int) -> list[tuple[int, str, Mapping[str, Any]]]:
+    """The evidence so far: (token, event, detail) in order."""
+    found = conn.execute(
+        select(transfers.c.token, transfers.c.event, transfers.c.detail)
+        .where(transfers.c.package_id == package_id)
+        .order_by(transfers.c.id)
+    )
+    return [(int(token), str(event), detail) for token, event, detail in found]
+
+
+def finish(conn: Connection, package_id: int, token: int) -> bool:
+    """SENDING → SENT with all its rows PACKED → SENT; False when the token is no longer mine."""
+    return _close(conn, package_id, "SENDING", "SENT", token)
+
+
+def doubt(conn: Connection, package_id: int, token: int) -> bool:
+    """SENDING → UNKNOWN: a person decides; False when the token is no longer mine."""
+    return _close(conn, package_id, "SENDING", "UNKNOWN", token)
+
+
+def resolve(conn: Connection, package_id: int, *, delivered: bool) -> bool:
+    """A person's decision on UNKNOWN: → SENT with its rows, or → APPROVED to be sent again."""
+    return _close(conn, package_id, "UNKNOWN", "SENT" if delivered else "APPROVED")
+
+
+def _close(conn: Connection, package_id: int, now: str, then: str, token: int | None = None) -> bool:
+    mine = [packages.c.id == package_id, packages.c.state == now]
+    if token is not None:
+        mine.append(packages.c.token == token)
+    if conn.execute(update(packages).where(*mine).values(state=then)).rowcount == 0:
+        return False
+    if then == "SENT":
+        conn.execute(
+            update(rows)
+            .where(rows.c.id == package_rows.c.row_id, package_rows.c.package_id == package_id)
+            .where(rows.c.state == "PACKED")
+            .values(state="SENT")
+        )
+    return True
+
+
+def known_return(conn: Connection, sha256: str) -> int | None:
+    """Id of the return with these bytes, None when they are new."""
+    found: int | None = conn.scalar(select(returns.c.id).where(returns.c.sha256 == sha256))
+    return found
+
+
+def record_return(conn: Connection, name: str, sha256: str, size: int) -> int:
+    """Record a new file of the authority as RECEIVED; its id."""
+    made = insert(returns).values(name=name, sha256=sha256, size=size)
+    return int(conn.execute(made.returning(returns.c.id)).scalar_one())
