@@ -1,0 +1,405 @@
+"""Safe unzip: what a city's zip holds, read from its raw bytes; nothing of it ever touches the file system.
+
+Own central-directory parser, because one reader must decide (Z23-Z26) and the standard one overlooks overlaps
+(Z15), lies about sizes (Z14) and names (Z25). One pass produces every byte once, capped, with CRC and SHA-256;
+photos are not decoded here.
+"""
+
+import hashlib
+import stat
+import struct
+import unicodedata
+import zlib
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from typing import BinaryIO
+
+from certflow.errors import SubmissionError
+from certflow.intake import names, sniff
+from certflow.intake.submission import Archive, Entry, Measures, Received
+from certflow.settings import Limits
+
+STORED, DEFLATED = 0, 8
+_METHODS = {1: "Shrink", 6: "Implode", 9: "Deflate64", 12: "BZIP2", 14: "LZMA", 20: "zstd", 93: "zstd", 94: "MP3",
+            95: "XZ", 96: "JPEG", 97: "WavPack", 98: "PPMd"}  # fmt: skip
+_AES = 99
+_CHUNK = 1 << 20
+_DIRECTORY_BYTES = 64 << 20
+_ENCRYPTED = 1 | 1 << 6 | 1 << 13
+_DESCRIPTOR = 1 << 3
+_UTF8 = 1 << 11
+_MAX16, _MAX32 = 0xFFFF, 0xFFFFFFFF
+_REPARSE, _DEVICE = 0x400, 0x40
+_UNIX_EXTRA, _PKWARE_UNIX_EXTRA, _ZIP64_EXTRA = 0x756E, 0x000D, 0x0001
+
+
+@dataclass(frozen=True, slots=True)
+class _Listed:
+    """One record of the central directory."""
+
+    ordinal: int
+    raw_name: bytes
+    extra: dict[int, bytes]
+    flags: int
+    method: int
+    crc32: int
+    packed: int
+    size: int
+    attributes: int
+    offset: int
+
+
+def unpack(received: Received, limits: Limits) -> Archive:
+    """The entries of a received zip, each measured; never raises for bad bytes.
+
+    A fault of the whole file (rule code) stands in ``measures["file_fault"]`` with `file_detail`, then there are
+    no entries; `file_entry` is the ordinal of the entry it was found in, or None. Other columns: `zip_junk`,
+    `zip_encoding`, `zip_case`, `zip_entries` (counts). Entry measures: `zip_case` (1: another name is equal but
+    for case or form, Z29), `twin_of` (ordinal of an identical entry, then the role is junk), `junk_reason`.
+    """
+    measures: Measures = {
+        "file_fault": None, "file_detail": "", "file_entry": None,
+        "zip_entries": 0, "zip_junk": 0, "zip_encoding": 0, "zip_case": 0,
+    }  # fmt: skip
+    try:
+        with received.path.open("rb") as file:
+            entries = _unpack(file, limits, measures)
+    except SubmissionError as error:
+        measures["file_fault"], measures["file_detail"] = error.fault, error.detail
+        return Archive(received, (), measures)
+    measures["zip_entries"] = len(entries)
+    measures["zip_junk"] = sum(entry.role == "junk" for entry in entries)
+    measures["zip_case"] = sum("zip_case" in entry.measures for entry in entries)
+    return Archive(received, tuple(entries), measures)
+
+
+def read_entry(received: Received, entry: Entry) -> bytes:
+    """The bytes of one entry, inflated and checked; SubmissionError ZIP-DAMAGED when they are not what they were."""
+    data = raw_bytes(received, entry)
+    if entry.method == DEFLATED:
+        inflater = zlib.decompressobj(-zlib.MAX_WBITS)
+        try:
+            data = inflater.decompress(data, entry.size + 1)
+        except zlib.error:
+            raise SubmissionError("ZIP-DAMAGED", _place(entry.ordinal)) from None
+    if len(data) != entry.size or zlib.crc32(data) != entry.crc32:
+        raise SubmissionError("ZIP-DAMAGED", _place(entry.ordinal))
+    return data
+
+
+def raw_bytes(received: Received, entry: Entry) -> bytes:
+    """The bytes of one entry as they lie in the archive (compressed when `method` is 8)."""
+    with received.path.open("rb") as file:
+        file.seek(entry.data_offset)
+        return file.read(entry.packed_size)
+
+
+def _place(ordinal: int) -> str:
+    """Names an entry without its name, which may be an ID number."""
+    return f"第 {ordinal + 1} 个条目"
+
+
+def _unpack(file: BinaryIO, limits: Limits, measures: Measures) -> list[Entry]:
+    size = file.seek(0, 2)
+    if size == 0:
+        raise SubmissionError("FILE-EMPTY")  # Z34
+    if size > limits.archive_bytes:
+        raise SubmissionError("ZIP-BOMB", f"压缩包 {size >> 20} MB，上限 {limits.archive_bytes >> 20} MB")
+    file.seek(0)
+    _refuse_other_types(file.read(512), size)
+    listed = list(_central_directory(file, size, limits))
+    for entry in listed:
+        with _blamed(measures, entry.ordinal):
+            _refuse_by_header(entry, limits)
+    _refuse_by_sums(listed, limits)
+    decoded = _decode(listed, measures)
+    offsets = _locate(file, listed, measures)
+    entries: list[Entry] = []
+    produced = 0
+    for entry, name, offset in zip(listed, decoded, offsets, strict=True):
+        with _blamed(measures, entry.ordinal):
+            made = _read_through(file, entry, name, offset, limits)
+        produced += made.size
+        if produced > limits.unpacked_bytes:
+            raise SubmissionError("ZIP-BOMB", f"解压后超过 {limits.unpacked_bytes >> 30} GB")
+        entries.append(made)
+    entries = _resolve_case(entries)
+    if all(entry.role in ("folder", "junk") for entry in entries):
+        raise SubmissionError("ZIP-EMPTY")  # Z35
+    return entries
+
+
+class _blamed:  # noqa: N801 (reads as a statement)
+    """Records the ordinal of the entry an error was found in, for the feedback (Z27: name the entry)."""
+
+    def __init__(self, measures: Measures, ordinal: int) -> None:
+        self._measures, self._ordinal = measures, ordinal
+
+    def __enter__(self) -> None: ...
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is SubmissionError:
+            self._measures["file_entry"] = self._ordinal
+
+
+def _refuse_other_types(head: bytes, size: int) -> None:
+    if head.startswith(b"PK\x05\x06") and size == 22:
+        raise SubmissionError("ZIP-EMPTY")  # Z35
+    if head.startswith((b"PK\x07\x08", b"PK00PK")):
+        raise SubmissionError("ZIP-SPLIT")  # Z36
+    if not head.startswith(b"PK\x03\x04"):
+        raise SubmissionError("FILE-TYPE", sniff.type_name(head))  # Z32, Z33, Z40
+
+
+def _central_directory(file: BinaryIO, size: int, limits: Limits) -> Iterator[_Listed]:
+    count, length, offset, end = _end_record(file, size)
+    if count > limits.entries:
+        raise SubmissionError("ZIP-ENTRIES", f"共 {count} 个条目，上限 {limits.entries}")  # Z18
+    # Z24, Z40: the directory ends where its end record begins, counted from the first byte of the file.
+    if offset + length != end or length > _DIRECTORY_BYTES:
+        raise SubmissionError("ZIP-DAMAGED", "目录位置与记录不符")
+    if count == 0:
+        raise SubmissionError("ZIP-EMPTY")
+    file.seek(offset)
+    directory = file.read(length)
+    at = 0
+    for ordinal in range(count):
+        if directory[at : at + 4] != b"PK\x01\x02" or at + 46 > length:
+            raise SubmissionError("ZIP-DAMAGED", "目录损坏")
+        (_, flags, method, _, _, crc, packed, produced, name_length, extra_length, comment_length, disk, _, attributes,
+         start) = struct.unpack_from("<HxxHHHHIIIHHHHHII", directory, at + 4)  # fmt: skip
+        name_end = at + 46 + name_length
+        extra = _extras(directory[name_end : name_end + extra_length])
+        if _ZIP64_EXTRA in extra:
+            produced, packed, start, disk = _zip64(extra[_ZIP64_EXTRA], produced, packed, start, disk)
+        if disk:
+            raise SubmissionError("ZIP-SPLIT")
+        yield _Listed(
+            ordinal, directory[at + 46 : name_end], extra, flags, method, crc, packed, produced, attributes, start
+        )
+        at = name_end + extra_length + comment_length
+    if at != length:
+        raise SubmissionError("ZIP-DAMAGED", "目录条目数与记录不符")
+
+
+def _end_record(file: BinaryIO, size: int) -> tuple[int, int, int, int]:
+    """(entries, length of the directory, its offset, where it must end)."""
+    tail_at = max(0, size - 22 - _MAX16)
+    file.seek(tail_at)
+    tail = file.read()
+    found = [at for at in _find_all(tail, b"PK\x05\x06")
+             if len(tail) >= at + 22 and at + 22 + struct.unpack_from("<H", tail, at + 20)[0] == len(tail)]  # fmt: skip
+    if len(found) != 1:  # Z22, Z23
+        raise SubmissionError("ZIP-DAMAGED", "压缩包不完整或尾部有多余数据")
+    at = found[0]
+    disk, first_disk, here, count, length, offset = struct.unpack_from("<HHHHII", tail, at + 4)
+    end = tail_at + at
+    locator_at = at - 20
+    if locator_at >= 0 and tail[locator_at : locator_at + 4] == b"PK\x06\x07":
+        return _zip64_end_record(file, end - 20, tail[locator_at : locator_at + 20])  # Z37
+    if disk or first_disk or here != count:
+        raise SubmissionError("ZIP-SPLIT")
+    return count, length, offset, end
+
+
+def _zip64_end_record(file: BinaryIO, locator_at: int, locator: bytes) -> tuple[int, int, int, int]:
+    disk, at, disks = struct.unpack_from("<IQI", locator, 4)
+    if disk or disks > 1:
+        raise SubmissionError("ZIP-SPLIT")
+    if at > locator_at:
+        raise SubmissionError("ZIP-DAMAGED", "zip64 目录损坏")
+    file.seek(at)
+    record = file.read(56)
+    if record[:4] != b"PK\x06\x06" or len(record) < 56:
+        raise SubmissionError("ZIP-DAMAGED", "zip64 目录损坏")
+    record_size, _, _, disk, first_disk, here, count, length, offset = struct.unpack_from("<QHHIIQQQQ", record, 4)
+    if at + 12 + record_size != locator_at or here != count or disk or first_disk:
+        raise SubmissionError("ZIP-DAMAGED", "zip64 目录损坏")
+    return count, length, offset, at
+
+
+def _find_all(data: bytes, mark: bytes) -> Iterator[int]:
+    at = data.find(mark)
+    while at >= 0:
+        yield at
+        at = data.find(mark, at + 1)
+
+
+def _extras(data: bytes) -> dict[int, bytes]:
+    """Extra fields by id; a ragged end is left out, as other readers do."""
+    found: dict[int, bytes] = {}
+    at = 0
+    while at + 4 <= len(data):
+        key, length = struct.unpack_from("<HH", data, at)
+        found.setdefault(key, data[at + 4 : at + 4 + length])
+        at += 4 + length
+    return found
+
+
+def _zip64(data: bytes, size: int, packed: int, offset: int, disk: int) -> tuple[int, int, int, int]:
+    """The 64-bit values, each present only where its 32-bit field is all ones."""
+    values = [size, packed, offset]
+    at = 0
+    for index, value in enumerate(values):
+        if value == _MAX32 and at + 8 <= len(data):
+            (values[index],) = struct.unpack_from("<Q", data, at)
+            at += 8
+    if disk == _MAX16 and at + 4 <= len(data):
+        (disk,) = struct.unpack_from("<I", data, at)
+    return values[0], values[1], values[2], disk
+
+
+def _refuse_by_header(entry: _Listed, limits: Limits) -> None:
+    if entry.flags & _ENCRYPTED or entry.method == _AES:
+        raise SubmissionError("ZIP-ENCRYPTED", _place(entry.ordinal))  # Z19-Z21
+    if entry.method not in (STORED, DEFLATED):
+        raise SubmissionError("ZIP-METHOD", _METHODS.get(entry.method, f"方法 {entry.method}"))  # Z39
+    modes = [entry.attributes >> 16]
+    if (unix := entry.extra.get(_UNIX_EXTRA)) and len(unix) >= 6:
+        modes.append(struct.unpack_from("<H", unix, 4)[0])
+    linked = len(entry.extra.get(_PKWARE_UNIX_EXTRA, b"")) > 12
+    for mode in modes:
+        if stat.S_IFMT(mode) not in (0, stat.S_IFREG, stat.S_IFDIR) or mode & (stat.S_ISUID | stat.S_ISGID):
+            linked = True
+    if linked or entry.attributes & (_REPARSE | _DEVICE):
+        raise SubmissionError("ZIP-SPECIAL", _place(entry.ordinal))  # Z11, Z12
+    ratio = entry.size / max(entry.packed, 1)
+    if entry.size > limits.entry_bytes or (entry.size > _CHUNK and ratio > limits.ratio):
+        raise SubmissionError("ZIP-BOMB", f"{_place(entry.ordinal)}解压后 {entry.size >> 20} MB")  # Z13
+
+
+def _refuse_by_sums(listed: Iterable[_Listed], limits: Limits) -> None:
+    total = sum(entry.size for entry in listed)
+    if total > limits.unpacked_bytes:
+        raise SubmissionError("ZIP-BOMB", f"解压后共 {total >> 20} MB")
+
+
+def _decode(listed: list[_Listed], measures: Measures) -> list[str]:
+    """Names as text, separators `/`, each one safe; faults ZIP-TRAVERSAL, ZIP-NAMES, ZIP-DUPLICATE."""
+    decoded = names.decode([names.RawName(e.raw_name, bool(e.flags & _UTF8), e.extra.get(names.EXTRA)) for e in listed])
+    measures["zip_encoding"] = decoded.repaired
+    clean: list[str] = []
+    for entry, name in zip(listed, decoded.names, strict=True):
+        with _blamed(measures, entry.ordinal):
+            clean.append(names.clean(name, _place(entry.ordinal)))
+    seen: set[str] = set()
+    for entry, name in zip(listed, clean, strict=True):
+        if name in seen and not name.endswith("/"):
+            measures["file_entry"] = entry.ordinal
+            raise SubmissionError("ZIP-DUPLICATE", _place(entry.ordinal))  # Z28
+        seen.add(name)
+    for entry, name in zip(listed, clean, strict=True):
+        if name + "/" in seen:
+            measures["file_entry"] = entry.ordinal
+            raise SubmissionError("ZIP-DUPLICATE", _place(entry.ordinal))
+    return clean
+
+
+def _locate(file: BinaryIO, listed: list[_Listed], measures: Measures) -> list[int]:
+    """Where each entry's bytes begin; local headers agree, entries neither overlap nor leave room between them."""
+    begins: list[int] = [0] * len(listed)
+    expected = 0
+    slack = False
+    for entry in sorted(listed, key=lambda one: one.offset):
+        with _blamed(measures, entry.ordinal):
+            if entry.offset < expected:
+                raise SubmissionError("ZIP-OVERLAP", _place(entry.ordinal))  # Z15
+            if entry.offset - expected > (24 if slack else 0):
+                raise SubmissionError("ZIP-DAMAGED", "条目之间有来历不明的数据")  # Z24
+            begins[entry.ordinal] = _local_header(file, entry)
+        expected = begins[entry.ordinal] + entry.packed
+        slack = bool(entry.flags & _DESCRIPTOR)  # Z38: the sizes follow in a descriptor of 12 to 24 bytes
+    return begins
+
+
+def _local_header(file: BinaryIO, entry: _Listed) -> int:
+    file.seek(entry.offset)
+    header = file.read(30)
+    if len(header) < 30 or header[:4] != b"PK\x03\x04":
+        raise SubmissionError("ZIP-DAMAGED", f"{_place(entry.ordinal)}头部损坏")
+    flags, method, _, _, crc, packed, size, name_length, extra_length = struct.unpack_from("<HHHHIIIHH", header, 6)
+    if file.read(name_length) != entry.raw_name:
+        raise SubmissionError("ZIP-NAMES", f"{_place(entry.ordinal)}两处名称不同")  # Z25
+    extra = _extras(file.read(extra_length))
+    if method != entry.method or (flags ^ entry.flags) & (_ENCRYPTED | _DESCRIPTOR):
+        raise SubmissionError("ZIP-DAMAGED", f"{_place(entry.ordinal)}两处头部不同")
+    if not flags & _DESCRIPTOR:
+        if _ZIP64_EXTRA in extra:
+            size, packed, _, _ = _zip64(extra[_ZIP64_EXTRA], size, packed, 0, 0)
+        if (crc, packed, size) != (entry.crc32, entry.packed, entry.size):
+            raise SubmissionError("ZIP-DAMAGED", f"{_place(entry.ordinal)}两处头部不同")
+    return entry.offset + 30 + name_length + extra_length
+
+
+def _read_through(file: BinaryIO, entry: _Listed, name: str, offset: int, limits: Limits) -> Entry:
+    """Produce every byte of one entry once: size, CRC, digest, and what its first bytes say."""
+    digest = hashlib.sha256()
+    crc = produced = 0
+    head = b""
+    for block in _blocks(file, entry, offset):
+        produced += len(block)
+        if produced > min(entry.size, limits.entry_bytes):  # Z14: the bytes produced count, not the header
+            raise SubmissionError("ZIP-BOMB", f"{_place(entry.ordinal)}大小与声明不符")
+        crc = zlib.crc32(block, crc)
+        digest.update(block)
+        if len(head) < sniff.HEAD:
+            head += block[: sniff.HEAD - len(head)]
+    if produced != entry.size or crc != entry.crc32:
+        raise SubmissionError("ZIP-DAMAGED", f"{_place(entry.ordinal)}校验不符")  # Z27
+    if name.endswith("/") and produced:
+        raise SubmissionError("ZIP-DAMAGED", f"{_place(entry.ordinal)}是文件夹却有内容")
+    role, reason = names.role(name, head)
+    if role in ("ZIP-EXECUTABLE", "ZIP-NESTED"):
+        raise SubmissionError(role, _place(entry.ordinal))  # Z16, Z17, Z49
+    measures: Measures = {"junk_reason": reason} if role == "junk" else {}
+    return Entry(
+        entry.ordinal, name, entry.raw_name, role, produced, entry.packed, entry.method, offset, crc, digest.hexdigest(),
+        measures,
+    )  # fmt: skip
+
+
+def _blocks(file: BinaryIO, entry: _Listed, offset: int) -> Iterator[bytes]:
+    file.seek(offset)
+    left = entry.packed
+    inflater = zlib.decompressobj(-zlib.MAX_WBITS) if entry.method == DEFLATED else None
+    while left:
+        packed = file.read(min(_CHUNK, left))
+        if not packed:
+            raise SubmissionError("ZIP-DAMAGED", f"{_place(entry.ordinal)}不完整")
+        left -= len(packed)
+        if inflater is None:
+            yield packed
+            continue
+        try:
+            yield inflater.decompress(packed, _CHUNK)
+            while inflater.unconsumed_tail:
+                yield inflater.decompress(inflater.unconsumed_tail, _CHUNK)
+        except zlib.error:
+            raise SubmissionError("ZIP-DAMAGED", f"{_place(entry.ordinal)}损坏") from None
+        if inflater.unused_data:
+            raise SubmissionError("ZIP-DAMAGED", f"{_place(entry.ordinal)}尾部有多余数据")
+    if inflater is not None:
+        yield inflater.flush()
+        if not inflater.eof:
+            raise SubmissionError("ZIP-DAMAGED", f"{_place(entry.ordinal)}不完整")
+
+
+def _resolve_case(entries: list[Entry]) -> list[Entry]:
+    """Names equal but for case, form or trailing blanks (Z29, Z30): identical content → one stays, else all marked."""
+    groups: dict[str, list[Entry]] = defaultdict(list)
+    for entry in entries:
+        if entry.role not in ("folder", "junk"):
+            folded = unicodedata.normalize("NFC", entry.name).casefold()
+            groups["/".join(part.rstrip(" .") for part in folded.split("/"))].append(entry)
+    resolved = list(entries)
+    for first, *rest in (group for group in groups.values() if len(group) > 1):
+        if all(other.sha256 == first.sha256 for other in rest):
+            for other in rest:
+                resolved[other.ordinal] = replace(
+                    other, role="junk", measures={"junk_reason": "重复", "twin_of": first.ordinal}
+                )
+        else:
+            for other in (first, *rest):
+                resolved[other.ordinal] = replace(other, measures={**other.measures, "zip_case": 1})
+    return resolved
