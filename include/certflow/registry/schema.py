@@ -242,7 +242,8 @@ package_rows = Table(
 transfers = Table(
     "transfers", metadata, _id(), _to("packages", "package_id"),
     Column("token", BigInteger, nullable=False),
-    Column("event", Text, nullable=False),  # intent | looked | uploaded | verified | renamed | sent | unknown | failed
+    # intent | withdrawn | looked | uploaded | verified | renamed | sent | unknown | failed | resolved (dispatch/send.py)
+    Column("event", Text, nullable=False),
     Column("detail", JSONB, nullable=False, server_default=text("'{}'::jsonb")),
     _now("at"),
     Index("ix_transfers_package_id", "package_id"),
