@@ -1,0 +1,281 @@
+"""Build the package of one exam: its `.XLS` and its photos in one zip whose bytes follow from the content alone.
+
+Source: notice 附件二; DESIGN §3 "Deterministic packages".
+
+Order of writing: temporary file → flushed → read back against the ledger's rows, which are held meanwhile →
+renamed → ledger BUILT and rows PACKED in one transaction. Died anywhere: the next run starts over and gets
+the same bytes.
+"""
+
+import hashlib
+import json
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import certflow
+from certflow import excel
+from certflow.dispatch.readback import read_back
+from certflow.errors import ConfigurationError, Conflict, DigestMismatch
+from certflow.findings import FIELDS
+from certflow.month import Month
+from certflow.naming import PackageName
+from certflow.reference import load_reference
+from certflow.registry import packages
+from certflow.registry.ledger import Actor, Registry, note
+from certflow.registry.packages import Batch, Package, PackRow, Photo
+from certflow.settings import Settings
+from certflow.zips import Packed, read_packed, write_zip
+
+
+@dataclass(frozen=True, slots=True)
+class _Order:
+    """Which package is to be built."""
+
+    batch: Batch
+    exam_code: str
+    revision: int
+    stem: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Content:
+    """What goes into a package, in the words of the notice (PII)."""
+
+    stem: str
+    rows: tuple[Mapping[str, str], ...]
+    photos: Mapping[str, Photo]
+    """Photo file name → where its bytes lie; in the order of the zip."""
+
+
+def assemble(settings: Settings, registry: Registry, batch_id: int, exam_code: str, actor: Actor) -> int:
+    """Build the package of one exam of a frozen batch and return its id; run again, it returns the same package.
+
+    A package whose file was lost or damaged on our disk is built again and must give the recorded digest.
+    After a rejection the rows are packed anew as the next revision.
+
+    Raises:
+        Busy: the same package is being built at this moment.
+        Conflict: no rows, two different photos under one name, more rows than one `.XLS` holds, or rows that
+            are neither in the package nor in another batch.
+        ConfigurationError: the exam is not in the exam table.
+        DigestMismatch: an original or the result differs from what the ledger recorded.
+    """
+    with registry.lock(f"assemble:{batch_id}:{exam_code}"):
+        with registry.read() as conn:
+            batch = packages.batch(conn, batch_id)
+            built = packages.packages_of(conn, batch_id, exam_code)
+            rows = packages.rows_to_pack(conn, batch_id, exam_code)
+        if batch is None:
+            raise Conflict(f"没有编号为 {batch_id} 的批次，请先冻结月份")
+        live = next((one for one in built if one.state != "REJECTED"), None)
+        if live is not None:
+            if rows:
+                raise Conflict(f"批次 {batch.folder} 考试 {exam_code} 已组包，另有 {len(rows)} 行未入包，请核对")
+            if live.state != "SENT":  # what was sent may have been purged since, and stays so
+                _restore(settings, registry, batch, live)
+            return live.id
+        if not rows:
+            raise Conflict(f"批次 {batch.folder} 考试 {exam_code} 没有可组包的数据")
+        order = _Order(batch, exam_code, len(built) + 1, _stem(settings, batch, exam_code, len(rows)))
+        return _build(settings, registry, order, rows, actor)
+
+
+def rebuild(settings: Settings, registry: Registry, package_id: int, target: Path) -> str:
+    """Build a package again from the ledger and the originals into `target`; returns its SHA-256 (invariant I8)."""
+    with registry.read() as conn:
+        package = packages.package(conn, package_id)
+        rows = packages.packed_rows(conn, package_id)
+    if package is None:
+        raise Conflict(f"没有编号为 {package_id} 的数据包")
+    digest, _ = _write(settings, target, _content(package.stem, rows))
+    return digest
+
+
+def package_path(settings: Settings, batch: Batch, package: Package) -> Path:
+    """Where the package's zip lies; its manifest lies beside it as ``<stem>.manifest.json``."""
+    return settings.packages / batch.folder / package.file_name
+
+
+def _build(settings: Settings, registry: Registry, order: _Order, rows: Sequence[PackRow], actor: Actor) -> int:
+    batch, exam_code = order.batch, order.exam_code
+    content = _content(order.stem, rows)
+    temporary = settings.work / f"package-{batch.id}-{exam_code}.zip"
+    final = settings.packages / batch.folder / f"{order.stem}.zip"
+    try:
+        digest, workbook_digest = _write(settings, temporary, content)
+        size = temporary.stat().st_size
+        manifest = _manifest(order, content) | {"sha256": digest, "size": size, "workbook_sha256": workbook_digest}
+        with registry.begin(actor) as conn:
+            held = packages.rows_to_pack(conn, batch.id, exam_code, lock=True)
+            if [row.id for row in held] != [row.id for row in rows]:
+                raise Conflict(f"批次 {batch.folder} 考试 {exam_code} 的数据在组包期间有变动，请重新运行")
+            ledger = _content(order.stem, held)
+            read_back(temporary, order.stem, ledger.rows, {name: one.sha256 for name, one in ledger.photos.items()})
+            package_id = packages.record_package(
+                conn,
+                batch_id=batch.id,
+                exam_code=exam_code,
+                revision=order.revision,
+                stem=order.stem,
+                sha256=digest,
+                size=size,
+                photo_count=len(content.photos),
+                manifest=manifest,
+                row_ids=[row.id for row in held],
+            )
+            note(
+                conn, "assemble", package=package_id, batch=batch.folder, exam=exam_code, revision=order.revision,
+                rows=len(held), photos=len(content.photos), sha256=digest,
+            )  # fmt: skip
+            _clear(final.parent, batch, exam_code)
+            _publish(temporary, final, manifest)
+    finally:
+        temporary.unlink(missing_ok=True)
+    return package_id
+
+
+def _restore(settings: Settings, registry: Registry, batch: Batch, package: Package) -> None:
+    final = package_path(settings, batch, package)
+    if final.is_file() and final.stat().st_size == package.size and _digest(final) == package.sha256:
+        if not _manifest_path(final).is_file():
+            _write_manifest(final, package.manifest)
+        return
+    temporary = settings.work / f"package-{batch.id}-{package.exam_code}.zip"
+    try:
+        if rebuild(settings, registry, package.id, temporary) != package.sha256:
+            raise DigestMismatch(f"数据包 {package.id} 的文件已丢失或损坏，重建后摘要与台账不符，请勿发送")
+        _publish(temporary, final, package.manifest)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _stem(settings: Settings, batch: Batch, exam_code: str, count: int) -> str:
+    exam = load_reference(settings).exams.get(exam_code)
+    if exam is None:
+        raise ConfigurationError(f"考试代码 {exam_code} 不在考试代码表中，无法组包（certflow reference load exams）")
+    return PackageName(Month.parse(batch.month), exam.code, exam.name, settings.province, count).stem
+
+
+def _content(stem: str, rows: Sequence[PackRow]) -> _Content:
+    """Texts and photos of a package; Conflict before anything is written when one name stands for two photos."""
+    if len(rows) > excel.XLS_ROWS:
+        raise Conflict(f"{stem}：共 {len(rows)} 行，一个 .XLS 最多 {excel.XLS_ROWS} 行，请拆分后再组包")
+    texts: list[Mapping[str, str]] = []
+    photos: dict[str, Photo] = {}
+    seen: dict[str, Photo] = {}
+    for row in rows:
+        values = {**row.values, "ZP": ""}
+        if row.photo is not None:
+            values["ZP"] = _photo_name(row)
+            photos.setdefault(values["ZP"], row.photo)
+            # Names that differ in case alone are one file on the receiver's Windows.
+            if _identity(seen.setdefault(values["ZP"].casefold(), row.photo)) != _identity(row.photo):
+                raise Conflict(f"记录 {row.record_id} 与另一条记录证件号码相同而照片不同，请先核定照片")
+        texts.append({field: values[field] for field in FIELDS})
+    return _Content(stem, tuple(texts), dict(sorted(photos.items(), key=lambda item: item[0].encode())))
+
+
+def _photo_name(row: PackRow) -> str:
+    name = row.values["ZJHM"]
+    if not name or not name.isprintable() or set(name) & set('/\\:*?"<>|'):
+        raise Conflict(f"记录 {row.record_id} 的证件号码不能作为照片文件名，请核对")
+    return f"{name}.jpg"
+
+
+def _identity(photo: Photo) -> tuple[int, int, str | None]:
+    return photo.size, photo.crc32, photo.sha256
+
+
+def _write(settings: Settings, target: Path, content: _Content) -> tuple[str, str]:
+    """Write the zip to `target` and flush it to disk; SHA-256 of the zip and of its workbook."""
+    workbook = excel.write_xls(FIELDS, ([row[field] for field in FIELDS] for row in content.rows))
+    target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with _private(target) as stream:
+        write_zip(stream, _members(settings, content, workbook))
+        stream.flush()
+        os.fsync(stream.fileno())
+    return _digest(target), hashlib.sha256(workbook).hexdigest()
+
+
+def _members(settings: Settings, content: _Content, workbook: bytes) -> Iterator[tuple[str, bytes]]:
+    yield f"{content.stem}.XLS", workbook
+    for ordinal, (name, photo) in enumerate(content.photos.items(), start=1):
+        data = read_packed(
+            Packed(
+                settings.original(photo.original),
+                photo.data_offset,
+                photo.packed_size,
+                photo.method,
+                photo.size,
+                photo.crc32,
+            )
+        )
+        if photo.sha256 is not None and hashlib.sha256(data).hexdigest() != photo.sha256:
+            raise DigestMismatch(f"photo {ordinal} of the package differs from the one that was judged")
+        yield f"{content.stem}/{name}", data
+
+
+def _manifest(order: _Order, content: _Content) -> dict[str, Any]:
+    """What the receiver needs to check the package, digests and size still to come; free of personal data."""
+    return {
+        "format": 1,
+        "file": f"{content.stem}.zip",
+        "rows": len(content.rows),
+        "photos": len(content.photos),
+        "month": order.batch.month,
+        "batch": order.batch.number,
+        "exam": order.exam_code,
+        "revision": order.revision,
+        "rule_set": order.batch.rule_set,
+        "program": f"certflow {certflow.__version__}",
+    }
+
+
+def _publish(temporary: Path, final: Path, manifest: Mapping[str, Any]) -> None:
+    """Manifest and zip under their final names, in an order that never shows a zip without its manifest."""
+    final.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    _write_manifest(final, manifest)
+    temporary.replace(final)
+    _flush_folder(final.parent)
+
+
+def _write_manifest(final: Path, manifest: Mapping[str, Any]) -> None:
+    target = _manifest_path(final)
+    draft = target.with_name(target.name + ".part")
+    with _private(draft) as stream:
+        stream.write(json.dumps(manifest, ensure_ascii=False, indent=2, sort_keys=True).encode() + b"\n")
+        stream.flush()
+        os.fsync(stream.fileno())
+    draft.replace(target)
+
+
+def _clear(folder: Path, batch: Batch, exam_code: str) -> None:
+    """Take away what an earlier run or a rejected revision left of this exam: it counts for nothing."""
+    for leftover in folder.glob(f"{batch.month}-{exam_code}-*"):
+        leftover.unlink()
+
+
+def _manifest_path(package: Path) -> Path:
+    return package.with_name(package.name.removesuffix(".zip") + ".manifest.json")
+
+
+def _private(path: Path) -> Any:  # noqa: ANN401 (a binary stream; the exact io class is no contract)
+    return os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb")
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def _flush_folder(folder: Path) -> None:
+    if os.name != "posix":
+        return  # Windows cannot open a folder
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -1,0 +1,55 @@
+"""Freeze a month: from here on it is settled which rows go up together.
+
+What is accepted later (a held row decided, a late file) falls into the next 补报. May be run again at any
+time: nothing is frozen twice.
+"""
+
+from dataclasses import dataclass
+
+from certflow.errors import Conflict
+from certflow.month import Month
+from certflow.registry import packages
+from certflow.registry.ledger import Actor, Registry, note
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """A frozen batch: number 0 is the month, n the n-th 补报. `exams`: exam code → rows that go into its package."""
+
+    id: int
+    month: Month
+    number: int
+    exams: dict[str, int]
+
+    @property
+    def rows(self) -> int:
+        """Rows of all its packages together."""
+        return sum(self.exams.values())
+
+
+def freeze(registry: Registry, month: Month, actor: Actor, *, number: int | None = None) -> Batch:
+    """Settle the accepted rows of `month` that are in no batch yet, and return the batch.
+
+    Without `number`: the month itself the first time (even when nothing came: an empty month is a fact too),
+    the next 补报 when there are new accepted rows, else the newest batch as it stands. With `number`: exactly
+    that batch, so that a task which is run again never opens another one.
+
+    Raises:
+        Busy: the month is being frozen at this moment.
+        Conflict: `number` is neither frozen nor the next one, or a 补报 would be empty.
+    """
+    with registry.lock(f"month:{month}"), registry.begin(actor) as conn:
+        known = packages.batches_of(conn, str(month))
+        following = known[-1].number + 1 if known else 0
+        if number is not None and number > following:
+            raise Conflict(f"{month} 的下一批是第 {following} 批，不能先冻结第 {number} 批")
+        if number is not None and number < following:
+            batch = next(one for one in known if one.number == number)
+        elif known and packages.waiting_rows(conn, str(month)) == 0:
+            if number is not None:
+                raise Conflict(f"{month} 没有新的已受理数据，无需第 {number} 次补报")
+            batch = known[-1]
+        else:
+            batch = packages.open_batch(conn, str(month), following, packages.rule_set_of(conn, str(month)))
+            note(conn, "freeze", month=str(month), batch=following, rows=packages.unpacked(conn, batch.id))
+        return Batch(batch.id, month, batch.number, packages.exams_of(conn, batch.id))

@@ -1,0 +1,110 @@
+"""The month as a whole, counted from the ledger: what each city sent, where its rows stand, what is usual."""
+
+from dataclasses import dataclass
+
+from sqlalchemy import Connection, case, func, select
+
+from certflow.registry.schema import batches, files, rows, submissions
+
+
+@dataclass(frozen=True, slots=True)
+class CityCount:
+    """What one account sent for one month."""
+
+    account: str
+    submissions: int
+    usable: int
+    """Submissions that did not go back as a whole."""
+    nil: bool
+    """A nil report came (零报)."""
+
+
+@dataclass(frozen=True, slots=True)
+class StateCount:
+    """Rows of one account and exam in one state."""
+
+    account: str
+    exam_code: str
+    state: str
+    rows: int
+
+
+@dataclass(frozen=True, slots=True)
+class PastMonth:
+    """Judged rows of a month and how many of them went back."""
+
+    month: str
+    rows: int
+    returned: int
+
+    @property
+    def error_share(self) -> float:
+        """Returned rows per judged row."""
+        return self.returned / self.rows if self.rows else 0.0
+
+
+def cities(conn: Connection, month: str) -> dict[str, CityCount]:
+    """Account → what it sent for the month; accounts that sent nothing are absent. Trial files do not count."""
+    usable = func.count().filter(submissions.c.verdict.not_in(("returned", "ignored")))
+    sent = {
+        str(account): (int(total), int(good))
+        for account, total, good in conn.execute(
+            select(submissions.c.account, func.count(), usable)
+            .where(submissions.c.month == month, submissions.c.lane == "month")
+            .group_by(submissions.c.account)
+        )
+    }
+    nil = set(
+        conn.scalars(
+            select(files.c.account)
+            .where(
+                files.c.month == month,
+                files.c.lane == "month",
+                files.c.kind == "nil",
+                files.c.state.not_in(("RETURNED", "IGNORED")),
+            )
+            .distinct()
+        )
+    )
+    return {
+        account: CityCount(account, *sent.get(account, (0, 0)), account in nil) for account in sorted({*sent, *nil})
+    }
+
+
+def states(conn: Connection, month: str) -> list[StateCount]:
+    """Rows of the month by account, exam and state."""
+    found = conn.execute(
+        select(submissions.c.account, submissions.c.exam_code, rows.c.state, func.count())
+        .select_from(rows.join(submissions))
+        .where(submissions.c.month == month, submissions.c.lane == "month")
+        .group_by(submissions.c.account, submissions.c.exam_code, rows.c.state)
+        .order_by(submissions.c.account, submissions.c.exam_code, rows.c.state)
+    )
+    return [StateCount(*row) for row in found]
+
+
+def judged(conn: Connection, *, upto: str, months: int) -> list[PastMonth]:
+    """The months up to and including `upto` that have judged rows, newest first, at most `months` of them."""
+    returned = func.sum(case((rows.c.state == "RETURNED", 1), else_=0))
+    found = conn.execute(
+        select(submissions.c.month, func.count(), returned)
+        .select_from(rows.join(submissions))
+        .where(submissions.c.month <= upto, submissions.c.lane == "month", rows.c.state != "IGNORED")
+        .group_by(submissions.c.month)
+        .order_by(submissions.c.month.desc())
+        .limit(months)
+    )
+    return [PastMonth(str(month), int(total), int(bad)) for month, total, bad in found]
+
+
+def frozen_rows(conn: Connection, *, before: str, months: int) -> list[int]:
+    """Rows of the first batch of each month before `before`, newest first, at most `months` of them."""
+    found = conn.execute(
+        select(func.count(rows.c.id))
+        .select_from(batches.outerjoin(rows, rows.c.batch_id == batches.c.id))
+        .where(batches.c.number == 0, batches.c.month < before)
+        .group_by(batches.c.month)
+        .order_by(batches.c.month.desc())
+        .limit(months)
+    )
+    return [int(count) for count in found.scalars()]

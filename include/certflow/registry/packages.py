@@ -1,0 +1,349 @@
+"""Batches, packages and approvals in the ledger: which rows go up together, in which file, and who said yes.
+
+Set-based; each function works inside the caller's transaction. States move by UPDATE alone: the triggers
+check the move and write the audit row.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, Row, and_, func, insert, select, update
+
+from certflow.registry.schema import (
+    approvals,
+    batches,
+    entries,
+    files,
+    package_rows,
+    packages,
+    rows,
+    submissions,
+)
+
+PACKED_OR_LATER = ("ACCEPTED", "PACKED", "SENT", "PRINTED", "REFUSED", "DELIVERED", "CLOSED")
+"""States of a row that belongs to the packages of its batch."""
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """What goes up together: number 0 is the month, n the n-th 补报."""
+
+    id: int
+    month: str
+    number: int
+    rule_set: str
+
+    @property
+    def folder(self) -> str:
+        """Name of the batch's folder, here and at the authority (DESIGN §5)."""
+        return self.month if self.number == 0 else f"{self.month}-补报{self.number}"
+
+
+@dataclass(frozen=True, slots=True)
+class Package:
+    """One package as the ledger knows it."""
+
+    id: int
+    batch_id: int
+    exam_code: str
+    revision: int
+    stem: str
+    file_name: str
+    sha256: str
+    size: int
+    row_count: int
+    photo_count: int
+    manifest: Mapping[str, Any]
+    state: str
+    built_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Photo:
+    """Where the photo of a row lies: entry of an original, by content address."""
+
+    original: str
+    """SHA-256 of the archive the city sent."""
+    data_offset: int
+    packed_size: int
+    method: int
+    size: int
+    crc32: int
+    sha256: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class PackRow:
+    """One row as it goes into a package (PII). `values` by the notice's field names, without ZP."""
+
+    id: int
+    record_id: str
+    values: Mapping[str, str]
+    photo: Photo | None
+
+
+def batches_of(conn: Connection, month: str) -> list[Batch]:
+    """The batches of a month, by number."""
+    found = conn.execute(_BATCH.where(batches.c.month == month).order_by(batches.c.number))
+    return [Batch(*row) for row in found]
+
+
+def batch(conn: Connection, batch_id: int) -> Batch | None:
+    """One batch by id."""
+    row = conn.execute(_BATCH.where(batches.c.id == batch_id)).one_or_none()
+    return Batch(*row) if row else None
+
+
+def rule_set_of(conn: Connection, month: str) -> str:
+    """Name of the rule set the month was judged by (the newest, when it changed); "" when nothing came."""
+    newest = select(submissions.c.rule_set).where(submissions.c.month == month, submissions.c.lane == "month")
+    return str(conn.scalar(newest.order_by(submissions.c.judged_at.desc()).limit(1)) or "")
+
+
+def waiting_rows(conn: Connection, month: str) -> int:
+    """Rows of the month that are accepted and in no batch yet."""
+    count = select(func.count()).select_from(rows.join(submissions)).where(_unbatched(month))
+    return int(conn.scalar(count) or 0)
+
+
+def open_batch(conn: Connection, month: str, number: int, rule_set: str) -> Batch:
+    """Create the batch and take every accepted row of the month that has none."""
+    made = insert(batches).values(month=month, number=number, rule_set=rule_set).returning(batches.c.id)
+    batch_id = int(conn.execute(made).scalar_one())
+    conn.execute(
+        update(rows).where(rows.c.submission_id == submissions.c.id, _unbatched(month)).values(batch_id=batch_id)
+    )
+    return Batch(batch_id, month, number, rule_set)
+
+
+def exams_of(conn: Connection, batch_id: int) -> dict[str, int]:
+    """Exam code → rows of the batch that belong to its package, whether packed already or not; sorted."""
+    found = conn.execute(
+        select(submissions.c.exam_code, func.count())
+        .select_from(rows.join(submissions))
+        .where(rows.c.batch_id == batch_id, rows.c.state.in_(PACKED_OR_LATER))
+        .group_by(submissions.c.exam_code)
+        .order_by(submissions.c.exam_code.collate("C"))
+    )
+    return {str(code): int(count) for code, count in found}
+
+
+def unpacked(conn: Connection, batch_id: int) -> int:
+    """Rows of the batch that are accepted but in no package."""
+    count = select(func.count()).select_from(rows).where(rows.c.batch_id == batch_id, rows.c.state == "ACCEPTED")
+    return int(conn.scalar(count) or 0)
+
+
+def rows_to_pack(conn: Connection, batch_id: int, exam_code: str, *, lock: bool = False) -> list[PackRow]:
+    """The accepted rows of one exam in the order of the notice: 批准日期, then 管理号 (附件二 3).
+
+    `lock` holds them until the transaction ends, so that what is compared is what is packed.
+    """
+    query = _PACK_ROW.where(
+        rows.c.batch_id == batch_id, submissions.c.exam_code == exam_code, rows.c.state == "ACCEPTED"
+    ).order_by(*_ORDER)
+    if lock:
+        query = query.with_for_update(of=rows)
+    return [_pack_row(row) for row in conn.execute(query)]
+
+
+def packed_rows(conn: Connection, package_id: int) -> list[PackRow]:
+    """The rows of a package in the order in which they stand in it."""
+    query = (
+        _PACK_ROW.join(package_rows, package_rows.c.row_id == rows.c.id)
+        .where(package_rows.c.package_id == package_id)
+        .order_by(package_rows.c.ordinal)
+    )
+    return [_pack_row(row) for row in conn.execute(query)]
+
+
+def package(conn: Connection, package_id: int) -> Package | None:
+    """One package by id."""
+    row = conn.execute(_PACKAGE.where(packages.c.id == package_id)).one_or_none()
+    return _package(row) if row else None
+
+
+def packages_of(conn: Connection, batch_id: int, exam_code: str | None = None) -> list[Package]:
+    """Every package of a batch, rejected ones included, by exam and revision."""
+    query = _PACKAGE.where(packages.c.batch_id == batch_id)
+    if exam_code is not None:
+        query = query.where(packages.c.exam_code == exam_code)
+    return [_package(row) for row in conn.execute(query.order_by(packages.c.exam_code, packages.c.revision))]
+
+
+def record_package(
+    conn: Connection,
+    *,
+    batch_id: int,
+    exam_code: str,
+    revision: int,
+    stem: str,
+    sha256: str,
+    size: int,
+    photo_count: int,
+    manifest: Mapping[str, Any],
+    row_ids: Sequence[int],
+) -> int:
+    """Write the package as BUILT, its rows in order, and move them ACCEPTED → PACKED."""
+    package_id = int(
+        conn.execute(
+            insert(packages)
+            .values(
+                batch_id=batch_id,
+                exam_code=exam_code,
+                revision=revision,
+                stem=stem,
+                file_name=f"{stem}.zip",
+                sha256=sha256,
+                size=size,
+                row_count=len(row_ids),
+                photo_count=photo_count,
+                manifest=manifest,
+            )
+            .returning(packages.c.id)
+        ).scalar_one()
+    )
+    conn.execute(
+        insert(package_rows),
+        [
+            {"package_id": package_id, "row_id": row_id, "ordinal": ordinal}
+            for ordinal, row_id in enumerate(row_ids, start=1)
+        ],
+    )
+    conn.execute(
+        update(rows)
+        .where(rows.c.id == package_rows.c.row_id, package_rows.c.package_id == package_id)
+        .values(state="PACKED")
+    )
+    return package_id
+
+
+def lock_packages(conn: Connection, batch_id: int) -> list[Package]:
+    """The packages of a batch that count (not rejected), held until the transaction ends."""
+    query = _PACKAGE.where(packages.c.batch_id == batch_id, packages.c.state != "REJECTED")
+    return [_package(row) for row in conn.execute(query.order_by(packages.c.id).with_for_update())]
+
+
+def approve_packages(conn: Connection, batch_id: int) -> int:
+    """Move every BUILT package of the batch to APPROVED; returns how many."""
+    moved = update(packages).where(packages.c.batch_id == batch_id, packages.c.state == "BUILT")
+    return conn.execute(moved.values(state="APPROVED")).rowcount
+
+
+def reject_packages(conn: Connection, batch_id: int) -> int:
+    """Move every BUILT package of the batch to REJECTED and its rows back to ACCEPTED; returns how many packages."""
+    conn.execute(
+        update(rows)
+        .where(
+            rows.c.id == package_rows.c.row_id,
+            package_rows.c.package_id == packages.c.id,
+            packages.c.batch_id == batch_id,
+            packages.c.state == "BUILT",
+            rows.c.state == "PACKED",
+        )
+        .values(state="ACCEPTED")
+    )
+    moved = update(packages).where(packages.c.batch_id == batch_id, packages.c.state == "BUILT")
+    return conn.execute(moved.values(state="REJECTED")).rowcount
+
+
+def decide(conn: Connection, batch_id: int, *, digest: str, decision: str, by: str, reason: str) -> None:
+    """Record a decision about the set of packages with this digest."""
+    conn.execute(insert(approvals).values(batch_id=batch_id, digest=digest, decision=decision, by=by, reason=reason))
+
+
+def last_decision(conn: Connection, batch_id: int, digest: str) -> tuple[str, str] | None:
+    """The newest (decision, by) about exactly this set of packages."""
+    row = conn.execute(
+        select(approvals.c.decision, approvals.c.by)
+        .where(approvals.c.batch_id == batch_id, approvals.c.digest == digest)
+        .order_by(approvals.c.id.desc())
+        .limit(1)
+    ).one_or_none()
+    return (str(row[0]), str(row[1])) if row else None
+
+
+def decisions(conn: Connection, batch_id: int) -> list[dict[str, str]]:
+    """Every decision about a batch, oldest first."""
+    found = conn.execute(
+        select(approvals.c.decision, approvals.c.by, approvals.c.reason, approvals.c.digest, approvals.c.at)
+        .where(approvals.c.batch_id == batch_id)
+        .order_by(approvals.c.id)
+    )
+    return [
+        {"decision": row.decision, "by": row.by, "reason": row.reason, "digest": row.digest, "at": row.at.isoformat()}
+        for row in found
+    ]
+
+
+_BATCH = select(batches.c.id, batches.c.month, batches.c.number, batches.c.rule_set)
+
+_PACKAGE = select(
+    packages.c.id, packages.c.batch_id, packages.c.exam_code, packages.c.revision, packages.c.stem,
+    packages.c.file_name, packages.c.sha256, packages.c.size, packages.c.row_count, packages.c.photo_count,
+    packages.c.manifest, packages.c.state, packages.c.built_at,
+)  # fmt: skip
+
+_VALUES = {
+    "ZSGLH": rows.c.management_no,
+    "KSXM": rows.c.name,
+    "ZJHM": rows.c.id_number,
+    "ZJLB": rows.c.id_type,
+    "XB": rows.c.sex,
+    "BKJB": rows.c.level,
+    "BKZY": rows.c.specialty,
+    "CSNY": rows.c.birth_month,
+    "PZRQ": rows.c.approved_on,
+    "BMS": rows.c.city,
+}
+
+_PACK_ROW = (
+    select(
+        rows.c.id, rows.c.record_id, *(column.label(field) for field, column in _VALUES.items()),
+        files.c.sha256.label("original"), entries.c.data_offset, entries.c.packed_size, entries.c.method,
+        entries.c.size, entries.c.crc32, entries.c.sha256.label("photo_sha256"),
+    )
+    .select_from(rows)
+    .join(submissions, submissions.c.id == rows.c.submission_id)
+    .outerjoin(entries, entries.c.id == rows.c.photo_entry_id)
+    .outerjoin(files, files.c.id == entries.c.file_id)
+)  # fmt: skip
+
+# Byte order, not a locale's: the same rows stand in the same order on every server.
+_ORDER = (
+    rows.c.approved_on.collate("C"),
+    rows.c.management_no.collate("C"),
+    rows.c.id_number.collate("C"),
+    rows.c.record_id.collate("C"),
+)
+
+
+def _unbatched(month: str) -> Any:  # noqa: ANN401 (a SQL condition; SQLAlchemy's own type is longer than the line)
+    return and_(
+        submissions.c.month == month,
+        submissions.c.lane == "month",
+        rows.c.state == "ACCEPTED",
+        rows.c.batch_id.is_(None),
+    )
+
+
+def _package(row: Row[*tuple[Any, ...]]) -> Package:
+    return Package(*row)
+
+
+def _pack_row(row: Row[*tuple[Any, ...]]) -> PackRow:
+    values = row._mapping  # noqa: SLF001 (SQLAlchemy's public name for access by column)
+    photo = None
+    if values["original"] is not None:
+        photo = Photo(
+            values["original"],
+            values["data_offset"],
+            values["packed_size"],
+            values["method"],
+            values["size"],
+            values["crc32"],
+            values["photo_sha256"],
+        )
+    return PackRow(values["id"], values["record_id"], {field: values[field] for field in _VALUES}, photo)

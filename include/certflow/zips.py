@@ -1,0 +1,111 @@
+"""Reading one entry's bytes out of an archive, and writing archives whose bytes follow from the content alone.
+
+No entry name is ever used as a path here. `intake.archive` decides what an archive *is*; this module only
+moves bytes whose place, size and CRC the ledger already knows.
+"""
+
+import struct
+import zlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+from certflow.errors import Conflict, DigestMismatch
+
+STORED, DEFLATED = 0, 8
+_UTF8 = 0x0800
+_DATE = 0x0021  # 1980-01-01, the first day a zip can name
+_VERSION = 20
+_MADE_BY = 3 << 8 | _VERSION  # Unix: the mode below is read
+_MODE = 0o100600 << 16
+_LOCAL = struct.Struct("<4s5H3L2H")
+_CENTRAL = struct.Struct("<4s6H3L5H2L")
+_END = struct.Struct("<4s4H2LH")
+_MOST_ENTRIES = 0xFFFE
+_MOST_BYTES = 0xFFFF_FFFE
+
+
+@dataclass(frozen=True, slots=True)
+class Packed:
+    """Where one entry's bytes lie in an archive, and what they must be. Sizes and offsets in bytes."""
+
+    archive: Path
+    data_offset: int
+    packed_size: int
+    method: int
+    """0 stored, 8 deflated."""
+    size: int
+    crc32: int
+
+
+def read_packed(entry: Packed) -> bytes:
+    """The entry's content, inflated once when it was deflated.
+
+    Raises:
+        DigestMismatch: length or CRC differ from what was recorded, or the archive is gone.
+    """
+    try:
+        with entry.archive.open("rb") as archive:
+            archive.seek(entry.data_offset)
+            packed = archive.read(entry.packed_size)
+    except OSError as error:
+        raise DigestMismatch(f"original {entry.archive.stem[:12]}… cannot be read: {error.strerror}") from None
+    data = packed if entry.method == STORED else _inflate(packed, entry)
+    if len(data) != entry.size or zlib.crc32(data) != entry.crc32:
+        raise DigestMismatch(
+            f"original {entry.archive.stem[:12]}…, entry at byte {entry.data_offset}: content differs from its CRC"
+        )
+    return data
+
+
+def write_zip(target: BinaryIO, members: Iterable[tuple[str, bytes]]) -> int:
+    """Write `members` (name, content) stored, with fixed times and UTF-8 names; returns the number of entries.
+
+    Names must come in ascending order of their UTF-8 bytes, so that one content has one spelling. Members
+    are taken one at a time: memory holds one photo, whatever the package's size.
+
+    Raises:
+        ValueError: a name is out of order, comes twice, or leads out of the archive.
+        Conflict: more than 65 534 entries or 4 GiB, which needs zip64, which old receivers cannot read.
+    """
+    directory: list[bytes] = []
+    offset, last = 0, b""
+    for name, data in members:
+        raw = name.encode()
+        if raw <= last or name.startswith("/") or "\\" in name or ".." in name.split("/"):
+            raise ValueError("zip entry names come in ascending order, once each, and stay inside the archive")
+        last = raw
+        if len(directory) >= _MOST_ENTRIES or offset + len(raw) + len(data) + _LOCAL.size > _MOST_BYTES:
+            raise Conflict("压缩包超过 65534 个文件或 4 GiB，请拆分该考试的数据后再组包")
+        crc, size = zlib.crc32(data), len(data)
+        target.write(_LOCAL.pack(b"PK\3\4", _VERSION, _UTF8, STORED, 0, _DATE, crc, size, size, len(raw), 0))
+        target.write(raw)
+        target.write(data)
+        directory.append(
+            _CENTRAL.pack(
+                b"PK\1\2", _MADE_BY, _VERSION, _UTF8, STORED, 0, _DATE, crc, size, size,
+                len(raw), 0, 0, 0, 0, _MODE, offset,
+            )
+            + raw
+        )  # fmt: skip
+        offset += _LOCAL.size + len(raw) + size
+    central = b"".join(directory)
+    target.write(central)
+    count = len(directory)
+    target.write(_END.pack(b"PK\5\6", 0, 0, count, count, len(central), offset, 0))
+    return count
+
+
+def _inflate(packed: bytes, entry: Packed) -> bytes:
+    if entry.method != DEFLATED:
+        raise DigestMismatch(f"original {entry.archive.stem[:12]}…: method {entry.method} was never accepted")
+    engine = zlib.decompressobj(-zlib.MAX_WBITS)
+    try:
+        # One byte more than recorded is enough to see that it does not end where it should.
+        data = engine.decompress(packed, entry.size + 1)
+    except zlib.error:
+        raise DigestMismatch(
+            f"original {entry.archive.stem[:12]}…, entry at byte {entry.data_offset}: does not inflate"
+        ) from None
+    return data
