@@ -1,0 +1,260 @@
+"""Returns of the authority and the prints they prove: set operations between what was sent and what came back.
+
+Identity fields of certificates and rows are never written here (DOMAIN §4): a return moves rows SENT →
+PRINTED or REFUSED and appends print events, nothing else. Everything works inside the caller's transaction.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from sqlalchemy import Connection, func, insert, select, text, update
+
+from certflow.registry.schema import return_rows, returns
+
+BUCKETS = ("printed", "refused", "missing", "extra", "changed", "duplicate")
+
+MARK = "补发"
+"""What a reprint is marked with (人社厅发〔2023〕16号)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Return:
+    """One file from the authority as the ledger knows it."""
+
+    id: int
+    name: str
+    sha256: str
+    state: str
+    """RECEIVED | RECONCILED | APPLIED | HELD | RETURNED"""
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Missing:
+    """Rows that were sent in one package and have no answer yet. `age_days` counts from the day of sending."""
+
+    package_id: int
+    month: str
+    exam_code: str
+    rows: int
+    age_days: int
+
+
+@dataclass(frozen=True, slots=True)
+class Doubt:
+    """A returned row a person has to look at; free of personal data.
+
+    `why`: unknown (never sent), contradiction (twice in the file, different), answered (another answer was
+    applied before), name, id_number, serial (number already used), certificate (row without certificate).
+    """
+
+    row_no: int
+    record_id: str | None
+    why: str
+
+
+def register(conn: Connection, *, name: str, sha256: str, size: int) -> int:
+    """The id of the return with this digest; created when it is new."""
+    known = conn.scalar(select(returns.c.id).where(returns.c.sha256 == sha256))
+    if known is not None:
+        return int(known)
+    made = insert(returns).values(name=name, sha256=sha256, size=size).returning(returns.c.id)
+    return int(conn.execute(made).scalar_one())
+
+
+def find(conn: Connection, return_id: int, *, lock: bool = False) -> Return | None:
+    """One return by id; `lock` holds it until the transaction ends."""
+    query = select(returns.c.id, returns.c.name, returns.c.sha256, returns.c.state, returns.c.reason)
+    query = query.where(returns.c.id == return_id)
+    row = conn.execute(query.with_for_update() if lock else query).one_or_none()
+    return Return(row.id, row.name, row.sha256, row.state, row.reason or "") if row else None
+
+
+def pending(conn: Connection) -> list[int]:
+    """Returns that still have something to do (new ones, and ones that waited for a send to end), oldest first."""
+    query = select(returns.c.id).where(returns.c.state.in_(("RECEIVED", "RECONCILED")))
+    return [int(one) for one in conn.scalars(query.order_by(returns.c.id))]
+
+
+def settle(conn: Connection, return_id: int, state: str, reason: str = "") -> None:
+    """Set the state of a return."""
+    conn.execute(update(returns).where(returns.c.id == return_id).values(state=state, reason=reason or None))
+
+
+def take_turn(conn: Connection) -> None:
+    """Returns are applied one after another: two of them may speak of the same certificate."""
+    conn.execute(text("SELECT pg_advisory_xact_lock(hashtextextended('certflow:returns', 0))"))
+
+
+def load(conn: Connection, return_id: int, lines: Iterable[Mapping[str, object]]) -> int:
+    """Write the lines of a return as they were read, in place of an earlier unapplied reading; returns how many."""
+    conn.execute(return_rows.delete().where(return_rows.c.return_id == return_id, ~return_rows.c.applied))
+    values = [{"return_id": return_id, **line} for line in lines]
+    if values:
+        conn.execute(insert(return_rows), values)
+    return len(values)
+
+
+def in_flight(conn: Connection, return_id: int) -> int:
+    """Lines about rows whose package is on its way: the return is ahead of our own SENT (R06)."""
+    return int(conn.scalar(text(_IN_FLIGHT), {"return_id": return_id}) or 0)
+
+
+def sort_into_buckets(conn: Connection, return_id: int) -> None:
+    """Give every unapplied line of the return its bucket and the row it speaks of."""
+    conn.execute(text("ANALYZE return_rows"))
+    conn.execute(text(_SORT), {"return_id": return_id})
+
+
+def apply_buckets(conn: Connection, return_id: int) -> tuple[int, int]:
+    """Append print events, move rows SENT → PRINTED and SENT → REFUSED; returns how many of each."""
+    keys = {"return_id": return_id, "mark": MARK}
+    conn.execute(text(_PRINT), keys)
+    printed = conn.execute(text(_MOVE), {**keys, "bucket": "printed", "state": "PRINTED"}).rowcount
+    refused = conn.execute(text(_MOVE), {**keys, "bucket": "refused", "state": "REFUSED"}).rowcount
+    conn.execute(
+        update(return_rows)
+        .where(return_rows.c.return_id == return_id, return_rows.c.bucket.in_(("printed", "refused")))
+        .values(applied=True)
+    )
+    return printed, refused
+
+
+def counts(conn: Connection, return_id: int) -> dict[str, int]:
+    """Lines per bucket, every bucket but ``missing`` (which is about rows that are *not* in the return)."""
+    found = conn.execute(
+        select(return_rows.c.bucket, func.count())
+        .where(return_rows.c.return_id == return_id, return_rows.c.bucket.is_not(None))
+        .group_by(return_rows.c.bucket)
+    )
+    return {bucket: 0 for bucket in BUCKETS if bucket != "missing"} | {str(name): int(many) for name, many in found}
+
+
+def missing(conn: Connection, return_id: int | None = None) -> list[Missing]:
+    """Sent rows without an answer, by package; with `return_id` only in packages that return speaks of."""
+    return [Missing(*row) for row in conn.execute(text(_MISSING), {"return_id": return_id})]
+
+
+def doubts(conn: Connection, return_id: int) -> list[Doubt]:
+    """The lines in the buckets extra and changed, by line number."""
+    return [Doubt(*row) for row in conn.execute(text(_DOUBTS), {"return_id": return_id})]
+
+
+_IN_FLIGHT = """
+SELECT count(DISTINCT r.id)
+FROM return_rows r
+JOIN rows ON rows.management_no = r.management_no AND rows.state = 'PACKED'
+JOIN package_rows pr ON pr.row_id = rows.id
+JOIN packages p ON p.id = pr.package_id AND p.state IN ('SENDING', 'UNKNOWN')
+WHERE r.return_id = :return_id AND NOT r.applied AND r.management_no <> ''
+"""
+
+# One answer per line, the first that fits. `target` is the row the line speaks of: the one that waits for an
+# answer, else the newest that had one. A printed line that was applied before is a duplicate whatever waits now
+# (its serial names the event); a refusal has no such name, so a waiting row is answered by it.
+_CLASSIFIED = """
+WITH mine AS (
+    SELECT r.id, r.row_no, r.management_no, r.name, r.id_number, r.serial, r.result, r.reason, r.printed_on,
+           row_number() OVER (same ORDER BY r.row_no) AS nth,
+           count(*) OVER same AS alike,
+           count(*) OVER (PARTITION BY r.management_no) AS times
+    FROM return_rows r
+    WHERE r.return_id = :return_id AND NOT r.applied
+    WINDOW same AS (PARTITION BY r.management_no, r.name, r.id_number, r.serial, r.result, r.reason, r.printed_on)
+), target AS (
+    SELECT DISTINCT ON (m.id) m.id, rows.id AS row_id, rows.state, rows.name, rows.id_number, rows.certificate_id
+    FROM mine m
+    JOIN rows ON rows.management_no = m.management_no
+        AND rows.state IN ('SENT', 'PRINTED', 'REFUSED', 'DELIVERED', 'CLOSED') AND rows.batch_id IS NOT NULL
+    WHERE m.management_no <> ''
+    ORDER BY m.id, rows.state = 'SENT' DESC, rows.id DESC
+), earlier AS (
+    SELECT DISTINCT m.id
+    FROM mine m
+    JOIN return_rows e ON e.management_no = m.management_no AND e.applied
+        AND (e.name, e.id_number, e.serial, e.result, e.reason, e.printed_on)
+          = (m.name, m.id_number, m.serial, m.result, m.reason, m.printed_on)
+), used AS (
+    SELECT m.serial FROM mine m JOIN print_events p ON p.serial = m.serial
+    UNION SELECT m.serial FROM mine m JOIN certificates c ON c.serial = m.serial
+    UNION SELECT m.serial FROM mine m GROUP BY m.serial HAVING count(DISTINCT m.management_no) > 1
+), answer AS (
+    SELECT m.id, m.row_no, m.result, t.row_id, CASE
+        WHEN m.nth > 1 THEN 'duplicate'
+        WHEN e.id IS NOT NULL AND (m.result = '已印制' OR t.state IS DISTINCT FROM 'SENT') THEN 'duplicate'
+        WHEN t.id IS NULL THEN 'unknown'
+        WHEN m.times > m.alike THEN 'contradiction'
+        WHEN t.state <> 'SENT' THEN 'answered'
+        WHEN m.name <> t.name THEN 'name'
+        WHEN m.id_number <> t.id_number THEN 'id_number'
+        WHEN m.result = '已印制' AND u.serial IS NOT NULL THEN 'serial'
+        WHEN m.result = '已印制' AND t.certificate_id IS NULL THEN 'certificate'
+        ELSE '' END AS why
+    FROM mine m
+    LEFT JOIN target t ON t.id = m.id
+    LEFT JOIN earlier e ON e.id = m.id
+    LEFT JOIN used u ON u.serial = m.serial AND m.serial <> ''
+)
+"""
+
+_SORT = (
+    _CLASSIFIED
+    + """
+UPDATE return_rows SET row_id = a.row_id, bucket = CASE
+    WHEN a.why = 'duplicate' THEN 'duplicate'
+    WHEN a.why = 'unknown' THEN 'extra'
+    WHEN a.why <> '' THEN 'changed'
+    WHEN a.result = '已印制' THEN 'printed'
+    ELSE 'refused' END
+FROM answer a WHERE return_rows.id = a.id
+"""
+)
+
+_DOUBTS = (
+    _CLASSIFIED
+    + """
+SELECT a.row_no, rows.record_id, a.why FROM answer a LEFT JOIN rows ON rows.id = a.row_id
+WHERE a.why NOT IN ('', 'duplicate') ORDER BY a.row_no
+"""
+)
+
+_PRINT = """
+INSERT INTO print_events (certificate_id, row_id, return_row_id, serial, mark, printed_on, voids)
+SELECT rows.certificate_id, rows.id, r.id, r.serial, :mark, to_date(r.printed_on, 'YYYYMMDD'),
+       coalesce(last.serial, c.serial)
+FROM return_rows r
+JOIN rows ON rows.id = r.row_id AND rows.state = 'SENT'
+JOIN certificates c ON c.id = rows.certificate_id
+LEFT JOIN LATERAL (
+    SELECT p.serial FROM print_events p WHERE p.certificate_id = c.id ORDER BY p.id DESC LIMIT 1
+) last ON true
+WHERE r.return_id = :return_id AND r.bucket = 'printed' AND NOT r.applied
+ORDER BY r.row_no
+"""
+
+_MOVE = """
+UPDATE rows SET state = :state FROM return_rows r
+WHERE r.row_id = rows.id AND rows.state = 'SENT' AND r.return_id = :return_id AND r.bucket = :bucket AND NOT r.applied
+"""
+
+_MISSING = """
+WITH sent AS (
+    SELECT p.id, p.exam_code, b.month, coalesce(max(t.at), p.built_at) AS at
+    FROM packages p
+    JOIN batches b ON b.id = p.batch_id
+    LEFT JOIN transfers t ON t.package_id = p.id AND t.event = 'sent'
+    WHERE p.state = 'SENT' AND (CAST(:return_id AS bigint) IS NULL OR p.id IN (
+        SELECT pr.package_id FROM return_rows r JOIN package_rows pr ON pr.row_id = r.row_id
+        WHERE r.return_id = :return_id))
+    GROUP BY p.id, p.exam_code, b.month, p.built_at
+)
+SELECT s.id, s.month, s.exam_code, count(*),
+       (now() AT TIME ZONE 'Asia/Shanghai')::date - (s.at AT TIME ZONE 'Asia/Shanghai')::date
+FROM sent s
+JOIN package_rows pr ON pr.package_id = s.id
+JOIN rows ON rows.id = pr.row_id AND rows.state = 'SENT'
+WHERE NOT EXISTS (
+    SELECT 1 FROM return_rows r WHERE r.row_id = rows.id AND r.bucket IN ('printed', 'refused', 'changed'))
+GROUP BY s.id, s.month, s.exam_code, s.at
+ORDER BY s.month, s.exam_code, s.id
+"""

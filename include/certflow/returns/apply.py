@@ -1,0 +1,75 @@
+"""Take a reconciled return into the ledger: rows become PRINTED or REFUSED, prints are appended as events.
+
+Append-only. What the certificate database holds of a person is never touched; whatever differs stays SENT
+and waits for a person.
+"""
+
+import hashlib
+import os
+from pathlib import Path
+
+from certflow.errors import ConfigurationError, Conflict
+from certflow.registry import reprints
+from certflow.registry.ledger import Actor, Registry, note
+from certflow.registry.reprints import Missing
+from certflow.returns.reconcile import Reconciliation, existing, report
+from certflow.settings import Settings
+
+
+def apply(registry: Registry, return_id: int, actor: Actor) -> Reconciliation:
+    """Apply the printed and refused lines of a reconciled return in one transaction; once, however often it is run.
+
+    Raises:
+        Conflict: no such return, or it is not reconciled (held, returned, still waiting).
+    """
+    with registry.begin(actor) as conn:
+        reprints.take_turn(conn)
+        found = existing(reprints.find(conn, return_id, lock=True), return_id)
+        if found.state == "APPLIED":
+            return report(conn, found)
+        if found.state != "RECONCILED":
+            raise Conflict(f"返回文件 {return_id} 尚不能入账（状态 {found.state}）：{found.reason or '请先对账'}")
+        # Sorted again: another return may have been applied since.
+        reprints.sort_into_buckets(conn, return_id)
+        counts = reprints.counts(conn, return_id)
+        if reprints.apply_buckets(conn, return_id) != (counts["printed"], counts["refused"]):
+            raise Conflict(f"返回文件 {return_id} 入账时台账有变动，未作任何更改，请重新运行")
+        reprints.settle(conn, return_id, "APPLIED")
+        note(conn, "apply", return_id=return_id, **counts)
+        return report(conn, existing(reprints.find(conn, return_id), return_id))
+
+
+def receive(settings: Settings, registry: Registry, file: Path, actor: Actor) -> int:
+    """Take a local file (from a disk, not from the authority's folder) as a return; the same bytes are one return.
+
+    Raises:
+        ConfigurationError: the file cannot be read.
+    """
+    try:
+        data = file.read_bytes()
+    except OSError as error:
+        raise ConfigurationError(f"返回文件 {file.name} 无法读取：{error.strerror}") from None
+    digest = hashlib.sha256(data).hexdigest()
+    original = settings.original(digest)
+    if not original.is_file():
+        original.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        draft = original.with_suffix(f".{os.getpid()}.part")
+        with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as stream:
+            stream.write(data)
+            stream.flush()
+            os.fsync(stream.fileno())
+        draft.replace(original)
+    with registry.begin(actor) as conn:
+        return reprints.register(conn, name=file.name, sha256=digest, size=len(data))
+
+
+def pending(registry: Registry) -> list[int]:
+    """Returns with something left to do, oldest first."""
+    with registry.read() as conn:
+        return reprints.pending(conn)
+
+
+def missing(registry: Registry) -> list[Missing]:
+    """Every sent row without an answer, counted by package, with its age in days (R03)."""
+    with registry.read() as conn:
+        return reprints.missing(conn)
