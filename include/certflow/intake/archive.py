@@ -16,7 +16,8 @@ from dataclasses import dataclass, replace
 from typing import BinaryIO
 
 from certflow.errors import SubmissionError
-from certflow.intake import names, sniff
+from certflow import sniff
+from certflow.intake import names
 from certflow.intake.submission import Archive, Entry, Measures, Received
 from certflow.settings import Limits
 

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from certflow.errors import SubmissionError
-from certflow.intake import sniff
+from certflow import sniff
 
 EXTRA = 0x7075
 """Info-ZIP Unicode Path."""
@@ -137,7 +137,9 @@ def _unbake(texts: Sequence[str]) -> list[str] | None:
         mended = [text if text.isascii() else text.encode("cp437").decode("gb18030") for text in texts]
     except UnicodeError:
         return None
-    return mended if all(_HAN.search(new) for old, new in zip(texts, mended, strict=True) if not old.isascii()) else None
+    return (
+        mended if all(_HAN.search(new) for old, new in zip(texts, mended, strict=True) if not old.isascii()) else None
+    )
 
 
 def clean(name: str, place: str) -> str:
@@ -196,8 +198,10 @@ def role(name: str, head: bytes) -> tuple[str, str]:
         return "ZIP-EXECUTABLE", ""
     if extension in _WORKBOOKS:
         return "workbook", ""
-    if extension in _ARCHIVES or head.startswith((b"Rar!\x1a\x07", b"7z\xbc\xaf\x27\x1c", b"PK\x03\x04")) and (
-        extension not in ("docx", "pptx", "wps")
+    if (
+        extension in _ARCHIVES
+        or head.startswith((b"Rar!\x1a\x07", b"7z\xbc\xaf\x27\x1c", b"PK\x03\x04"))
+        and (extension not in ("docx", "pptx", "wps"))
     ):
         return "ZIP-NESTED", ""
     if extension in _PHOTOS or head.startswith(b"\xff\xd8\xff"):

@@ -53,7 +53,7 @@ def _text_name(head: bytes) -> str:
         if head.startswith(mark):
             text = head[len(mark) :].decode(encoding, "replace").encode()
     start = text.lstrip()[:512].lower()
-    if b"urn:schemas-microsoft-com:office:spreadsheet" in text.lower() or b"progid=\"excel.sheet\"" in text.lower():
+    if b"urn:schemas-microsoft-com:office:spreadsheet" in text.lower() or b'progid="excel.sheet"' in text.lower():
         return "XML 电子表格 2003"  # E04
     if start.startswith((b"<!doctype html", b"<html", b"<head", b"<table", b"<body", b"<meta", b"<script")):
         return "网页（HTML）"

@@ -1,0 +1,275 @@
+"""What a photo is, measured: the only module that imports simplejpeg (and nobody needs Pillow).
+
+The header facts come from an own walk over the JPEG markers, the truth from a full strict decode: lenient
+decoders load corrupt files without a word (P07, P08). Nothing is judged here; thresholds live in the suite.
+Safe to call from several threads (the decoder releases the GIL).
+"""
+
+import re
+import struct
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+from certflow import sniff
+
+Measures = dict[str, object]
+
+MAX_BYTES = 4 << 20
+"""Larger files are not decoded; their size alone sends them back."""
+MAX_PIXELS = 1_000_000
+"""Larger pictures are not decoded (P10); 295×413 px has 121 835."""
+BORDER = 12
+"""Thickness of the border strips in pixels of a 295×413 photo, scaled with the width."""
+HEAD_SHARE = 0.45
+"""Left and right strips reach down this share of the height: beside the head, above the shoulders."""
+WHITE = 245
+"""A pixel counts as white when every channel reaches this."""
+THUMB = (24, 27)
+"""Rows and columns of the thumbnail for the second comparison beside the hash (P17), in pixels."""
+_BLANK_RANGE = 24
+"""P16: a picture whose thumbnail spans less than this shows nothing."""
+
+_NEXT_MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
+_FRAMES = {0xC0, 0xC1, 0xC2, 0xC3, 0xC5, 0xC6, 0xC7, 0xC9, 0xCA, 0xCB, 0xCD, 0xCE, 0xCF}
+_SOS, _EOI, _SOI, _COM, _APP1, _APP14, _APP0, _DHT = 0xDA, 0xD9, 0xD8, 0xFE, 0xE1, 0xEE, 0xE0, 0xC4
+_ZEROED = b"\x00" * 8
+"""P08: eight zero bytes, sixteen and more coefficients of -1 in a row under ordinary code tables: no picture."""
+
+Plane = npt.NDArray[np.uint8]
+
+
+class _Broken(Exception):
+    """The marker structure ends where it may not."""
+
+
+@dataclass(slots=True)
+class _Header:
+    frame: int = 0
+    precision: int = 0
+    width: int = 0
+    height: int = 0
+    components: int = 0
+    orientation: int = 1
+    padding: int = 0
+    """Bytes that carry no picture: APPn and COM segments (but JFIF and Adobe ones), fill bytes (P13)."""
+    end: int = 0
+    """First byte after EOI."""
+    tables: dict[int, int] = field(default_factory=dict)
+    """AC table → symbol of its all-zero code."""
+    scan_begins: int = 0
+    notes: set[str] = field(default_factory=set)
+
+
+def measure(data: bytes) -> Measures:
+    """Columns of the photo frame for one file.
+
+    `photo_fault`: None, PHOTO-FORMAT (no baseline or progressive 8-bit JPEG; P01-P03, P05) or PHOTO-DAMAGED (P07,
+    P08), with `photo_detail`; `photo_bytes`; `photo_core_bytes` (without padding, P13); `photo_width`,
+    `photo_height` (px), `photo_components` (1 grey, 3 colour, 4 CMYK), `photo_progressive`, `photo_orientation`
+    (EXIF, 1 = upright), `photo_trailing` (bytes after the picture, P09), `photo_exif` (EXIF present, P25).
+    From the pixels, None when not decoded: `photo_border_white` (share 0-1 of border pixels with every channel
+    ≥ 245), `photo_border_min` (5th percentile of the smallest channel), `photo_border_level` (its median),
+    `photo_border_chroma` (90th percentile of largest − smallest channel), `photo_blank`, `photo_hash` (64-bit
+    dHash, 16 hex digits), `photo_thumb` (24 rows × 27 columns of the green channel, 648 bytes).
+    """
+    measures: Measures = {
+        "photo_fault": None, "photo_detail": "", "photo_bytes": len(data), "photo_core_bytes": None,
+        "photo_width": None, "photo_height": None, "photo_components": None, "photo_progressive": None,
+        "photo_orientation": None, "photo_trailing": None, "photo_exif": None,
+        "photo_border_white": None, "photo_border_min": None, "photo_border_level": None, "photo_border_chroma": None,
+        "photo_blank": None, "photo_hash": None, "photo_thumb": None,
+    }  # fmt: skip
+    if not data.startswith(b"\xff\xd8\xff"):
+        return measures | {"photo_fault": "PHOTO-FORMAT", "photo_detail": sniff.type_name(data[: sniff.HEAD])}
+    header = _Header()
+    try:
+        _walk(data, header)
+    except (_Broken, IndexError, struct.error):
+        return measures | _of_header(header, len(data)) | {"photo_fault": "PHOTO-DAMAGED", "photo_detail": "文件不完整"}
+    measures |= _of_header(header, len(data))
+    if (detail := _unsupported(header)) is not None:
+        return measures | {"photo_fault": "PHOTO-FORMAT", "photo_detail": detail}
+    if len(data) > MAX_BYTES or header.width * header.height > MAX_PIXELS:
+        return measures  # P10, P11: size and pixels alone decide
+    return measures | _of_pixels(data, header)
+
+
+def _walk(data: bytes, header: _Header) -> None:
+    """Every marker from SOI to EOI; raises when the structure is broken."""
+    at = 2
+    scans = 0
+    while True:
+        if data[at] != 0xFF:
+            raise _Broken
+        start = at
+        while data[at] == 0xFF:
+            at += 1
+        header.padding += at - start - 1
+        marker = data[at]
+        at += 1
+        if marker == _EOI:
+            break
+        if marker == _SOI or marker == 0:
+            raise _Broken
+        if marker == 0x01 or 0xD0 <= marker <= 0xD7:
+            continue
+        (length,) = struct.unpack_from(">H", data, at)
+        if length < 2 or at + length > len(data):
+            raise _Broken
+        _segment(data, marker, at + 2, length - 2, header)
+        at += length
+        if marker == _SOS:
+            scans += 1
+            header.scan_begins = header.scan_begins or at
+            found = _NEXT_MARKER.search(data, at)
+            if found is None:
+                raise _Broken  # P07: no EOI
+            at = found.start()
+    if not scans or not header.frame:
+        raise _Broken
+    header.end = at
+
+
+def _segment(data: bytes, marker: int, at: int, length: int, header: _Header) -> None:
+    if marker in _FRAMES:
+        if header.frame:
+            raise _Broken
+        header.frame = marker
+        header.precision, header.height, header.width, header.components = struct.unpack_from(">BHHB", data, at)
+    elif marker == _DHT:
+        _huffman(data[at : at + length], header)
+    elif marker == _COM or _APP0 <= marker <= 0xEF:
+        body = data[at : at + length]
+        if marker == _APP1 and body.startswith(b"Exif\x00\x00"):
+            header.notes.add("exif")
+            header.orientation = _orientation(body[6:])
+        if not (marker == _APP0 and body.startswith(b"JFIF\x00")) and not (
+            marker == _APP14 and body.startswith(b"Adobe")
+        ):
+            header.padding += length + 4
+
+
+def _huffman(body: bytes, header: _Header) -> None:
+    at = 0
+    while at + 17 <= len(body):
+        if body[at] & 0x10:
+            header.tables[body[at] & 0xF] = body[at + 17]
+        at += 17 + sum(body[at + 1 : at + 17])
+
+
+def _zeroed(data: bytes, header: _Header) -> bool:
+    """Whether zeros lie where no encoder puts them; even strict decoders take most of them for picture (P08).
+
+    Only baseline files whose first AC table does not spend its all-zero code on "end of block": there a white
+    background is a run of zeros.
+    """
+    return (
+        header.frame in (0xC0, 0xC1)
+        and header.tables.get(0, 0) != 0
+        and data.find(_ZEROED, header.scan_begins, header.end) >= 0
+    )
+
+
+def _orientation(tiff: bytes) -> int:
+    """EXIF orientation 1-8; 1 where there is none (P06). 0: the tag holds something else."""
+    order = {b"II": "<", b"MM": ">"}.get(tiff[:2])
+    if order is None or len(tiff) < 8:
+        return 1
+    (at,) = struct.unpack_from(order + "I", tiff, 4)
+    if at + 2 > len(tiff):
+        return 1
+    (count,) = struct.unpack_from(order + "H", tiff, at)
+    for index in range(min(count, (len(tiff) - at - 2) // 12)):
+        tag, kind = struct.unpack_from(order + "HH", tiff, at + 2 + 12 * index)
+        if tag == 0x0112:
+            (value,) = struct.unpack_from(order + ("H" if kind == 3 else "I"), tiff, at + 10 + 12 * index)
+            return int(value) if 1 <= value <= 8 else 0
+    return 1
+
+
+def _of_header(header: _Header, size: int) -> Measures:
+    if not header.frame:
+        return {}
+    return {
+        "photo_core_bytes": (header.end or size) - header.padding,
+        "photo_width": header.width,
+        "photo_height": header.height,
+        "photo_components": header.components,
+        "photo_progressive": header.frame == 0xC2,
+        "photo_orientation": header.orientation,
+        "photo_trailing": size - header.end if header.end else None,
+        "photo_exif": "exif" in header.notes,
+    }
+
+
+def _unsupported(header: _Header) -> str | None:
+    """P05: what printing systems do not read; None when the file is an ordinary JPEG."""
+    if header.frame in (0xC9, 0xCA, 0xCB, 0xCD, 0xCE, 0xCF):
+        return "算术编码 JPEG"
+    if header.frame == 0xC3:
+        return "无损 JPEG"
+    if header.frame not in (0xC0, 0xC1, 0xC2):
+        return "分层 JPEG"
+    if header.precision != 8:
+        return f"{header.precision} 位 JPEG"
+    return None
+
+
+def _of_pixels(data: bytes, header: _Header) -> Measures:
+    import simplejpeg
+
+    space = {1: "GRAY", 3: "RGB", 4: "CMYK"}.get(header.components)
+    if space is None:
+        return {"photo_fault": "PHOTO-FORMAT", "photo_detail": f"{header.components} 个颜色分量"}
+    if _zeroed(data, header):
+        return {"photo_fault": "PHOTO-DAMAGED", "photo_detail": "图像数据损坏"}
+    try:
+        pixels: Plane = simplejpeg.decode_jpeg(data[: header.end], colorspace=space, strict=True)
+    except ValueError:  # P08
+        return {"photo_fault": "PHOTO-DAMAGED", "photo_detail": "图像数据损坏"}
+    if pixels.shape[:2] != (header.height, header.width):
+        return {"photo_fault": "PHOTO-DAMAGED", "photo_detail": "像素与头部不符"}
+    if header.components == 4:
+        return {}  # P03: colour space alone decides
+    thumb = _thumb(pixels[::2, ::2, 1 if header.components == 3 else 0])
+    small = thumb.reshape(8, 3, 9, 3).mean(axis=(1, 3))
+    return {
+        **_border(pixels),
+        "photo_blank": int(thumb.max()) - int(thumb.min()) < _BLANK_RANGE,
+        "photo_hash": np.packbits(small[:, 1:] > small[:, :-1]).tobytes().hex(),
+        "photo_thumb": thumb.tobytes(),
+    }
+
+
+def _border(pixels: Plane) -> Measures:
+    """Top strip over the full width, left and right strips beside the head (P14)."""
+    height, width = pixels.shape[:2]
+    thick = max(1, round(width * BORDER / 295))
+    down = max(thick, round(height * HEAD_SHARE))
+    strips = (pixels[:thick], pixels[thick:down, :thick], pixels[thick:down, -thick:])
+    flat = np.concatenate([strip.reshape(-1, pixels.shape[2]) for strip in strips])
+    planes = [flat[:, index] for index in range(flat.shape[1])]
+    low = high = planes[0]
+    for plane in planes[1:]:
+        low, high = np.minimum(low, plane), np.maximum(high, plane)
+    levels = np.bincount(low, minlength=256).cumsum()
+    chroma = np.bincount(high - low, minlength=256).cumsum()
+    return {
+        "photo_border_white": float(1 - levels[WHITE - 1] / low.size),
+        "photo_border_min": int(np.searchsorted(levels, 0.05 * low.size)),
+        "photo_border_level": int(np.searchsorted(levels, 0.5 * low.size)),
+        "photo_border_chroma": int(np.searchsorted(chroma, 0.9 * low.size)),
+    }
+
+
+def _thumb(plane: Plane) -> Plane:
+    """Block means on 24 rows × 27 columns; a plane smaller than that repeats pixels."""
+    height, width = plane.shape
+    down = np.arange(THUMB[0]) * height // THUMB[0]
+    across = np.arange(THUMB[1]) * width // THUMB[1]
+    tall = np.add.reduceat(plane.astype(np.uint32), down, axis=0)
+    sums = np.add.reduceat(tall, across, axis=1)
+    counts = np.diff(down, append=height).clip(1)[:, None] * np.diff(across, append=width).clip(1)[None, :]
+    return (sums // counts).astype(np.uint8)
