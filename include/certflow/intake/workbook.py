@@ -1,0 +1,238 @@
+"""A city's workbook becomes a `Sheet`: header found, columns named, cells typed, oddities counted.
+
+The bytes are read by `certflow.intake.jail`; here only text arrives. Nothing is repaired and no type guessed:
+a number in an ID column stays a number (E10), the suites decide.
+"""
+
+import re
+import unicodedata
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from certflow import sniff
+from certflow.errors import SubmissionError
+from certflow.findings import FIELD_NAMES, FIELDS
+from certflow.intake import jail
+from certflow.intake.submission import Measures, Sheet
+from certflow.settings import Limits
+
+HEADER_ROWS = 10
+"""The header stands within the first so many rows (E19)."""
+_KINDS = {"t": "text", "n": "number", "d": "date", "b": "bool", " ": "empty", "f": "formula", "e": "error"}
+_HEADER_LEAST = 5
+"""So many known columns make a row the header; fewer are a title or data."""
+_ALIASES = {
+    **{code: code for code in FIELDS},
+    **{name: code for code, name in FIELD_NAMES.items()},
+    "管理号码": "ZSGLH", "证书管理号": "ZSGLH", "身份证号": "ZJHM", "身份证号码": "ZJHM", "证件号": "ZJHM",
+    "证件类型": "ZJLB", "报考级别": "BKJB", "报考专业": "BKZY", "出生日期": "CSNY", "批准时间": "PZRQ", "通过时间": "PZRQ",
+    "报名地市": "BMS", "报名城市": "BMS", "考生姓名": "KSXM", "考试级别": "BKJB", "考试专业": "BKZY",
+}  # fmt: skip
+_NOT_IN_HEADERS = re.compile(r"[\s\u00a0\u200b\u2060\ufeff\u3000:：*＊_\-]+")
+_BRACKETED = re.compile(r"([^()]+)\(([^()]+)\)")
+_TOTAL = re.compile(r"(?:总|合|小|共)\s*计|^共\s*[0-9]+\s*[人条行]|^(?:总人数|人数合计)")
+_SIGNATURE = re.compile(
+    r"^(?:填\s*(?:表|报)|制\s*表|审\s*核|复\s*核|经\s*办|负\s*责|联\s*系|单\s*位|盖\s*章|签\s*(?:字|名)|日\s*期|备\s*注|说\s*明)"
+)
+_BLANK = re.compile(r"[\s\u00a0\u200b\u2060\ufeff\u3000]*")
+
+_COUNTS = (
+    "book_format", "book_title_row", "book_blank_row", "book_total_row", "book_extra_column", "book_sheets",
+    "book_images", "book_comments", "book_hidden_column", "book_rows",
+)  # fmt: skip
+
+
+def read_sheet(data: bytes, limits: Limits) -> tuple[Sheet | None, Measures]:
+    """The data sheet of a workbook and the columns of the file frame; never raises for bad bytes.
+
+    `book_fault`: None or BOOK-TYPE, BOOK-PASSWORD, BOOK-DAMAGED, BOOK-LIMIT, BOOK-ACTIVE, BOOK-FORMULA,
+    BOOK-HIDDEN-SHEET, BOOK-HEADER, BOOK-HEADER-DUPLICATE, BOOK-EMPTY, with `book_detail`. For BOOK-ACTIVE,
+    BOOK-FORMULA and BOOK-HIDDEN-SHEET the sheet is given all the same, so that its rows can be counted. Counts
+    (0 = fine): `book_format` (1: not real BIFF8, E01), `book_title_row`, `book_blank_row`, `book_total_row`,
+    `book_extra_column`, `book_sheets` (further sheets with content), `book_images`, `book_comments`,
+    `book_hidden_column`, `book_rows` (data rows).
+    """
+    measures: Measures = {"book_fault": None, "book_detail": "", **dict.fromkeys(_COUNTS, 0)}
+    try:
+        return _read(data, limits, measures), measures
+    except SubmissionError as error:
+        measures["book_fault"], measures["book_detail"] = error.fault, error.detail
+        return None, measures
+
+
+def _read(data: bytes, limits: Limits, measures: Measures) -> Sheet | None:
+    if not data:
+        raise SubmissionError("BOOK-TYPE", "空文件")
+    if len(data) > limits.workbook_bytes:
+        raise SubmissionError("BOOK-LIMIT", f"{len(data) >> 20} MB")
+    if not data.startswith((b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", b"PK\x03\x04")):
+        raise SubmissionError("BOOK-TYPE", sniff.type_name(data[: sniff.HEAD]))  # E02-E05
+    book = jail.read(data, limits)
+    look = book.look
+    measures["book_format"] = int(look["format"] != "xls")
+    measures["book_images"], measures["book_comments"] = look["images"], look["comments"]
+    chosen, grid = _data_sheet(book, measures)
+    sheet = _lay_out(chosen, grid, limits, measures)
+    if look["active"]:
+        _fault(measures, "BOOK-ACTIVE", "、".join(sorted(set(look["active"]))))  # E36, E37
+    if chosen["formulas"]:
+        row, column = chosen["formulas"][0]
+        _fault(measures, "BOOK-FORMULA", f"共 {len(chosen['formulas'])} 处，首处在第 {row} 行第 {column} 列")  # E34
+    return sheet
+
+
+def _fault(measures: Measures, code: str, detail: str) -> None:
+    """The first fault found stays."""
+    if measures["book_fault"] is None:
+        measures["book_fault"], measures["book_detail"] = code, detail
+
+
+def _data_sheet(book: jail.Book, measures: Measures) -> tuple[dict[str, Any], list[Any]]:
+    """The one sheet with content; a hidden one among several, or hidden itself, is a fault (E24), a second a hold."""
+    grids = iter(book.grids)
+    full: list[tuple[dict[str, Any], list[Any]]] = []
+    for sheet in book.look["sheets"]:
+        if sheet["kind"] != "worksheet":
+            if sheet["kind"] == "macro":
+                _fault(measures, "BOOK-ACTIVE", "宏表")
+            measures["book_sheets"] = 1  # E25: a chart or dialog beside the data
+            continue
+        grid = next(grids, None)
+        if grid is not None and any(kind.strip() for kind in grid[4]):
+            full.append((sheet, grid))
+        elif sheet["formulas"] and grid is not None:
+            full.append((sheet, grid))
+    if not full:
+        raise SubmissionError("BOOK-EMPTY")
+    hidden = [sheet for sheet, _ in full if sheet["state"] != "visible"]
+    if hidden:
+        _fault(measures, "BOOK-HIDDEN-SHEET", f"{len(hidden)} 个隐藏的工作表有内容")
+    measures["book_sheets"] = max(len(full) - 1, int(str(measures["book_sheets"])))
+    visible = [pair for pair in full if pair[0]["state"] == "visible"]
+    return max(visible or full, key=lambda pair: _best_header(pair[1])[1])
+
+
+def header_field(text: str) -> str | None:
+    """The field a header cell names: code, lower case, Chinese name, or ``ZSGLH（管理号）`` (E20); else None."""
+    folded = _NOT_IN_HEADERS.sub("", unicodedata.normalize("NFKC", text)).upper()
+    if folded in _ALIASES:
+        return _ALIASES[folded]
+    if match := _BRACKETED.fullmatch(folded):
+        found = {_ALIASES[part] for part in match.groups() if part in _ALIASES}
+        if len(found) == 1:
+            return found.pop()
+    return None
+
+
+def _best_header(grid: Sequence[Any]) -> tuple[int, int]:
+    """(index of the row with most known columns among the first rows, how many)."""
+    best = (0, 0)
+    for index, row in enumerate(grid[3][:HEADER_ROWS]):
+        known = len({field for text in row if (field := header_field(text)) is not None})
+        if known > best[1]:
+            best = (index, known)
+    return best
+
+
+def _columns(header: Sequence[str], measures: Measures) -> dict[str, int]:
+    found: dict[str, int] = {}
+    for index, text in enumerate(header):
+        name = header_field(text)
+        if name is None:
+            measures["book_extra_column"] = int(str(measures["book_extra_column"])) + bool(not _empty(text))
+        elif name in found:
+            raise SubmissionError("BOOK-HEADER-DUPLICATE", name)  # E22
+        else:
+            found[name] = index
+    missing = [name for name in FIELDS if name not in found]
+    if missing:
+        raise SubmissionError("BOOK-HEADER", "缺少 " + "、".join(f"{name}（{FIELD_NAMES[name]}）" for name in missing))
+    return found
+
+
+def _lay_out(look: Mapping[str, Any], grid: Sequence[Any], limits: Limits, measures: Measures) -> Sheet:
+    _, first_row, first_column, texts, kinds = grid
+    header, known = _best_header(grid)
+    if known < _HEADER_LEAST:
+        raise SubmissionError("BOOK-HEADER", "没有找到表头")
+    measures["book_title_row"] = sum(any(not _empty(text) for text in row) for row in texts[:header])  # E19
+    columns = _columns(texts[header], measures)
+    marks = {(row, column): "f" for row, column in look["formulas"]}
+    marks |= {(row, column): "e" for row, column in look["errors"]}
+    marked_rows = {row for row, _ in marks}
+    rows: list[int] = []
+    cells: list[tuple[Sequence[str], Sequence[str]]] = []
+    ignored: dict[int, str] = {}
+    blank: list[int] = []
+    for index in range(header + 1, len(texts)):
+        number = first_row + index + 1
+        row, row_kinds = texts[index], kinds[index]
+        if number in marked_rows:
+            row_kinds = [marks.get((number, first_column + at + 1), kind) for at, kind in enumerate(row_kinds)]
+        values = [row[at] for at in columns.values()]
+        filled = [at for at in columns.values() if row_kinds[at] != " " and (row_kinds[at] != "t" or not _empty(row[at]))]
+        if not filled:
+            # A row whose only content stands outside the eleven columns is no data, but may be a signature.
+            left = next((text for text in row if not _empty(text)), "")
+            if left:
+                ignored[number] = _closing(left) or "十一列之外的内容"
+            else:
+                blank.append(number)
+            continue
+        if _repeats_header(row, columns):
+            ignored[number] = "重复的表头"  # E19: two header rows
+            continue
+        if len(filled) <= 3 and (what := _closing(next(text for text in values if not _empty(text)) if any(not _empty(v) for v in values) else "")):
+            ignored[number] = what
+            continue
+        rows.append(number)
+        cells.append((values, [_KINDS[row_kinds[at]] for at in columns.values()]))
+    if not rows:
+        raise SubmissionError("BOOK-EMPTY")
+    if len(rows) > limits.workbook_rows:
+        raise SubmissionError("BOOK-LIMIT", f"{len(rows)} 行，上限 {limits.workbook_rows} 行")
+    measures["book_blank_row"] = sum(rows[0] < number < rows[-1] for number in blank)  # E29; below the data: trimmed
+    measures["book_total_row"] = len(ignored)
+    measures["book_rows"] = len(rows)
+    used = {first_column + at + 1 for at in columns.values()}
+    measures["book_hidden_column"] = sum(
+        any(first <= column <= last for first, last in look["hidden_columns"]) for column in used
+    )
+    names = list(columns)
+    present = set(rows)
+    return Sheet(
+        row_numbers=rows,
+        values={name: [values[at] for values, _ in cells] for at, name in enumerate(names)},
+        kinds={name: [row_kinds[at] for _, row_kinds in cells] for at, name in enumerate(names)},
+        hidden=frozenset(look["hidden_rows"]) & present,
+        merged=_merged(look["merged"], rows),
+        ignored=ignored,
+    )
+
+
+def _empty(text: str) -> bool:
+    return _BLANK.fullmatch(text) is not None
+
+
+def _repeats_header(row: Sequence[str], columns: Mapping[str, int]) -> bool:
+    return sum(header_field(row[at]) == name for name, at in columns.items() if row[at]) >= _HEADER_LEAST
+
+
+def _closing(text: str) -> str:
+    """What a row below the data is by its first words: a total, a signature, or "" (E29)."""
+    text = unicodedata.normalize("NFKC", text).strip()
+    if _TOTAL.search(text) and len(text) <= 20:
+        return "合计行"
+    if _SIGNATURE.match(text) and len(text) <= 60:
+        return "签字行"
+    return ""
+
+
+def _merged(areas: Sequence[Sequence[int]], rows: Sequence[int]) -> frozenset[int]:
+    """Data rows a merged cell touches; areas of one cell are none (E18, E48: areas are clipped to the data)."""
+    present = set(rows)
+    touched: set[int] = set()
+    for top, left, bottom, right in areas:
+        if (top, left) != (bottom, right):
+            touched.update(present.intersection(range(max(top, rows[0]), min(bottom, rows[-1]) + 1)))
+    return frozenset(touched)
