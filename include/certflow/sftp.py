@@ -91,7 +91,7 @@ class Session:
     def __init__(self, remote: Remote, timeout: float) -> None:
         for file in (remote.key, remote.known_hosts):
             if not file.is_file():
-                raise ConfigurationError(f"SFTP 密钥或主机公钥文件不存在:{file}")
+                raise ConfigurationError(f"SFTP 密钥或主机公钥文件不存在：{file}")
         self._remote = remote
         self._timeout = timeout
         self._reader: _BulkReader | None = None
@@ -203,12 +203,12 @@ class Session:
         found = self.stat(part)
         if found is None or found.size != size:
             self._discard(part)
-            raise TransferError(f"{self._place(part)}:上传的文件不完整(远端磁盘已满或配额不足?),已清除,稍后重试")
+            raise TransferError(f"{self._place(part)}：上传的文件不完整（远端磁盘已满或配额不足？），已清除，稍后重试")
         return Part(part, digest.hexdigest(), size)
 
     def rename(self, source: RemotePath, target: RemotePath) -> None:
         """Give `source` its name; Conflict when the name is taken (standard rename, never posix-rename, T08)."""
-        taken = f"{self._place(target)}:目标名称已存在,未覆盖"
+        taken = f"{self._place(target)}：目标名称已存在，未覆盖"
         if self.stat(target) is not None:
             raise Conflict(taken)
         try:
@@ -231,7 +231,7 @@ class Session:
                 continue
             self.rename(source, target)
             return target
-        raise Conflict(f"{self._place(source)}:同名文件过多,无法移动")
+        raise Conflict(f"{self._place(source)}：同名文件过多，无法移动")
 
     def remove(self, path: RemotePath) -> bool:
         """Delete a file; False when it was gone already, so True proves that this call took it away."""
@@ -286,23 +286,23 @@ class Session:
     @contextmanager
     def _translated(self, action: str, path: RemotePath = b"") -> Iterator[None]:
         """Turn what the libraries raise into the project's tree; their texts may carry paths and are dropped."""
-        place = f"{self._place(path)}:{action}"
+        place = f"{self._place(path)}：{action}"
         try:
             yield
         except CertflowError:
             raise
         except (paramiko.BadHostKeyException, _UnknownHostError, asyncssh.HostKeyNotVerifiable):
-            raise AccessRefused(f"{place}失败:主机密钥与登记的不一致,已断开;请核实后再更新 known_hosts") from None
+            raise AccessRefused(f"{place}失败：主机密钥与登记的不一致，已断开；请核实后再更新 known_hosts") from None
         except (paramiko.AuthenticationException, asyncssh.PermissionDenied):
-            raise AccessRefused(f"{place}失败:登录被拒绝(密钥失效或账号停用),不再重试") from None
+            raise AccessRefused(f"{place}失败：登录被拒绝（密钥失效或账号停用），不再重试") from None
         except (PermissionError, asyncssh.SFTPPermissionDenied):
-            raise AccessRefused(f"{place}失败:没有权限") from None
+            raise AccessRefused(f"{place}失败：没有权限") from None
         except (FileNotFoundError, asyncssh.SFTPNoSuchFile):
-            raise TransferError(f"{place}失败:文件或文件夹已不存在") from None
+            raise TransferError(f"{place}失败：文件或文件夹已不存在") from None
         except TimeoutError:
-            raise TransferError(f"{place}失败:{self._timeout:g} 秒没有响应") from None
+            raise TransferError(f"{place}失败：{self._timeout:g} 秒没有响应") from None
         except (OSError, EOFError, paramiko.SSHException, asyncssh.Error, ValueError) as error:
-            raise TransferError(f"{place}失败:{_reason(error)}") from None
+            raise TransferError(f"{place}失败：{_reason(error)}") from None
 
 
 class _UnknownHostError(paramiko.SSHException):
@@ -437,7 +437,9 @@ def _attributes(message: paramiko.Message) -> paramiko.SFTPAttributes:
 def _remote_file(raw_name: bytes, attributes: paramiko.SFTPAttributes) -> RemoteFile:
     mode = attributes.st_mode or 0
     kind: Literal["file", "folder", "link", "other"] = "other"
-    if stat.S_ISREG(mode):
+    if b"/" in raw_name or b"\0" in raw_name:
+        pass  # no honest server lists such a name; it must not become a path
+    elif stat.S_ISREG(mode):
         kind = "file"
     elif stat.S_ISDIR(mode):
         kind = "folder"

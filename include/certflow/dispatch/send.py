@@ -43,7 +43,7 @@ def send(settings: Settings, registry: Registry, package_id: int, actor: Actor) 
         TransferError: for now; try again.
     """
     if settings.authority_sftp is None:
-        raise ConfigurationError("没有配置上级服务器:请设置 CERTFLOW_AUTHORITY_SFTP")
+        raise ConfigurationError("没有配置上级服务器：请设置 CERTFLOW_AUTHORITY_SFTP")
     order = _order(settings, registry, package_id)
     if order.state in ("SENT", "UNKNOWN"):
         return order.state
@@ -51,7 +51,7 @@ def send(settings: Settings, registry: Registry, package_id: int, actor: Actor) 
     with registry.begin(actor) as conn:
         token = transfers.begin_send(conn, package_id)
         if token is None:
-            raise Conflict(f"数据包 {package_id} 尚未批准,不能发送")
+            raise Conflict(f"数据包 {package_id} 尚未批准，不能发送")
         transfers.step(conn, package_id, token, "intent", sha256=order.zip.sha256)
     attempt = _Attempt(registry, actor, order, token)
     try:
@@ -70,7 +70,7 @@ def resolve_unknown(registry: Registry, package_id: int, *, delivered: bool, by:
     with registry.begin(actor) as conn:
         package = packages.package(conn, package_id)
         if package is None or not transfers.resolve(conn, package_id, delivered=delivered):
-            raise Conflict(f"数据包 {package_id} 不在待核实(UNKNOWN)状态")
+            raise Conflict(f"数据包 {package_id} 不在待核实（UNKNOWN）状态")
         evidence = transfers.steps(conn, package_id)
         token = evidence[-1][0] if evidence else 0
         transfers.step(conn, package_id, token, "resolved", delivered=delivered, by=by, reason=reason)
@@ -116,7 +116,7 @@ def _order(settings: Settings, registry: Registry, package_id: int) -> _Order:
     if package.state in ("APPROVED", "SENDING"):
         content = beside.read_bytes() if beside.is_file() else b"null"
         if json.loads(content) != package.manifest:
-            raise DigestMismatch(f"数据包 {package_id} 的清单文件与台账不符,请重新组包后再发送")
+            raise DigestMismatch(f"数据包 {package_id} 的清单文件与台账不符，请重新组包后再发送")
     else:
         content = b""
     manifest = thing(beside, hashlib.sha256(content).hexdigest(), len(content))
@@ -125,10 +125,10 @@ def _order(settings: Settings, registry: Registry, package_id: int) -> _Order:
 
 def _check_own_copy(order: _Order) -> None:
     if not order.zip.local.is_file():
-        raise DigestMismatch(f"数据包 {order.package_id} 的文件不在本机,请重新组包后再发送")
+        raise DigestMismatch(f"数据包 {order.package_id} 的文件不在本机，请重新组包后再发送")
     with order.zip.local.open("rb") as stream:
         if hashlib.file_digest(stream, "sha256").hexdigest() != order.zip.sha256:
-            raise DigestMismatch(f"数据包 {order.package_id} 的文件与批准时的摘要不符,已停止发送")  # F47
+            raise DigestMismatch(f"数据包 {order.package_id} 的文件与批准时的摘要不符，已停止发送")  # F47
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,7 +206,7 @@ class _Attempt:
             if place == "other":
                 raise self.refuse_other() from None
             if not place:
-                raise TransferError(f"数据包 {self.order.package_id}:目标名称被占用后又消失,稍后重试") from None
+                raise TransferError(f"数据包 {self.order.package_id}：目标名称被占用后又消失，稍后重试") from None
             session.remove(part)
         self.record("renamed")
 
@@ -228,12 +228,12 @@ class _Attempt:
         part = session.put_part(thing.local, thing.final, str(self.token))
         if part.sha256 != thing.sha256:
             session.remove(part.path)
-            raise DigestMismatch(f"数据包 {self.order.package_id} 的文件在发送过程中被改动,已停止发送")
+            raise DigestMismatch(f"数据包 {self.order.package_id} 的文件在发送过程中被改动，已停止发送")
         if thing is self.order.zip:
             self.record("uploaded", sha256=part.sha256, size=part.size)
         if session.hash(part.path) != thing.sha256:
             session.remove(part.path)
-            raise TransferError(f"数据包 {self.order.package_id} 上传后回读不一致,已清除,稍后重试")
+            raise TransferError(f"数据包 {self.order.package_id} 上传后回读不一致，已清除，稍后重试")
         return part.path
 
     def record(self, event: str, **detail: object) -> None:
@@ -250,10 +250,10 @@ class _Attempt:
     def refuse_other(self) -> Conflict:
         """Other bytes lie under our name (T08, F12): nothing is overwritten, a person looks into it."""
         self.give_to_a_person("other-digest")
-        return Conflict(f"数据包 {self.order.package_id}:上级服务器上同名文件内容不同,未覆盖,请人工核实")
+        return Conflict(f"数据包 {self.order.package_id}：上级服务器上同名文件内容不同，未覆盖，请人工核实")
 
     def overtaken(self) -> Conflict:
-        return Conflict(f"数据包 {self.order.package_id} 已由另一次发送接管,本次停止")
+        return Conflict(f"数据包 {self.order.package_id} 已由另一次发送接管，本次停止")
 
 
 def _look(session: Session, thing: _Thing) -> tuple[str, bool]:

@@ -62,37 +62,29 @@ def receive(conn: Connection, arrival: Arrival) -> tuple[int, bool]:
     return file_id, first is not None
 
 
-def owed(conn: Connection, account: str, lane: str, raw_name: bytes, sha256: str) -> int | None:
-    """Id of the file that was recorded but not yet moved away on the city's server: a pull died in between."""
-    found: int | None = conn.scalar(
-        select(func.max(files.c.id)).where(
-            files.c.account == account,
-            files.c.lane == lane,
-            files.c.raw_name == raw_name,
-            files.c.sha256 == sha256,
-            files.c.shelved_at.is_(None),
-        )
+@dataclass(frozen=True, slots=True)
+class Owed:
+    """A file that is recorded but, as far as the ledger knows, not yet moved away on the city's server."""
+
+    file_id: int
+    lane: str
+    raw_name: bytes
+    sha256: str
+
+
+def owed(conn: Connection, account: str) -> list[Owed]:
+    """Moves an earlier pull still owes: it died between its commit and the move, or the move was refused."""
+    found = conn.execute(
+        select(files.c.id, files.c.lane, files.c.raw_name, files.c.sha256)
+        .where(files.c.account == account, files.c.shelved_at.is_(None))
+        .order_by(files.c.id)
     )
-    return found
+    return [Owed(int(file_id), str(lane), bytes(raw_name), str(sha256)) for file_id, lane, raw_name, sha256 in found]
 
 
-def settle(conn: Connection, account: str, lane: str, still_there: Sequence[bytes]) -> None:
-    """Nothing is owed for files that have left the inbox: their move was done, only its record was lost."""
-    conn.execute(
-        update(files)
-        .where(
-            files.c.account == account,
-            files.c.lane == lane,
-            files.c.shelved_at.is_(None),
-            files.c.raw_name.not_in(still_there),
-        )
-        .values(shelved_at=func.now())
-    )
-
-
-def shelve(conn: Connection, file_id: int) -> None:
-    """The city's copy lies in 已接收 now."""
-    conn.execute(update(files).where(files.c.id == file_id).values(shelved_at=func.now()))
+def shelve(conn: Connection, file_ids: Sequence[int]) -> None:
+    """The city's copies have left its inbox."""
+    conn.execute(update(files).where(files.c.id.in_(file_ids)).values(shelved_at=func.now()))
 
 
 def begin_send(conn: Connection, package_id: int) -> int | None:
@@ -158,10 +150,9 @@ def _close(conn: Connection, package_id: int, now: str, then: str, token: int | 
     return True
 
 
-def known_return(conn: Connection, sha256: str) -> int | None:
-    """Id of the return with these bytes, None when they are new."""
-    found: int | None = conn.scalar(select(returns.c.id).where(returns.c.sha256 == sha256))
-    return found
+def known_returns(conn: Connection) -> set[str]:
+    """Digests of all returns recorded so far."""
+    return set(conn.scalars(select(returns.c.sha256)))
 
 
 def record_return(conn: Connection, name: str, sha256: str, size: int) -> int:

@@ -1,0 +1,244 @@
+"""Fetch what a city has uploaded, and bring the answers back: the city's side of the SFTP tree (DESIGN §5).
+
+A file is taken when it is complete: unchanged over two looks and, for a zip, with a central directory at its
+end (T01). Then in this order: bytes into our store (flushed, renamed) → ledger RECEIVED (committed) → moved to
+已接收 on the city's server. Died anywhere in between, the next pull goes on: bytes that are stored twice are the
+same bytes, and a file that is recorded but still there is only moved (`transfers.owed`).
+
+Links, folders and oversized files are refused and the city is told so; names in any encoding pass as raw bytes
+(T16). Nothing here logs a name: names of files may be ID numbers.
+"""
+
+import hashlib
+import json
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from certflow import originals
+from certflow.errors import AccessRefused, ConfigurationError, Conflict, TransferError
+from certflow.naming import parse_nil
+from certflow.registry import transfers
+from certflow.registry.ledger import Actor, Registry
+from certflow.registry.transfers import Arrival, Owed
+from certflow.settings import Settings
+from certflow.sftp import PART, RemoteFile, Session, connect
+
+PATIENCE_SECONDS = 24 * 3600
+"""A zip without an end that has not changed for so long is damaged, not under way: taken, so that it is answered."""
+
+_REFUSALS = {
+    "folder": "是文件夹：请把数据表和照片文件夹压缩成一个 zip 后上传",
+    "link": "是链接：只接收普通文件",
+    "other": "不是普通文件",
+    "too-large": "超过单个文件的大小上限：请分拆后上传",
+    "permission": "没有读取权限：请重新上传",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class PullReport:
+    """What one pull did; ids and counts only."""
+
+    new: tuple[int, ...] = ()
+    """Ids of files recorded for the first time."""
+    duplicates: tuple[int, ...] = ()
+    """Ids of files whose bytes were known already (IGNORED)."""
+    waiting: int = 0
+    """Files that are still being uploaded."""
+    refused: tuple[str, ...] = ()
+    """One of folder | link | other | too-large | permission per thing that is never taken."""
+
+
+def pull(settings: Settings, registry: Registry, account: str, actor: Actor) -> PullReport:
+    """Take every complete file out of the city's 报送 and 试投.
+
+    May be run again at any time; two at once: the second ends with Busy.
+
+    Raises:
+        AccessRefused: login, host key, or the city's folder does not let us move files; what was read is
+            recorded all the same.
+        TransferError: for now; try again.
+    """
+    if settings.city_sftp is None:
+        raise ConfigurationError("没有配置地市服务器：请设置 CERTFLOW_CITY_SFTP")
+    with registry.lock(f"pull:{account}"), connect(settings.city_sftp, settings.transfer_timeout) as session:
+        return _Round(settings, registry, account, actor, session).run()
+
+
+@dataclass(slots=True)
+class _Round:
+    """One pull of one account."""
+
+    settings: Settings
+    registry: Registry
+    account: str
+    actor: Actor
+    session: Session
+    new: list[int] = field(default_factory=list)
+    duplicates: list[int] = field(default_factory=list)
+    waiting: int = 0
+    refused: list[tuple[str, str]] = field(default_factory=list)
+    """(kind, name)"""
+    unmoved: AccessRefused | None = None
+
+    def run(self) -> PullReport:
+        names = self.settings.folders
+        lanes = {"month": f"/{self.account}/{names.inbox}/", "trial": f"/{self.account}/{names.trial}/"}
+        first = {lane: self.session.list(folder) for lane, folder in lanes.items()}
+        owed = self.settle(first)
+        stable: dict[str, list[RemoteFile]] = {lane: [] for lane in lanes}
+        if any(first.values()):
+            time.sleep(self.settings.look_seconds)
+            for lane, folder in lanes.items():
+                stable[lane] = self.unchanged(first[lane], self.session.list(folder))
+        patience = _Patience(self.settings.path("inbox", f"{self.account}.json"))
+        for lane, folder in lanes.items():
+            for file in stable[lane]:
+                self.take_safely(lane, folder, file, owed, patience)
+        patience.save()
+        self.tell_refused()
+        if self.unmoved is not None:
+            raise self.unmoved
+        return PullReport(
+            tuple(self.new), tuple(self.duplicates), self.waiting, tuple(kind for kind, _ in self.refused)
+        )
+
+    def settle(self, listing: dict[str, Sequence[RemoteFile]]) -> list[Owed]:
+        """Close moves that were done but not recorded; what is left is still to be moved."""
+        with self.registry.read() as conn:
+            owed = transfers.owed(conn, self.account)
+        there = {(lane, file.raw_name) for lane, files in listing.items() for file in files}
+        if gone := [one.file_id for one in owed if (one.lane, one.raw_name) not in there]:
+            with self.registry.begin(self.actor) as conn:
+                transfers.shelve(conn, gone)
+        return [one for one in owed if (one.lane, one.raw_name) in there]
+
+    def unchanged(self, before: Sequence[RemoteFile], now: Sequence[RemoteFile]) -> list[RemoteFile]:
+        """Plain files that look the same twice; what can never be taken is noted, the rest waits."""
+        earlier = {file.raw_name: file for file in before}
+        stable = []
+        for file in now:
+            if not file.regular:
+                self.refused.append((file.kind, file.name))
+            elif file.size > self.settings.limits.archive_bytes:
+                self.refused.append(("too-large", file.name))
+            elif originals.unchanged(earlier.get(file.raw_name), file):
+                stable.append(file)
+            else:
+                self.waiting += 1
+        return stable
+
+    def take_safely(
+        self, lane: str, folder: str, file: RemoteFile, owed: Sequence[Owed], patience: "_Patience"
+    ) -> None:
+        """One file's trouble stays its own; a broken connection ends the pull."""
+        path = folder.encode() + file.raw_name
+        try:
+            if not self.take(lane, path, file, owed, patience.over(lane, file)):
+                self.waiting += 1
+        except AccessRefused:
+            self.refused.append(("permission", file.name))
+        except TransferError:
+            if self.session.stat(path) is not None:  # gone (T17, F20): the next pull has nothing to do
+                raise
+
+    def take(self, lane: str, path: bytes, file: RemoteFile, owed: Sequence[Owed], no_longer_growing: bool) -> bool:
+        """Read, record and move one file; False when it is not complete yet."""
+        digest = originals.take(self.settings, self.session, path, file, ended=no_longer_growing)
+        if digest is None:
+            return False
+        file_id = next(
+            (one.file_id for one in owed if (one.lane, one.raw_name, one.sha256) == (lane, file.raw_name, digest)),
+            None,
+        )
+        if file_id is None:
+            file_id = self.record(lane, file, digest)
+        self.shelve(path, file, file_id)
+        return True
+
+    def record(self, lane: str, file: RemoteFile, digest: str) -> int:
+        nil = parse_nil(file.name)
+        arrival = Arrival(
+            self.account,
+            lane,
+            file.name,
+            file.raw_name,
+            digest,
+            file.size,
+            "nil" if nil else "submission",
+            str(nil[0]) if nil else None,
+        )
+        with self.registry.begin(self.actor) as conn:
+            file_id, duplicate = transfers.receive(conn, arrival)
+        (self.duplicates if duplicate else self.new).append(file_id)
+        return file_id
+
+    def shelve(self, path: bytes, file: RemoteFile, file_id: int) -> None:
+        """Move the city's copy to 已接收; what was moved must be what was read, else it goes back."""
+        shelf = f"/{self.account}/{self.settings.folders.received}"
+        try:
+            self.session.makedirs(shelf)
+            moved = self.session.move(path, shelf)
+        except AccessRefused as error:
+            self.unmoved = error  # T05: the file counts, the move is still owed and somebody is alarmed
+            return
+        except TransferError:
+            if self.session.stat(path) is not None:
+                raise
+            moved = None  # T17: the city took it away after we had read it; it counts all the same
+        with self.registry.begin(self.actor) as conn:
+            transfers.shelve(conn, [file_id])
+        there = self.session.stat(moved) if moved else None
+        if moved and there and (there.size, there.mtime) != (file.size, file.mtime):
+            # Overwritten in the instant before the move: a delivery of its own, unless a third one lies there.
+            with suppress(Conflict):
+                self.session.rename(moved, path)
+            self.waiting += 1
+
+    def tell_refused(self) -> None:
+        """Leave one note per set of refused things in 回执; written once, in the city's words."""
+        if not self.refused:
+            return
+        lines = [f"{name}：{_REFUSALS[kind]}" for kind, name in sorted(self.refused)]
+        text = "以下内容未被接收，请处理后重新上传：\r\n" + "".join(f"{line}\r\n" for line in lines)
+        content = b"\xef\xbb\xbf" + text.encode()
+        final = f"/{self.account}/{self.settings.folders.replies}/未接收-{hashlib.sha256(content).hexdigest()[:12]}.txt"
+        if self.session.stat(final) is not None:
+            return
+        note = self.settings.work / f"refused-{self.account}.txt"
+        try:
+            note.write_bytes(content)
+            self.session.makedirs(final.rpartition("/")[0])
+            self.session.rename(self.session.put_part(note, final).path, final)
+        finally:
+            note.unlink(missing_ok=True)
+
+
+class _Patience:
+    """Since when a file has looked the way it does; by our clock, the server's may be wrong (T14)."""
+
+    def __init__(self, file: Path) -> None:
+        self._file = file
+        self._before: dict[str, float] = {}
+        self._now: dict[str, float] = {}
+        if file.is_file():
+            self._before = json.loads(file.read_text(encoding="ascii"))
+
+    def over(self, lane: str, file: RemoteFile) -> bool:
+        """True when the file has not changed for `PATIENCE_SECONDS`; remembers it otherwise."""
+        look = f"{lane}/{file.raw_name.hex()}/{file.size}/{file.mtime}"
+        key = hashlib.sha256(look.encode()).hexdigest()
+        self._now[key] = self._before.get(key, time.time())
+        return time.time() - self._now[key] >= PATIENCE_SECONDS
+
+    def save(self) -> None:
+        """Only what is still there is remembered."""
+        if not self._now and not self._before:
+            return
+        self._file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        fresh = self._file.with_suffix(PART)
+        fresh.write_text(json.dumps(self._now), encoding="ascii")
+        fresh.replace(self._file)

@@ -1,0 +1,88 @@
+"""From a file on a server to an original in our store: complete, flushed to disk, under its own digest.
+
+A store that is addressed by content needs no memory: the same bytes twice are one file, a crash leaves at most
+a temporary file in the work folder. Which file may be taken, and what it means, is the caller's business.
+"""
+
+import hashlib
+import os
+import struct
+import unicodedata
+from pathlib import Path
+
+from certflow.errors import TransferError
+from certflow.settings import Settings
+from certflow.sftp import PART, RemoteFile, Session
+
+_UNDER_WAY = (PART, ".filepart", ".tmp", ".crdownload", ".partial")
+_END_RECORD = struct.Struct("<4s4H2LH")
+_END_SEARCH = _END_RECORD.size + 0xFFFF
+"""Bytes: an end record and the longest comment behind it."""
+
+
+def unchanged(before: RemoteFile | None, now: RemoteFile) -> bool:
+    """True when two looks saw the same plain file and its name does not say that it is under way (T01)."""
+    return now.regular and before == now and not now.name.lower().endswith(_UNDER_WAY)
+
+
+def take(settings: Settings, session: Session, path: bytes, file: RemoteFile, *, ended: bool = False) -> str | None:
+    """Bring the remote `file` into the store; its SHA-256, or None when it is not complete or was replaced.
+
+    A zip (by name or by its first bytes) must hold the end of its central directory, unless `ended` says
+    that nobody is writing any more.
+    """
+    by_name = unicodedata.normalize("NFKC", file.name).lower().endswith(".zip")
+    if by_name and not ended and not _has_end(session.tail(path, _END_SEARCH), file.size):
+        return None
+    settings.work.mkdir(mode=0o700, parents=True, exist_ok=True)
+    temporary = settings.work / f"take-{hashlib.sha256(path).hexdigest()[:16]}"
+    try:
+        digest, size = session.get(path, temporary)
+        if size != file.size or session.stat(path) != file:
+            return None  # replaced while we read it (F19): from the beginning next time
+        if not ended and not _looks_whole(temporary, size):
+            return None
+        _store(temporary, settings.original(digest))
+    finally:
+        temporary.unlink(missing_ok=True)
+    return digest
+
+
+def _store(temporary: Path, final: Path) -> None:
+    """Give the flushed bytes their address; the folders' entries reach the disk before the ledger does."""
+    try:
+        final.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        temporary.replace(final)
+        for folder in (final.parent, final.parent.parent):
+            descriptor = os.open(folder, os.O_RDONLY)
+            try:
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
+    except OSError as error:
+        raise TransferError(f"本机存储区写入失败：{os.strerror(error.errno or 0)}，未登记任何内容") from None  # T04
+
+
+def _looks_whole(file: Path, size: int) -> bool:
+    """True unless the bytes begin like a zip and have no end."""
+    with file.open("rb") as stream:
+        if stream.read(4) != b"PK\x03\x04":
+            return True
+        stream.seek(max(0, size - _END_SEARCH))
+        return _has_end(stream.read(), size)
+
+
+def _has_end(tail: bytes, size: int) -> bool:
+    """True when the last bytes of a file of `size` bytes hold the end of its central directory (T01).
+
+    The directory must end where the record says, so the end of a zip *inside* a half-written zip does not count.
+    """
+    at = tail.rfind(b"PK\x05\x06")
+    while at >= 0:
+        if len(tail) - at >= _END_RECORD.size:
+            *_, length, offset, _comment = _END_RECORD.unpack_from(tail, at)
+            zip64 = tail[max(0, at - 20) : at].startswith(b"PK\x06\x07")
+            if zip64 or offset + length == size - len(tail) + at:
+                return True
+        at = tail.rfind(b"PK\x05\x06", 0, at)
+    return False

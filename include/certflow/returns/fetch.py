@@ -1,0 +1,73 @@
+"""Fetch what the authority has returned: each file of 返回 becomes an original and one row of `returns`.
+
+Nothing is moved or removed there: the folder is the authority's. What was read before is known by name, size
+and time, as long as the ledger knows its digest; bytes that are known already count for nothing under any
+name (R02).
+"""
+
+import hashlib
+import json
+import time
+from pathlib import Path
+
+from certflow import originals
+from certflow.errors import ConfigurationError, TransferError
+from certflow.registry import transfers
+from certflow.registry.ledger import Actor, Registry
+from certflow.settings import Settings
+from certflow.sftp import PART, RemoteFile, connect
+
+
+def fetch(settings: Settings, registry: Registry, actor: Actor) -> list[int]:
+    """Bring in every new complete file; ids of the returns recorded by this call.
+
+    May be run again at any time; two at once: the second ends with Busy. AccessRefused and TransferError as
+    in `sftp`.
+    """
+    if settings.authority_sftp is None:
+        raise ConfigurationError("没有配置上级服务器：请设置 CERTFLOW_AUTHORITY_SFTP")
+    folder = f"/{settings.folders.returned}/"
+    memory = settings.path("inbox", "returns.json")
+    recorded: list[int] = []
+    with registry.lock("fetch"), connect(settings.authority_sftp, settings.transfer_timeout) as session:
+        with registry.read() as conn:
+            recorded_before = transfers.known_returns(conn)
+        read = {key: digest for key, digest in _load(memory).items() if digest in recorded_before}
+        first = {file.raw_name: file for file in session.list(folder) if file.regular and _key(file) not in read}
+        if not first:
+            return []
+        time.sleep(settings.look_seconds)
+        for file in session.list(folder):
+            if not originals.unchanged(first.get(file.raw_name), file):
+                continue
+            path = folder.encode() + file.raw_name
+            try:
+                digest = originals.take(settings, session, path, file)
+            except TransferError:
+                if session.stat(path) is not None:  # taken away again (T17)
+                    raise
+                continue
+            if digest is None:
+                continue
+            if digest not in recorded_before:
+                with registry.begin(actor) as conn:
+                    recorded.append(transfers.record_return(conn, file.name, digest, file.size))
+                recorded_before.add(digest)
+            read[_key(file)] = digest
+            _save(memory, read)
+    return recorded
+
+
+def _key(file: RemoteFile) -> str:
+    return hashlib.sha256(f"{file.raw_name.hex()}/{file.size}/{file.mtime}".encode()).hexdigest()
+
+
+def _load(memory: Path) -> dict[str, str]:
+    return dict(json.loads(memory.read_text(encoding="ascii"))) if memory.is_file() else {}
+
+
+def _save(memory: Path, read: dict[str, str]) -> None:
+    memory.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    fresh = memory.with_suffix(PART)
+    fresh.write_text(json.dumps(read), encoding="ascii")
+    fresh.replace(memory)
