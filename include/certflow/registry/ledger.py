@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self, TypeVar
 
+import psycopg
 from sqlalchemy import Connection, Engine, create_engine, text
 from sqlalchemy.exc import DBAPIError
 
@@ -101,7 +102,8 @@ class Registry:
     def lock(self, name: str) -> Iterator[None]:
         """Hold the lock `name` across transactions and processes; Busy at once when somebody else has it."""
         key = {"name": f"certflow:{name}"}
-        with self.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        engine = self.engine.execution_options(isolation_level="AUTOCOMMIT")
+        with _translated(), engine.connect() as connection:
             if not connection.scalar(text("SELECT pg_try_advisory_lock(hashtextextended(:name, 0))"), key):
                 raise Busy(f"另一个运行正在处理“{name}”，本次不做任何事")
             try:
@@ -173,33 +175,31 @@ def _translated() -> Iterator[None]:
     try:
         yield
     except DBAPIError as error:
-        ours = _ours(error)
-    else:
-        return
-    raise ours
+        cause = error.orig if isinstance(error.orig, psycopg.Error) else psycopg.Error()
+        raise _ours(cause, _place(error)) from None
+    except psycopg.Error as error:  # COPY goes past SQLAlchemy
+        raise _ours(error, _place(error)) from None
 
 
-def _ours(error: DBAPIError) -> CertflowError:
+def _ours(error: psycopg.Error, place: str) -> CertflowError:
     """Our error for PostgreSQL's, without the values that one quotes."""
-    state = getattr(error.orig, "sqlstate", None) or ""
-    diagnosis = getattr(error.orig, "diag", None)
-    constraint = getattr(diagnosis, "constraint_name", None) or ""
-    place = _place(error)
+    state = error.sqlstate or ""
+    kind = type(error).__name__
     if state.startswith("CF"):  # our own triggers quote states and table names only
-        said = getattr(diagnosis, "message_primary", "")
+        said = error.diag.message_primary
         return ConfigurationError(f"{said}（{place}）") if state == "CF002" else Conflict(f"{said}（{place}）")
     if state in ("40001", "40P01"):
         return Overtaken(f"数据库让另一个事务先行（{state}，{place}），本次未保存任何内容")
     if state == "55P03":
         return Busy(f"等待另一个事务的锁超过 {LOCK_TIMEOUT_SECONDS} 秒（{place}），本次未保存任何内容")
     if state.startswith("23"):
-        return Conflict(f"数据库约束 {constraint or state} 不允许此操作（{place}）")
-    if error.connection_invalidated or state[:2] in ("", "08", "53", "57", "58"):
-        return TransferError(f"与数据库的连接中断或数据库暂不可用（{state or type(error.orig).__name__}，{place}）")
-    return CertflowError(f"数据库拒绝了请求（{state} {type(error.orig).__name__}，{place}）")
+        return Conflict(f"数据库约束 {error.diag.constraint_name or state} 不允许此操作（{place}）")
+    if state[:2] in ("08", "53", "57", "58") or (not state and isinstance(error, psycopg.OperationalError)):
+        return TransferError(f"与数据库的连接中断，或数据库暂不可用（{state or kind}，{place}）")
+    return CertflowError(f"数据库拒绝了请求（{state} {kind}，{place}）")
 
 
-def _place(error: DBAPIError) -> str:
+def _place(error: Exception) -> str:
     """The innermost line of certflow, other than this module's, that the error passed through."""
     for frame in reversed(traceback.extract_tb(error.__traceback__)):
         path = Path(frame.filename)

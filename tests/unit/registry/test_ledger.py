@@ -2,13 +2,17 @@
 
 import hashlib
 import json
+import threading
+import time
+import traceback
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import insert, select, text, update
 
-from certflow.errors import Busy, Conflict
+from certflow.errors import Busy, CertflowError, ConfigurationError, Conflict
 from certflow.registry import schema
 from certflow.registry.ledger import Actor, note
 
@@ -22,6 +26,24 @@ def file_values(**changes):
         "sha256": "0" * 64,
         "size": 1,
     } | changes
+
+
+def row_values(submission, number):
+    texts = (
+        "management_no",
+        "name",
+        "id_number",
+        "id_type",
+        "sex",
+        "level",
+        "specialty",
+        "birth_month",
+        "approved_on",
+        "city",
+    )
+    return {"submission_id": submission, "record_id": f"r{number}", "row_no": number, "sent": {}} | dict.fromkeys(
+        texts, "x"
+    )
 
 
 def test_the_migration_builds_exactly_the_schema(registry):
@@ -89,3 +111,115 @@ def test_a_note_is_chained_too(registry, actor):
     assert payload | {"at": ""} == {
         "at": "", "actor": "tester", "run": "test", "attempt": 1, "event": "approved", "digest": "ab" * 32, "batch": 0,
     }  # fmt: skip
+
+
+@pytest.mark.parametrize("through_copy", [False, True])
+def test_i10_no_value_leaves_in_a_database_error(registry, actor, through_copy):
+    planted = "440524188001010014"
+
+    def fail(connection):
+        if through_copy:
+            with connection.connection.cursor().copy("COPY batches (month, number, rule_set) FROM STDIN") as copy:
+                copy.write_row(("", f"x{planted}", ""))
+        else:
+            connection.execute(text("SELECT CAST(:value AS bigint)"), {"value": f"{planted}x"})
+
+    with pytest.raises(CertflowError, match="22P02") as raised, registry.begin(actor) as connection:
+        fail(connection)
+    assert planted not in "".join(traceback.format_exception(raised.value))
+
+
+def test_evidence_only_grows(registry, actor):
+    with registry.begin(actor) as connection:
+        connection.execute(insert(schema.files).values(file_values()))
+    for statement in (
+        "UPDATE audit SET payload = '{}'", "DELETE FROM audit", "TRUNCATE audit CASCADE",
+        "UPDATE moves SET to_state = 'X'", "DELETE FROM moves", "TRUNCATE moves",
+        "UPDATE transfers SET token = 1", "DELETE FROM transfers", "TRUNCATE transfers",
+        "UPDATE print_events SET mark = ''", "DELETE FROM print_events", "TRUNCATE print_events",
+        "DELETE FROM files", "DELETE FROM rows", "TRUNCATE packages CASCADE",
+    ):  # fmt: skip
+        with pytest.raises(Conflict, match="only grows"), registry.begin(actor) as connection:
+            connection.execute(text(statement))
+
+
+def test_nobody_acts_unnamed(registry):
+    with pytest.raises(ConfigurationError, match="actor"), registry.begin(Actor("")) as connection:
+        connection.execute(insert(schema.files).values(file_values()))
+    with pytest.raises(Exception, match="actor"), registry.engine.begin() as connection:
+        connection.execute(insert(schema.files).values(file_values()))
+
+
+def test_a_transaction_that_fails_leaves_no_head_behind(registry, actor, settings):
+    def fail():
+        with registry.begin(actor) as connection:
+            note(connection, "approved")
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fail()
+    assert not settings.audit_heads.exists()
+
+
+def test_i3_one_management_number_is_open_once(registry, actor):
+    with registry.begin(actor) as connection:
+        submission = connection.scalar(insert(schema.submissions).values(
+            month="202005", account="370100", city="济南市", exam_code="034", version=1, lane="month", stem="",
+            verdict="accepted", rule_set="2020").returning(schema.submissions.c.id))  # fmt: skip
+        connection.execute(insert(schema.rows), [row_values(submission, n) for n in (1, 2)])
+    with pytest.raises(Conflict, match="uq_rows_open_management_no"), registry.begin(actor) as connection:
+        connection.execute(update(schema.rows).values(state="ACCEPTED"))
+
+
+def test_f38_a_deadlock_is_tried_again(registry, actor):
+    first, second = threading.Barrier(2), []
+
+    def cross(numbers):
+        def work(connection):
+            connection.execute(text("SELECT pg_advisory_xact_lock(99, :n)"), {"n": numbers[0]})
+            if len(second) < 2:
+                second.append(numbers)
+                first.wait(10)
+            connection.execute(text("SELECT pg_advisory_xact_lock(99, :n)"), {"n": numbers[1]})
+            note(connection, "crossed", lock=numbers[0])
+
+        return registry.run(actor, work)
+
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(cross, [(1, 2), (2, 1)]))
+    with registry.read() as connection:
+        assert connection.scalar(text("SELECT count(*) FROM audit")) == 2
+
+
+def test_f41_the_chain_has_no_fork_and_no_gap_when_many_write_at_once(registry, actor):
+    def write(number):
+        with registry.begin(actor) as connection:
+            connection.execute(insert(schema.files).values(file_values(name=f"{number}.zip")))
+
+    with ThreadPoolExecutor(6) as pool:
+        list(pool.map(write, range(60)))
+    with registry.read() as connection:
+        chain = connection.execute(select(schema.audit).order_by(schema.audit.c.seq)).all()
+    assert [link.seq for link in chain] == list(range(1, 61))
+    assert [link.prev for link in chain[1:]] == [link.hash for link in chain[:-1]]
+
+
+def test_a_hundred_thousand_rows_move_in_seconds(registry, actor):
+    with registry.begin(actor) as connection:
+        submission = connection.scalar(insert(schema.submissions).values(
+            month="202005", account="370100", city="济南市", exam_code="034", version=1, lane="month", stem="",
+            verdict="accepted", rule_set="2020").returning(schema.submissions.c.id))  # fmt: skip
+        connection.execute(text(
+            "INSERT INTO rows (submission_id, record_id, row_no, sent, management_no, name, id_number, id_type, sex,"
+            " level, specialty, birth_month, approved_on, city)"
+            " SELECT :s, 'r' || n, n, '{}', 'm' || n, '', '', '', '', '', '', '', '', ''"
+            " FROM generate_series(1, 100000) n"), {"s": submission})  # fmt: skip
+    began = time.monotonic()
+    with registry.begin(actor) as connection:
+        connection.execute(update(schema.rows).values(state="ACCEPTED"))
+    took = time.monotonic() - began
+    print(f"100 000 rows moved in {took:.2f} s")
+    with registry.read() as connection:
+        assert connection.scalar(text("SELECT count(*) FROM moves WHERE to_state = 'ACCEPTED'")) == 100_000
+        assert connection.scalar(text("SELECT count(*) FROM audit")) == 2
+    assert took < 15, "set-based it takes 2 to 3 s; row by row it would be minutes"

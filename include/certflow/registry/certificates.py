@@ -1,0 +1,257 @@
+"""The certificate database (DOMAIN §3.1): bulk load and refresh, and the comparison columns for the checks.
+
+Everything is set-based: COPY into a temporary table, ANALYZE, join. No message here quotes a value; a line is
+named by its number.
+"""
+
+import hashlib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from psycopg import sql
+from sqlalchemy import Connection, func, select, text
+
+from certflow.registry.export import Line, read_export
+from certflow.registry.ledger import Actor, Registry, note
+from certflow.registry.schema import certificates, rows, submissions
+
+Progress = Callable[[int], None]
+"""Told the number of lines read so far."""
+
+_STEP = 10_000
+_MATCHED = (
+    "name", "id_number", "id_type", "sex", "exam_code", "exam_name", "level", "specialty", "birth_month",
+    "approved_on", "city", "e_certificate",
+)  # fmt: skip
+_WITHOUT_NUMBER = ("id_number", "exam_code", "level", "specialty", "approved_on")
+"""What tells apart certificates of one person that have no 管理号."""
+_OPEN = ("HELD", "ACCEPTED", "PACKED", "SENT")
+
+
+@dataclass(frozen=True, slots=True)
+class LoadReport:
+    """What a load did; ``read == inserted + updated + unchanged + len(refused)``, in lines."""
+
+    read: int
+    inserted: int
+    updated: int
+    unchanged: int
+    refused: list[tuple[int, str]]
+    """Line number as an editor or Excel shows it, and the reason (Chinese, without any value)."""
+    ignored_columns: tuple[str, ...] = ()
+    """Columns of the file that the certificate database does not keep."""
+
+
+def load(
+    registry: Registry, actor: Actor, file: Path, *, encoding: str = "utf-8-sig", progress: Progress | None = None
+) -> LoadReport:
+    """Load or refresh certificates from a CSV or Excel file (DESIGN §5), all good lines in one transaction.
+
+    A certificate is recognised by its 管理号; where it has none, by ID number, exam, level, specialty and date.
+    Columns the file does not have keep their values. A bad line is refused, the others go on. Raises
+    ConfigurationError (no registry file: header, encoding), SubmissionError (a damaged workbook), Busy.
+    """
+    export = read_export(file, encoding)
+    refused: list[tuple[int, str]] = []
+    read = 0
+    with registry.lock("certificates"), registry.begin(actor) as connection:
+        connection.execute(text(f"CREATE TEMP TABLE incoming (line bigint, {_declare(export.fields)}) ON COMMIT DROP"))
+        cursor = _cursor(connection)
+        statement = sql.SQL("COPY incoming (line, {}) FROM STDIN").format(_names(export.fields))
+        with cursor.copy(statement) as copy:
+            for line in export.lines:
+                read += 1
+                if line.fault:
+                    refused.append((line.number, line.fault))
+                else:
+                    copy.write_row((line.number, *_stored(export.fields, line)))
+                if progress and read % _STEP == 0:
+                    progress(read)
+        connection.execute(text("ANALYZE incoming"))
+        repeated = _settle_repeats(connection, export.fields, refused)
+        updated = _update(connection, export.fields)
+        inserted = _insert(connection, export.fields)
+        unchanged = repeated + int(connection.scalar(text("SELECT count(*) FROM incoming")) or 0) - updated - inserted
+        note(
+            connection, "certificates.loaded", sha256=_digest(file), read=read, inserted=inserted, updated=updated,
+            unchanged=unchanged, refused=len(refused),
+        )  # fmt: skip
+    if inserted + updated:
+        with registry.begin(actor) as connection:
+            connection.execute(text("ANALYZE certificates"))
+    if progress:
+        progress(read)
+    return LoadReport(read, inserted, updated, unchanged, sorted(refused), export.ignored)
+
+
+def stats(registry: Registry) -> dict[str, Any]:
+    """Counts for ``certflow registry stats``.
+
+    ``certificates``, ``without_number``, ``electronic``, and by exam code and by city: ``exams``, ``cities``.
+    """
+    with registry.read() as connection:
+        total, unnumbered, electronic = connection.execute(
+            select(
+                func.count(),
+                func.count().filter(certificates.c.management_no.is_(None)),
+                func.count().filter(certificates.c.e_certificate == "是"),
+            )
+        ).one()
+        return {
+            "certificates": total,
+            "without_number": unnumbered,
+            "electronic": electronic,
+            "exams": _counted(connection, certificates.c.exam_code),
+            "cities": _counted(connection, certificates.c.city),
+        }
+
+
+def match(conn: Connection, management_nos: Sequence[str], id_numbers: Sequence[str]) -> dict[str, list[Any]]:
+    """The database's values beside a submission's rows, located by 管理号 (DOMAIN §3.1).
+
+    Takes two columns of equal length. Gives columns of that length, in that order: ``certificate_id`` and the
+    certificate's values, None where no certificate has that 管理号, and ``person_matches``: how many
+    certificates the ID number has (0 and more; 管理号 and ID number are looked up independently).
+    """
+    if len(management_nos) != len(id_numbers):
+        raise ValueError("two columns of one frame have one length")
+    conn.execute(text("DROP TABLE IF EXISTS pg_temp.wanted"))
+    conn.execute(text("CREATE TEMP TABLE wanted (position integer, management_no text, id_number text) ON COMMIT DROP"))
+    with _cursor(conn).copy("COPY wanted FROM STDIN") as copy:
+        for position, pair in enumerate(zip(management_nos, id_numbers, strict=True)):
+            copy.write_row((position, *(_comparable(value) for value in pair)))
+    conn.execute(text("ANALYZE wanted"))
+    # The default of 4 makes the planner read ten million certificates instead of looking a few up.
+    conn.execute(text("SET LOCAL random_page_cost = 1.1"))
+    columns = ("certificate_id", *_MATCHED, "person_matches")
+    found = conn.execute(
+        text(
+            f"SELECT c.id, {', '.join(f'c.{name}' for name in _MATCHED)}, coalesce(p.number, 0)"  # noqa: S608 (our own column names)
+            " FROM wanted w LEFT JOIN certificates c ON c.management_no = w.management_no"
+            " LEFT JOIN (SELECT c.id_number, count(*) AS number FROM certificates c"
+            " JOIN (SELECT DISTINCT id_number FROM wanted) d ON d.id_number = c.id_number GROUP BY c.id_number) p"
+            " ON p.id_number = w.id_number ORDER BY w.position"
+        )
+    ).all()
+    return {name: [row[index] for row in found] for index, name in enumerate(columns)}
+
+
+def open_requests(conn: Connection, management_nos: Sequence[str]) -> list[tuple[str, str] | None]:
+    """For each 管理号 the (account, month) of a request that is still open or held, or None (DUP-OPEN, DUP-CITY)."""
+    wanted = sorted({_comparable(number) for number in management_nos} - {""})
+    found = conn.execute(
+        select(rows.c.management_no, submissions.c.account, submissions.c.month)
+        .join(submissions, submissions.c.id == rows.c.submission_id)
+        .where(rows.c.management_no == func.any(wanted), rows.c.state.in_(_OPEN))
+        .order_by(rows.c.id.desc())
+    )
+    first = {number: (account, month) for number, account, month in found}
+    return [first.get(number) for number in management_nos]
+
+
+def _stored(fields: Sequence[str], line: Line) -> Iterator[str | None]:
+    for name, value in zip(fields, line.values, strict=True):
+        yield None if name == "management_no" and not value else value
+
+
+def _settle_repeats(connection: Connection, fields: Sequence[str], refused: list[tuple[int, str]]) -> int:
+    """Drop repeated lines: equal ones but the first (their number is returned), all of those that contradict."""
+    content = ", ".join(fields)
+    repeated = 0
+    for identity, condition in _identities():
+        found = connection.execute(
+            text(
+                f"WITH seen AS (SELECT line, min(line) OVER w AS first, row({content}) IS DISTINCT FROM"  # noqa: S608 (our own column names)
+                f" first_value(row({content})) OVER w AS other FROM incoming WHERE {condition}"
+                f" AND ({identity}) IN (SELECT {identity} FROM incoming WHERE {condition} GROUP BY {identity}"
+                f" HAVING count(*) > 1) WINDOW w AS (PARTITION BY {identity} ORDER BY line))"
+                " SELECT first, array_agg(line ORDER BY line), bool_or(other) FROM seen GROUP BY first"
+            )
+        ).all()
+        gone: list[int] = []
+        for first, lines, contradict in found:
+            if contradict:
+                fault = f"与第 {'、'.join(map(str, lines[:5]))} 行是同一证书，内容却不同，无法判断以哪一行为准"
+                refused.extend((line, fault) for line in lines)
+                gone.extend(lines)
+            else:
+                repeated += len(lines) - 1
+                gone.extend(line for line in lines if line != first)
+        if gone:
+            connection.execute(text("DELETE FROM incoming WHERE line = ANY(:gone)"), {"gone": gone})
+    return repeated
+
+
+def _update(connection: Connection, fields: Sequence[str]) -> int:
+    changed = [name for name in fields if name != "management_no"]
+    done = 0
+    for identity, condition in _identities():
+        keys = identity.split(", ")
+        same = " AND ".join(f"c.{name} = i.{name}" for name in keys)
+        result = connection.execute(
+            text(
+                f"UPDATE certificates c SET {', '.join(f'{name} = i.{name}' for name in changed)} FROM incoming i"  # noqa: S608 (our own column names)
+                f" WHERE {same} AND i.{condition} AND c.{condition}"
+                f" AND ({', '.join(f'c.{name}' for name in changed)})"
+                f" IS DISTINCT FROM ({', '.join(f'i.{name}' for name in changed)})"
+            )
+        )
+        done += result.rowcount
+    return done
+
+
+def _insert(connection: Connection, fields: Sequence[str]) -> int:
+    names = ", ".join(fields)
+    done = 0
+    for identity, condition in _identities():
+        same = " AND ".join(f"c.{name} = i.{name}" for name in identity.split(", "))
+        result = connection.execute(
+            text(
+                f"INSERT INTO certificates ({names}) SELECT {names} FROM incoming i WHERE i.{condition}"  # noqa: S608 (our own column names)
+                f" AND NOT EXISTS (SELECT FROM certificates c WHERE {same} AND c.{condition}) ORDER BY line"
+            )
+        )
+        done += result.rowcount
+    return done
+
+
+def _identities() -> tuple[tuple[str, str], ...]:
+    return (
+        ("management_no", "management_no IS NOT NULL"),
+        (", ".join(_WITHOUT_NUMBER), "management_no IS NULL"),
+    )
+
+
+def _counted(connection: Connection, column: Any) -> dict[str, int]:  # noqa: ANN401 (a column of text)
+    found = connection.execute(select(column, func.count()).group_by(column).order_by(column))
+    return {str(row[0]): int(row[1]) for row in found}
+
+
+def _comparable(value: str) -> str:
+    """A value PostgreSQL can hold; one that it cannot (NUL, half a surrogate pair) equals no certificate's."""
+    if "\0" in value:
+        return ""
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return ""
+    return value
+
+
+def _cursor(connection: Connection) -> Any:  # noqa: ANN401 (psycopg's cursor, which SQLAlchemy does not type)
+    return connection.connection.cursor()
+
+
+def _declare(fields: Sequence[str]) -> str:
+    return ", ".join(f"{name} text" for name in fields)
+
+
+def _names(fields: Sequence[str]) -> sql.Composed:
+    return sql.SQL(", ").join(map(sql.Identifier, fields))
+
+
+def _digest(file: Path) -> str:
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
