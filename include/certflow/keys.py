@@ -17,11 +17,12 @@ _BLANK = r"\s\u00ad\u180e\u200b-\u200f\u202a-\u202e\u2060-\u2064\ufeff"
 """Blanks and signs nobody sees (E31)."""
 _BLANKS = re.compile(f"[{_BLANK}]+")
 _SELECTORS = re.compile("[\ufe00-\ufe0f\U000e0100-\U000e01ef\u180b-\u180d]")  # D16
-_APOSTROPHE = re.compile("^['＇‘’`]")  # E33
+_APOSTROPHE = re.compile("^['＇‘’`]+")  # E33
 _DOTS = re.compile(f"[{_BLANK}]*[\u00b7\u2022\u30fb\u2027.\u2219\u22c5\u0387\u2e31\u2024][{_BLANK}]*")  # D17
 _IDEOGRAPHS = "\u3007\u3400-\u9fff\ue000-\uf8ff\uf900-\ufaff\U00020000-\U0003ffff"
 _PLAIN_NAME = re.compile("[\u3400-\u9fff]+")
 _SPACED_NAME = re.compile(f"[{_IDEOGRAPHS}]+(?: [{_IDEOGRAPHS}]+)+")
+_DOTTED_NAME = re.compile(f"[{_IDEOGRAPHS}\u00b7 ]+")
 _PLAIN_ID = re.compile(r"[0-9]{17}[0-9X]|[A-Z0-9]{5,14}")
 _FIFTEEN = re.compile(r"[1-9][0-9]{14}")
 _BRACKETED_PERMIT = re.compile(r"[HM][0-9]{8}\([0-9]{2}\)")
@@ -66,8 +67,8 @@ def id_text(number: str) -> str:
 @lru_cache(maxsize=65_536)
 def text_key(text: str) -> str:
     """Specialties, cities and other words: NFKC, no blanks, no variation selectors, no leading apostrophe."""
-    folded = unicodedata.normalize("NFKC", _SELECTORS.sub("", _APOSTROPHE.sub("", text.strip())))
-    return _BLANKS.sub("", folded)
+    folded = _BLANKS.sub("", unicodedata.normalize("NFKC", _SELECTORS.sub("", text)))
+    return unicodedata.normalize("NFKC", _APOSTROPHE.sub("", folded))
 
 
 def level_key(level: str, aliases: Mapping[str, str]) -> str:
@@ -126,12 +127,11 @@ _WORDED = re.compile(r"(?P<year>(?:19|20)[0-9]{2})年(?P<month>[0-9]{1,2})月(?:
 @lru_cache(maxsize=65_536)
 def _name_key(name: str) -> str:
     folded = unicodedata.normalize("NFKC", _SELECTORS.sub("", name))
-    folded = _BLANKS.sub(" ", folded).strip()
-    folded = _DOTS.sub("\u00b7", folded)
+    folded = _DOTS.sub("\u00b7", _BLANKS.sub(" ", folded).strip())
     if _SPACED_NAME.fullmatch(folded):
         parts = folded.split(" ")
         dotted = min(map(len, parts)) > 1 and sum(map(len, parts)) >= 5
-        return ("\u00b7" if dotted else "").join(parts)
-    if "\u00b7" in folded and re.fullmatch(f"[{_IDEOGRAPHS}\u00b7 ]+", folded):
-        return folded.replace(" ", "")
-    return folded
+        folded = ("\u00b7" if dotted else "").join(parts)
+    elif _DOTTED_NAME.fullmatch(folded):
+        folded = folded.replace(" ", "")
+    return unicodedata.normalize("NFKC", folded)
