@@ -56,7 +56,7 @@ def environment(settings: Settings, *, port: int = PORT) -> dict[str, str]:
         "CORE__EXECUTOR": "LocalExecutor",
         "CORE__PARALLELISM": str(max(2, min(8, os.cpu_count() or 2))),
         "CORE__DEFAULT_TIMEZONE": "Asia/Shanghai",
-        "CORE__FERNET_KEY": secret(settings, "airflow-fernet"),
+        "CORE__FERNET_KEY": secret(settings, "airflow-fernet", 32),
         "CORE__XCOM_BACKEND": "guarded_xcom.GuardedXCom",
         "CORE__SIMPLE_AUTH_MANAGER_USERS": f"{LOGIN}:admin",
         "CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": str(_login_file(settings)),
@@ -106,11 +106,11 @@ def password(settings: Settings) -> str:
     return made
 
 
-def secret(settings: Settings, name: str) -> str:
-    """A key of 32 random bytes in URL-safe Base64 (the form of a Fernet key); made once, kept in ``keys/``."""
+def secret(settings: Settings, name: str, size: int = 64) -> str:
+    """A key of `size` random bytes in URL-safe Base64; made once, kept in ``keys/``."""
     file = settings.keys / name
     if not file.is_file():
-        _write_private(file, urlsafe_b64encode(secrets.token_bytes(32)).decode())
+        _write_private(file, urlsafe_b64encode(secrets.token_bytes(size)).decode())
     return file.read_text(encoding="ascii").strip()
 
 

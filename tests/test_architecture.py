@@ -1,0 +1,141 @@
+"""The house of DESIGN §1, read from the source: who may import whom, and where each heavy library may stand."""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PACKAGE = ROOT / "include" / "certflow"
+BASE = {
+    "errors",
+    "month",
+    "findings",
+    "settings",
+    "naming",
+    "identity",
+    "keys",
+    "privacy",
+    "reference",
+    "zips",
+    "sniff",
+}
+ADAPTERS = {"registry", "sftp", "excel", "book", "biff", "ooxml", "photo", "originals"}
+USE_CASES = {"intake", "checks", "dispatch", "returns", "proofs", "verify", "delivery", "reports"}
+FACES = {"cli", "desk", "airflow_home", "stack", "demo"}
+HOME = {
+    "pandas": "checks.frame",
+    "great_expectations": "checks.judge",
+    "python_calamine": "excel",
+    "openpyxl": "excel",
+    "xlwt": "excel",
+    "PIL": "photo",
+    "simplejpeg": "photo",
+    "paramiko": "sftp",
+    "asyncssh": "sftp",
+}
+"""Heavy library → the only module that may import it (`demo` excepted)."""
+SQL = {"sqlalchemy", "psycopg", "alembic"}
+HEAVY = {*HOME, *SQL, "numpy", "typst", "segno", "mplfonts"}
+
+
+def modules() -> list[Path]:
+    return sorted(PACKAGE.rglob("*.py"))
+
+
+def dotted(path: Path) -> str:
+    parts = path.relative_to(PACKAGE).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def imports(tree: ast.AST, *, top_only: bool = False) -> Iterator[str]:
+    """Every imported module of a tree; what stands under ``if TYPE_CHECKING`` does not count."""
+    for node in ast.iter_child_nodes(tree):
+        if isinstance(node, ast.If) and ast.unparse(node.test).endswith("TYPE_CHECKING"):
+            yield from (name for part in node.orelse for name in imports(part, top_only=top_only))
+        elif top_only and isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
+            continue
+        elif isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, "imports are absolute"
+            yield str(node.module)
+            if node.module and node.module.startswith("certflow"):
+                yield from (f"{node.module}.{alias.name}" for alias in node.names)
+            elif node.module == "certflow":
+                yield from (f"certflow.{alias.name}" for alias in node.names)
+        else:
+            yield from imports(node, top_only=top_only)
+
+
+def rooms(path: Path) -> set[str]:
+    """Rooms of certflow that a module imports."""
+    names = (name.split(".") for name in imports(ast.parse(path.read_text(encoding="utf-8"))))
+    return {parts[1] for parts in names if parts[0] == "certflow" and len(parts) > 1}
+
+
+def libraries(path: Path, *, top_only: bool = False) -> set[str]:
+    found = imports(ast.parse(path.read_text(encoding="utf-8")), top_only=top_only)
+    return {name.split(".")[0] for name in found}
+
+
+def room(path: Path) -> str:
+    return dotted(path).split(".")[0]
+
+
+@pytest.mark.parametrize("path", modules(), ids=dotted)
+def test_arrows_point_one_way(path):
+    mine, seen = room(path), rooms(path) - {"__version__"}
+    if mine in BASE:
+        allowed = BASE
+    elif mine in ADAPTERS:
+        # The registry records submissions: it may know the values intake and the checks hand over.
+        allowed = BASE | ADAPTERS | ({"intake", "checks"} if mine == "registry" else set())
+    elif mine == "intake":
+        allowed = BASE | ADAPTERS | {"intake"}
+    elif mine == "checks":
+        allowed = BASE | ADAPTERS | {"intake", "checks"}
+    elif mine in {"dispatch", "returns"}:
+        allowed = BASE | ADAPTERS | {mine}
+    else:
+        allowed = BASE | ADAPTERS | USE_CASES | FACES
+    assert seen <= allowed, f"{dotted(path)} may not import {sorted(seen - allowed)}"
+
+
+def test_every_room_has_a_place_in_the_house():
+    known = BASE | ADAPTERS | USE_CASES | FACES | {""}
+    assert {room(path) for path in modules()} <= known
+
+
+@pytest.mark.parametrize("library", HOME)
+def test_a_heavy_library_is_imported_in_one_module(library):
+    users = {dotted(path) for path in modules() if library in libraries(path) and room(path) != "demo"}
+    assert users <= {HOME[library]}
+
+
+def test_only_the_registry_speaks_sql():
+    users = {dotted(path) for path in modules() if SQL & libraries(path)}
+    assert all(user.split(".")[0] == "registry" for user in users), users
+
+
+def test_certflow_never_imports_airflow():
+    assert not [dotted(path) for path in modules() if "airflow" in libraries(path)]
+
+
+def test_nobody_imports_the_demo_but_the_faces():
+    users = {dotted(path) for path in modules() if "demo" in rooms(path) and room(path) not in {"demo", "cli", "stack"}}
+    assert not users
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "dags").glob("*.py")), ids=lambda path: path.stem)
+def test_a_dag_file_imports_nothing_heavy_and_stays_short(path):
+    assert not HEAVY & libraries(path, top_only=True)
+    seen = {name for name in imports(ast.parse(path.read_text(encoding="utf-8")), top_only=True) if "certflow" in name}
+    assert all(name.startswith(("certflow.settings", "certflow.errors", "certflow.month")) for name in seen), seen
+    assert len(path.read_text(encoding="utf-8").splitlines()) < 120
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "plugins").glob("*.py")), ids=lambda path: path.stem)
+def test_a_plugin_imports_nothing_heavy_at_its_top(path):
+    assert not HEAVY & libraries(path, top_only=True)
