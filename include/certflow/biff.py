@@ -72,19 +72,17 @@ def _records(stream: bytes, at: int) -> Iterator[tuple[int, int, int]]:
     raise SubmissionError("BOOK-DAMAGED", "工作簿不完整")
 
 
-def _globals(stream: bytes, found: Look) -> list[int]:
+def _globals(stream: bytes, found: Look) -> list[int]:  # noqa: C901 (a branch per record type)
     offsets: list[int] = []
-    first = True
+    kind, _, version = struct.unpack_from("<HHH", stream)
+    if kind != _BOF:
+        raise SubmissionError("BOOK-DAMAGED", "缺少起始记录")
+    if version != 0x0600:
+        raise SubmissionError("BOOK-TYPE", "Excel 5.0/95 工作簿")
     for kind, at, length in _records(stream, 0):
-        if first:
-            if kind != _BOF:
-                raise SubmissionError("BOOK-DAMAGED", "缺少起始记录")
-            if struct.unpack_from("<H", stream, at)[0] != 0x0600:
-                raise SubmissionError("BOOK-TYPE", "Excel 5.0/95 工作簿")
-            first = False
-        elif kind == _FILEPASS:
+        if kind == _FILEPASS:
             raise SubmissionError("BOOK-PASSWORD")  # E09
-        elif kind == _BOUNDSHEET:
+        if kind == _BOUNDSHEET:
             offset, state, what, size, wide = struct.unpack_from("<IBBBB", stream, at)
             raw = stream[at + 8 : at + 8 + size * (2 if wide & 1 else 1)]
             name = raw.decode("utf-16-le" if wide & 1 else "latin-1", "replace")
@@ -168,35 +166,22 @@ def _streams(data: bytes) -> Iterator[tuple[str, _Stream]]:
     if shift not in (9, 12) or mini_shift != 6:
         raise SubmissionError("BOOK-DAMAGED", "OLE 头部损坏")
     sector = 1 << shift
-    directory, cutoff, mini_fat, difat, difat_count = (
-        *struct.unpack_from("<I", data, 48),
-        *struct.unpack_from("<I", data, 56),
-        *struct.unpack_from("<I", data, 60),
-        *struct.unpack_from("<II", data, 68),
-    )
-    fat_sectors = list(struct.unpack_from("<109I", data, 76))
-    per = sector // 4
-    for _ in range(min(difat_count, len(data) // sector)):
-        if difat >= _END:
-            break
-        block = struct.unpack_from(f"<{per}I", data, (difat + 1) * sector)
-        fat_sectors += block[:-1]
-        difat = block[-1]
-    fat: list[int] = []
-    for number in fat_sectors:
-        if number < _END:
-            fat += struct.unpack_from(f"<{per}I", data, (number + 1) * sector)
+    (directory,) = struct.unpack_from("<I", data, 48)
+    cutoff, mini_fat = struct.unpack_from("<II", data, 56)
+    fat = _allocation(data, sector)
     listing = _Stream(data, _chain(fat, directory), 0, sector, sector).sectors()
-    entries = [listing[at : at + 128] for at in range(0, len(listing) - 127, 128)]
-    minis = [number for index in _chain(fat, mini_fat)
-             for number in struct.unpack_from(f"<{per}I", data, (index + 1) * sector)]  # fmt: skip
+    minis = [
+        number
+        for index in _chain(fat, mini_fat)
+        for number in struct.unpack_from(f"<{sector // 4}I", data, (index + 1) * sector)
+    ]
     container = b""
-    for entry in entries:
-        length, what = struct.unpack_from("<HB", entry, 64)
-        start, size = struct.unpack_from("<IQ", entry, 116)
+    for at in range(0, len(listing) - 127, 128):
+        length, what = struct.unpack_from("<HB", listing, at + 64)
+        start, size = struct.unpack_from("<IQ", listing, at + 116)
         if shift == 9:
             size &= 0xFFFFFFFF  # version 3 leaves rubbish in the upper half
-        name = entry[: max(length - 2, 0)].decode("utf-16-le", "replace").lower()
+        name = listing[at : at + max(length - 2, 0)].decode("utf-16-le", "replace").lower()
         if what == 5:
             container = _Stream(data, _chain(fat, start), 0, sector, sector).sectors()
         elif what == 1:
@@ -205,6 +190,23 @@ def _streams(data: bytes) -> Iterator[tuple[str, _Stream]]:
             yield name, _Stream(data, _chain(fat, start), size, sector, sector)
         elif what == 2:
             yield name, _Stream(container, _chain(minis, start), size, 64, 0)
+
+
+def _allocation(data: bytes, sector: int) -> list[int]:
+    """The FAT: next sector by sector."""
+    difat, count = struct.unpack_from("<II", data, 68)
+    sectors = list(struct.unpack_from("<109I", data, 76))
+    per = sector // 4
+    for _ in range(min(count, len(data) // sector)):
+        if difat >= _END:
+            break
+        *block, difat = struct.unpack_from(f"<{per}I", data, (difat + 1) * sector)
+        sectors += block
+    fat: list[int] = []
+    for number in sectors:
+        if number < _END:
+            fat += struct.unpack_from(f"<{per}I", data, (number + 1) * sector)
+    return fat
 
 
 def _chain(table: list[int], start: int) -> list[int]:

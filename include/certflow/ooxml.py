@@ -5,6 +5,7 @@ reading (E38). Broken bytes raise SubmissionError, or whatever zipfile and expat
 as BOOK-DAMAGED (E47).
 """
 
+import io
 import posixpath
 import zipfile
 from collections.abc import Callable
@@ -28,8 +29,6 @@ def look(data: bytes, *, rows: int, columns: int, part_bytes: int) -> Look:
 
     A cell right of `columns` is a BOOK-LIMIT even when blank (E27); blank rows below the content are not (E26).
     """
-    import io
-
     with zipfile.ZipFile(io.BytesIO(data)) as package:
         parts = _parts(package, part_bytes)
         found = Look("xlsx", active=_active(parts))
@@ -167,7 +166,7 @@ def _sheets(read: Callable[[str], bytes], main: str, found: Look) -> list[tuple[
     return [(name, state, *relations.get(link, ("", "other"))) for name, state, link in sheets]
 
 
-def _walk(data: bytes, sheet: SheetLook, columns: int) -> None:
+def _walk(data: bytes, sheet: SheetLook, columns: int) -> None:  # noqa: C901 (a million calls: one flat handler)
     """Where the content really ends (E28: the dimension element is not asked), and what hides in it."""
     row = column = 0
     error = False

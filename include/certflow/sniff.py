@@ -47,30 +47,41 @@ def type_name(head: bytes) -> str:
     return _text_name(head)
 
 
+_TEXTS = (
+    (b"<!doctype html", "网页（HTML）"),
+    (b"<html", "网页（HTML）"),
+    (b"<head", "网页（HTML）"),
+    (b"<body", "网页（HTML）"),
+    (b"<meta", "网页（HTML）"),
+    (b"<script", "网页（HTML）"),
+    (b"<table", "网页（HTML）"),
+    (b"<?xml", "XML 文件"),
+    (b"<svg", "XML 文件"),
+    (b"mime-version:", "单个文件网页（MHTML）"),
+)
+
+
 def _text_name(head: bytes) -> str:
     text = head
     for mark, encoding in _BOMS:
         if head.startswith(mark):
             text = head[len(mark) :].decode(encoding, "replace").encode()
-    start = text.lstrip()[:512].lower()
-    if b"urn:schemas-microsoft-com:office:spreadsheet" in text.lower() or b'progid="excel.sheet"' in text.lower():
+    text = text.lstrip().lower()
+    if b"urn:schemas-microsoft-com:office:spreadsheet" in text or b'progid="excel.sheet"' in text:
         return "XML 电子表格 2003"  # E04
-    if start.startswith((b"<!doctype html", b"<html", b"<head", b"<table", b"<body", b"<meta", b"<script")):
+    for beginning, name in _TEXTS:
+        if text.startswith(beginning):
+            return name
+    if b"<html" in text or b"<table" in text:
         return "网页（HTML）"
-    if b"<html" in start or b"<table" in start:
-        return "网页（HTML）"
-    if start.startswith(b"<?xml") or start.startswith(b"<svg"):
-        return "XML 文件"
-    if start.startswith(b"mime-version:"):
-        return "单个文件网页（MHTML）"
-    if b"\x00" not in text and not any(byte < 9 for byte in text):
-        return "文本文件（CSV 或 TXT）"
-    return "未知类型的文件"
+    if any(byte < 9 for byte in text):
+        return "未知类型的文件"
+    return "文本文件（CSV 或 TXT）"
 
 
 def is_executable(head: bytes) -> bool:
     """A program or the test virus (Z49), whatever the name."""
-    if head.startswith(b"\x7fELF") or head.startswith(b"#!") or _EICAR in head[:256]:
+    if head.startswith((b"\x7fELF", b"#!")) or _EICAR in head[:256]:
         return True
     if head.startswith(b"MZ") and len(head) >= 64:
         at = int.from_bytes(head[60:64], "little")

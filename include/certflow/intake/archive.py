@@ -12,12 +12,13 @@ import unicodedata
 import zlib
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import BinaryIO
 
-from certflow.errors import SubmissionError
 from certflow import sniff
+from certflow.errors import SubmissionError
 from certflow.intake import names
+from certflow.intake.directory import DESCRIPTOR, ENCRYPTED, UTF8, Listed, central_directory, local_header, place
 from certflow.intake.submission import Archive, Entry, Measures, Received
 from certflow.settings import Limits
 
@@ -26,29 +27,8 @@ _METHODS = {1: "Shrink", 6: "Implode", 9: "Deflate64", 12: "BZIP2", 14: "LZMA", 
             95: "XZ", 96: "JPEG", 97: "WavPack", 98: "PPMd"}  # fmt: skip
 _AES = 99
 _CHUNK = 1 << 20
-_DIRECTORY_BYTES = 64 << 20
-_ENCRYPTED = 1 | 1 << 6 | 1 << 13
-_DESCRIPTOR = 1 << 3
-_UTF8 = 1 << 11
-_MAX16, _MAX32 = 0xFFFF, 0xFFFFFFFF
 _REPARSE, _DEVICE = 0x400, 0x40
-_UNIX_EXTRA, _PKWARE_UNIX_EXTRA, _ZIP64_EXTRA = 0x756E, 0x000D, 0x0001
-
-
-@dataclass(frozen=True, slots=True)
-class _Listed:
-    """One record of the central directory."""
-
-    ordinal: int
-    raw_name: bytes
-    extra: dict[int, bytes]
-    flags: int
-    method: int
-    crc32: int
-    packed: int
-    size: int
-    attributes: int
-    offset: int
+_UNIX_EXTRA, _PKWARE_UNIX_EXTRA = 0x756E, 0x000D
 
 
 def unpack(received: Received, limits: Limits) -> Archive:
@@ -83,9 +63,9 @@ def read_entry(received: Received, entry: Entry) -> bytes:
         try:
             data = inflater.decompress(data, entry.size + 1)
         except zlib.error:
-            raise SubmissionError("ZIP-DAMAGED", _place(entry.ordinal)) from None
+            raise SubmissionError("ZIP-DAMAGED", place(entry.ordinal)) from None
     if len(data) != entry.size or zlib.crc32(data) != entry.crc32:
-        raise SubmissionError("ZIP-DAMAGED", _place(entry.ordinal))
+        raise SubmissionError("ZIP-DAMAGED", place(entry.ordinal))
     return data
 
 
@@ -96,11 +76,6 @@ def raw_bytes(received: Received, entry: Entry) -> bytes:
         return file.read(entry.packed_size)
 
 
-def _place(ordinal: int) -> str:
-    """Names an entry without its name, which may be an ID number."""
-    return f"第 {ordinal + 1} 个条目"
-
-
 def _unpack(file: BinaryIO, limits: Limits, measures: Measures) -> list[Entry]:
     size = file.seek(0, 2)
     if size == 0:
@@ -109,7 +84,7 @@ def _unpack(file: BinaryIO, limits: Limits, measures: Measures) -> list[Entry]:
         raise SubmissionError("ZIP-BOMB", f"压缩包 {size >> 20} MB，上限 {limits.archive_bytes >> 20} MB")
     file.seek(0)
     _refuse_other_types(file.read(512), size)
-    listed = list(_central_directory(file, size, limits))
+    listed = list(central_directory(file, size, limits))
     for entry in listed:
         with _blamed(measures, entry.ordinal):
             _refuse_by_header(entry, limits)
@@ -153,107 +128,9 @@ def _refuse_other_types(head: bytes, size: int) -> None:
         raise SubmissionError("FILE-TYPE", sniff.type_name(head))  # Z32, Z33, Z40
 
 
-def _central_directory(file: BinaryIO, size: int, limits: Limits) -> Iterator[_Listed]:
-    count, length, offset, end = _end_record(file, size)
-    if count > limits.entries:
-        raise SubmissionError("ZIP-ENTRIES", f"共 {count} 个条目，上限 {limits.entries}")  # Z18
-    # Z24, Z40: the directory ends where its end record begins, counted from the first byte of the file.
-    if offset + length != end or length > _DIRECTORY_BYTES:
-        raise SubmissionError("ZIP-DAMAGED", "目录位置与记录不符")
-    if count == 0:
-        raise SubmissionError("ZIP-EMPTY")
-    file.seek(offset)
-    directory = file.read(length)
-    at = 0
-    for ordinal in range(count):
-        if directory[at : at + 4] != b"PK\x01\x02" or at + 46 > length:
-            raise SubmissionError("ZIP-DAMAGED", "目录损坏")
-        (_, flags, method, _, _, crc, packed, produced, name_length, extra_length, comment_length, disk, _, attributes,
-         start) = struct.unpack_from("<HxxHHHHIIIHHHHHII", directory, at + 4)  # fmt: skip
-        name_end = at + 46 + name_length
-        extra = _extras(directory[name_end : name_end + extra_length])
-        if _ZIP64_EXTRA in extra:
-            produced, packed, start, disk = _zip64(extra[_ZIP64_EXTRA], produced, packed, start, disk)
-        if disk:
-            raise SubmissionError("ZIP-SPLIT")
-        yield _Listed(
-            ordinal, directory[at + 46 : name_end], extra, flags, method, crc, packed, produced, attributes, start
-        )
-        at = name_end + extra_length + comment_length
-    if at != length:
-        raise SubmissionError("ZIP-DAMAGED", "目录条目数与记录不符")
-
-
-def _end_record(file: BinaryIO, size: int) -> tuple[int, int, int, int]:
-    """(entries, length of the directory, its offset, where it must end)."""
-    tail_at = max(0, size - 22 - _MAX16)
-    file.seek(tail_at)
-    tail = file.read()
-    found = [at for at in _find_all(tail, b"PK\x05\x06")
-             if len(tail) >= at + 22 and at + 22 + struct.unpack_from("<H", tail, at + 20)[0] == len(tail)]  # fmt: skip
-    if len(found) != 1:  # Z22, Z23
-        raise SubmissionError("ZIP-DAMAGED", "压缩包不完整或尾部有多余数据")
-    at = found[0]
-    disk, first_disk, here, count, length, offset = struct.unpack_from("<HHHHII", tail, at + 4)
-    end = tail_at + at
-    locator_at = at - 20
-    if locator_at >= 0 and tail[locator_at : locator_at + 4] == b"PK\x06\x07":
-        return _zip64_end_record(file, end - 20, tail[locator_at : locator_at + 20])  # Z37
-    if disk or first_disk or here != count:
-        raise SubmissionError("ZIP-SPLIT")
-    return count, length, offset, end
-
-
-def _zip64_end_record(file: BinaryIO, locator_at: int, locator: bytes) -> tuple[int, int, int, int]:
-    disk, at, disks = struct.unpack_from("<IQI", locator, 4)
-    if disk or disks > 1:
-        raise SubmissionError("ZIP-SPLIT")
-    if at > locator_at:
-        raise SubmissionError("ZIP-DAMAGED", "zip64 目录损坏")
-    file.seek(at)
-    record = file.read(56)
-    if record[:4] != b"PK\x06\x06" or len(record) < 56:
-        raise SubmissionError("ZIP-DAMAGED", "zip64 目录损坏")
-    record_size, _, _, disk, first_disk, here, count, length, offset = struct.unpack_from("<QHHIIQQQQ", record, 4)
-    if at + 12 + record_size != locator_at or here != count or disk or first_disk:
-        raise SubmissionError("ZIP-DAMAGED", "zip64 目录损坏")
-    return count, length, offset, at
-
-
-def _find_all(data: bytes, mark: bytes) -> Iterator[int]:
-    at = data.find(mark)
-    while at >= 0:
-        yield at
-        at = data.find(mark, at + 1)
-
-
-def _extras(data: bytes) -> dict[int, bytes]:
-    """Extra fields by id; a ragged end is left out, as other readers do."""
-    found: dict[int, bytes] = {}
-    at = 0
-    while at + 4 <= len(data):
-        key, length = struct.unpack_from("<HH", data, at)
-        found.setdefault(key, data[at + 4 : at + 4 + length])
-        at += 4 + length
-    return found
-
-
-def _zip64(data: bytes, size: int, packed: int, offset: int, disk: int) -> tuple[int, int, int, int]:
-    """The 64-bit values, each present only where its 32-bit field is all ones."""
-    values = [size, packed, offset]
-    at = 0
-    for index, value in enumerate(values):
-        if value == _MAX32 and at + 8 <= len(data):
-            (values[index],) = struct.unpack_from("<Q", data, at)
-            at += 8
-    if disk == _MAX16 and at + 4 <= len(data):
-        (disk,) = struct.unpack_from("<I", data, at)
-    return values[0], values[1], values[2], disk
-
-
-def _refuse_by_header(entry: _Listed, limits: Limits) -> None:
-    if entry.flags & _ENCRYPTED or entry.method == _AES:
-        raise SubmissionError("ZIP-ENCRYPTED", _place(entry.ordinal))  # Z19-Z21
+def _refuse_by_header(entry: Listed, limits: Limits) -> None:
+    if entry.flags & ENCRYPTED or entry.method == _AES:
+        raise SubmissionError("ZIP-ENCRYPTED", place(entry.ordinal))  # Z19-Z21
     if entry.method not in (STORED, DEFLATED):
         raise SubmissionError("ZIP-METHOD", _METHODS.get(entry.method, f"方法 {entry.method}"))  # Z39
     modes = [entry.attributes >> 16]
@@ -264,40 +141,40 @@ def _refuse_by_header(entry: _Listed, limits: Limits) -> None:
         if stat.S_IFMT(mode) not in (0, stat.S_IFREG, stat.S_IFDIR) or mode & (stat.S_ISUID | stat.S_ISGID):
             linked = True
     if linked or entry.attributes & (_REPARSE | _DEVICE):
-        raise SubmissionError("ZIP-SPECIAL", _place(entry.ordinal))  # Z11, Z12
+        raise SubmissionError("ZIP-SPECIAL", place(entry.ordinal))  # Z11, Z12
     ratio = entry.size / max(entry.packed, 1)
     if entry.size > limits.entry_bytes or (entry.size > _CHUNK and ratio > limits.ratio):
-        raise SubmissionError("ZIP-BOMB", f"{_place(entry.ordinal)}解压后 {entry.size >> 20} MB")  # Z13
+        raise SubmissionError("ZIP-BOMB", f"{place(entry.ordinal)}解压后 {entry.size >> 20} MB")  # Z13
 
 
-def _refuse_by_sums(listed: Iterable[_Listed], limits: Limits) -> None:
+def _refuse_by_sums(listed: Iterable[Listed], limits: Limits) -> None:
     total = sum(entry.size for entry in listed)
     if total > limits.unpacked_bytes:
         raise SubmissionError("ZIP-BOMB", f"解压后共 {total >> 20} MB")
 
 
-def _decode(listed: list[_Listed], measures: Measures) -> list[str]:
+def _decode(listed: list[Listed], measures: Measures) -> list[str]:
     """Names as text, separators `/`, each one safe; faults ZIP-TRAVERSAL, ZIP-NAMES, ZIP-DUPLICATE."""
-    decoded = names.decode([names.RawName(e.raw_name, bool(e.flags & _UTF8), e.extra.get(names.EXTRA)) for e in listed])
+    decoded = names.decode([names.RawName(e.raw_name, bool(e.flags & UTF8), e.extra.get(names.EXTRA)) for e in listed])
     measures["zip_encoding"] = decoded.repaired
     clean: list[str] = []
     for entry, name in zip(listed, decoded.names, strict=True):
         with _blamed(measures, entry.ordinal):
-            clean.append(names.clean(name, _place(entry.ordinal)))
+            clean.append(names.clean(name, place(entry.ordinal)))
     seen: set[str] = set()
     for entry, name in zip(listed, clean, strict=True):
         if name in seen and not name.endswith("/"):
             measures["file_entry"] = entry.ordinal
-            raise SubmissionError("ZIP-DUPLICATE", _place(entry.ordinal))  # Z28
+            raise SubmissionError("ZIP-DUPLICATE", place(entry.ordinal))  # Z28
         seen.add(name)
     for entry, name in zip(listed, clean, strict=True):
         if name + "/" in seen:
             measures["file_entry"] = entry.ordinal
-            raise SubmissionError("ZIP-DUPLICATE", _place(entry.ordinal))
+            raise SubmissionError("ZIP-DUPLICATE", place(entry.ordinal))
     return clean
 
 
-def _locate(file: BinaryIO, listed: list[_Listed], measures: Measures) -> list[int]:
+def _locate(file: BinaryIO, listed: list[Listed], measures: Measures) -> list[int]:
     """Where each entry's bytes begin; local headers agree, entries neither overlap nor leave room between them."""
     begins: list[int] = [0] * len(listed)
     expected = 0
@@ -305,35 +182,16 @@ def _locate(file: BinaryIO, listed: list[_Listed], measures: Measures) -> list[i
     for entry in sorted(listed, key=lambda one: one.offset):
         with _blamed(measures, entry.ordinal):
             if entry.offset < expected:
-                raise SubmissionError("ZIP-OVERLAP", _place(entry.ordinal))  # Z15
+                raise SubmissionError("ZIP-OVERLAP", place(entry.ordinal))  # Z15
             if entry.offset - expected > (24 if slack else 0):
                 raise SubmissionError("ZIP-DAMAGED", "条目之间有来历不明的数据")  # Z24
-            begins[entry.ordinal] = _local_header(file, entry)
+            begins[entry.ordinal] = local_header(file, entry)
         expected = begins[entry.ordinal] + entry.packed
-        slack = bool(entry.flags & _DESCRIPTOR)  # Z38: the sizes follow in a descriptor of 12 to 24 bytes
+        slack = bool(entry.flags & DESCRIPTOR)  # Z38: the sizes follow in a descriptor of 12 to 24 bytes
     return begins
 
 
-def _local_header(file: BinaryIO, entry: _Listed) -> int:
-    file.seek(entry.offset)
-    header = file.read(30)
-    if len(header) < 30 or header[:4] != b"PK\x03\x04":
-        raise SubmissionError("ZIP-DAMAGED", f"{_place(entry.ordinal)}头部损坏")
-    flags, method, _, _, crc, packed, size, name_length, extra_length = struct.unpack_from("<HHHHIIIHH", header, 6)
-    if file.read(name_length) != entry.raw_name:
-        raise SubmissionError("ZIP-NAMES", f"{_place(entry.ordinal)}两处名称不同")  # Z25
-    extra = _extras(file.read(extra_length))
-    if method != entry.method or (flags ^ entry.flags) & (_ENCRYPTED | _DESCRIPTOR):
-        raise SubmissionError("ZIP-DAMAGED", f"{_place(entry.ordinal)}两处头部不同")
-    if not flags & _DESCRIPTOR:
-        if _ZIP64_EXTRA in extra:
-            size, packed, _, _ = _zip64(extra[_ZIP64_EXTRA], size, packed, 0, 0)
-        if (crc, packed, size) != (entry.crc32, entry.packed, entry.size):
-            raise SubmissionError("ZIP-DAMAGED", f"{_place(entry.ordinal)}两处头部不同")
-    return entry.offset + 30 + name_length + extra_length
-
-
-def _read_through(file: BinaryIO, entry: _Listed, name: str, offset: int, limits: Limits) -> Entry:
+def _read_through(file: BinaryIO, entry: Listed, name: str, offset: int, limits: Limits) -> Entry:
     """Produce every byte of one entry once: size, CRC, digest, and what its first bytes say."""
     digest = hashlib.sha256()
     crc = produced = 0
@@ -341,33 +199,41 @@ def _read_through(file: BinaryIO, entry: _Listed, name: str, offset: int, limits
     for block in _blocks(file, entry, offset):
         produced += len(block)
         if produced > min(entry.size, limits.entry_bytes):  # Z14: the bytes produced count, not the header
-            raise SubmissionError("ZIP-BOMB", f"{_place(entry.ordinal)}大小与声明不符")
+            raise SubmissionError("ZIP-BOMB", f"{place(entry.ordinal)}大小与声明不符")
         crc = zlib.crc32(block, crc)
         digest.update(block)
         if len(head) < sniff.HEAD:
             head += block[: sniff.HEAD - len(head)]
     if produced != entry.size or crc != entry.crc32:
-        raise SubmissionError("ZIP-DAMAGED", f"{_place(entry.ordinal)}校验不符")  # Z27
+        raise SubmissionError("ZIP-DAMAGED", f"{place(entry.ordinal)}校验不符")  # Z27
     if name.endswith("/") and produced:
-        raise SubmissionError("ZIP-DAMAGED", f"{_place(entry.ordinal)}是文件夹却有内容")
+        raise SubmissionError("ZIP-DAMAGED", f"{place(entry.ordinal)}是文件夹却有内容")
     role, reason = names.role(name, head)
     if role in ("ZIP-EXECUTABLE", "ZIP-NESTED"):
-        raise SubmissionError(role, _place(entry.ordinal))  # Z16, Z17, Z49
-    measures: Measures = {"junk_reason": reason} if role == "junk" else {}
+        raise SubmissionError(role, place(entry.ordinal))  # Z16, Z17, Z49
     return Entry(
-        entry.ordinal, name, entry.raw_name, role, produced, entry.packed, entry.method, offset, crc, digest.hexdigest(),
-        measures,
-    )  # fmt: skip
+        ordinal=entry.ordinal,
+        name=name,
+        raw_name=entry.raw_name,
+        role=role,
+        size=produced,
+        packed_size=entry.packed,
+        method=entry.method,
+        data_offset=offset,
+        crc32=crc,
+        sha256=digest.hexdigest(),
+        measures={"junk_reason": reason} if role == "junk" else {},
+    )
 
 
-def _blocks(file: BinaryIO, entry: _Listed, offset: int) -> Iterator[bytes]:
+def _blocks(file: BinaryIO, entry: Listed, offset: int) -> Iterator[bytes]:
     file.seek(offset)
     left = entry.packed
     inflater = zlib.decompressobj(-zlib.MAX_WBITS) if entry.method == DEFLATED else None
     while left:
         packed = file.read(min(_CHUNK, left))
         if not packed:
-            raise SubmissionError("ZIP-DAMAGED", f"{_place(entry.ordinal)}不完整")
+            raise SubmissionError("ZIP-DAMAGED", f"{place(entry.ordinal)}不完整")
         left -= len(packed)
         if inflater is None:
             yield packed
@@ -377,13 +243,13 @@ def _blocks(file: BinaryIO, entry: _Listed, offset: int) -> Iterator[bytes]:
             while inflater.unconsumed_tail:
                 yield inflater.decompress(inflater.unconsumed_tail, _CHUNK)
         except zlib.error:
-            raise SubmissionError("ZIP-DAMAGED", f"{_place(entry.ordinal)}损坏") from None
+            raise SubmissionError("ZIP-DAMAGED", f"{place(entry.ordinal)}损坏") from None
         if inflater.unused_data:
-            raise SubmissionError("ZIP-DAMAGED", f"{_place(entry.ordinal)}尾部有多余数据")
+            raise SubmissionError("ZIP-DAMAGED", f"{place(entry.ordinal)}尾部有多余数据")
     if inflater is not None:
         yield inflater.flush()
         if not inflater.eof:
-            raise SubmissionError("ZIP-DAMAGED", f"{_place(entry.ordinal)}不完整")
+            raise SubmissionError("ZIP-DAMAGED", f"{place(entry.ordinal)}不完整")
 
 
 def _resolve_case(entries: list[Entry]) -> list[Entry]:

@@ -114,7 +114,8 @@ def _limit(memory: int, cpu: int) -> None:
     except ImportError:
         return  # Windows: the parent watches
     wanted = {
-        "RLIMIT_AS": memory, "RLIMIT_DATA": memory, "RLIMIT_CPU": cpu, "RLIMIT_FSIZE": 0, "RLIMIT_CORE": 0, "RLIMIT_NOFILE": 64,
+        "RLIMIT_AS": memory, "RLIMIT_DATA": memory, "RLIMIT_CPU": cpu,
+        "RLIMIT_FSIZE": 0, "RLIMIT_CORE": 0, "RLIMIT_NOFILE": 64,
     }  # fmt: skip
     for name, value in wanted.items():
         # macOS knows not all of them; what one system lacks the parent's watch covers.
@@ -169,7 +170,10 @@ def _working_set(child: subprocess.Popen[bytes]) -> int:
         _fields_ = (
             ("cb", wintypes.DWORD),
             ("page_faults", wintypes.DWORD),
-            *((name, ctypes.c_size_t) for name in ("peak", "working", "qpp", "qp", "qpnp", "qn", "pagefile", "peakpage")),
+            *(
+                (name, ctypes.c_size_t)
+                for name in ("peak", "working", "qpp", "qp", "qpnp", "qn", "pagefile", "peakpage")
+            ),
         )
 
     counters = Counters()

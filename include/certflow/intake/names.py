@@ -11,8 +11,8 @@ import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from certflow.errors import SubmissionError
 from certflow import sniff
+from certflow.errors import SubmissionError
 
 EXTRA = 0x7075
 """Info-ZIP Unicode Path."""
@@ -26,13 +26,21 @@ _DRIVE = re.compile("[A-Za-z]:")
 _HAN = re.compile("[\u4e00-\u9fff]")
 _JUNK_FOLDERS = {"__macosx", ".trashes", ".spotlight-v100", ".fseventsd", "@eadir", "$recycle.bin"}
 _JUNK_FILES = {".ds_store", "thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r"}
-_WORKBOOKS = {"xls", "xlsx", "xlsm", "xlsb", "xlt", "xltx", "xltm", "et", "ett", "ods", "csv", "tsv"}
-_PHOTOS = {"jpg", "jpeg", "jpe", "jfif", "png", "gif", "bmp", "webp", "tif", "tiff", "heic", "heif", "avif"}
-_PROGRAMS = {
-    "exe", "com", "scr", "pif", "bat", "cmd", "ps1", "vbs", "vbe", "js", "jse", "wsf", "wsh", "hta", "msi", "msp", "dll",
-    "cpl", "jar", "lnk", "reg", "sh", "chm", "inf", "url", "app", "apk", "py",
-}  # fmt: skip
-_ARCHIVES = {"zip", "rar", "7z", "tar", "gz", "tgz", "bz2", "xz", "cab", "iso", "z01", "001"}
+_WORKBOOKS = ("xls", "xlsx", "xlsm", "xlsb", "xlt", "xltx", "xltm", "et", "ett", "ods", "csv", "tsv")
+_PHOTOS = ("jpg", "jpeg", "jpe", "jfif", "png", "gif", "bmp", "webp", "tif", "tiff", "heic", "heif", "avif")
+_PROGRAMS = (
+    "exe", "com", "scr", "pif", "bat", "cmd", "ps1", "vbs", "vbe", "js", "jse", "wsf", "wsh", "hta", "msi", "msp",
+    "dll", "cpl", "jar", "lnk", "reg", "sh", "chm", "inf", "url", "app", "apk", "py",
+)  # fmt: skip
+_ARCHIVES = ("zip", "rar", "7z", "tar", "gz", "tgz", "bz2", "xz", "cab", "iso", "z01", "001")
+_ROLES = {
+    **dict.fromkeys(_WORKBOOKS, "workbook"),
+    **dict.fromkeys(_PHOTOS, "photo"),
+    **dict.fromkeys(_PROGRAMS, "ZIP-EXECUTABLE"),
+    **dict.fromkeys(_ARCHIVES, "ZIP-NESTED"),
+}
+"""What a file is taken for by the end of its name; its content is judged later."""
+_DOCUMENTS = {"doc", "docx", "ppt", "pptx", "wps", "dps", "pdf", "txt", "msg"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,27 +193,25 @@ def role(name: str, head: bytes) -> tuple[str, str]:
 
     `head` is the beginning of its content: programs are known by it, whatever their name.
     """
-    parts = name.rstrip("/").split("/")
+    base = unicodedata.normalize("NFKC", name.rstrip("/").rpartition("/")[2]).strip(" .").lower()
+    extension = base.rpartition(".")[2].strip() if "." in base else ""
     if sniff.is_executable(head):
         return "ZIP-EXECUTABLE", ""
-    if _junk(parts):
+    if _junk(name.rstrip("/").split("/")):
         return "junk", "系统文件"
     if name.endswith("/"):
         return "folder", ""
-    base = unicodedata.normalize("NFKC", parts[-1]).strip(" .").lower()
-    extension = base.rpartition(".")[2].strip() if "." in base else ""
-    if extension in _PROGRAMS:
-        return "ZIP-EXECUTABLE", ""
-    if extension in _WORKBOOKS:
-        return "workbook", ""
-    if (
-        extension in _ARCHIVES
-        or head.startswith((b"Rar!\x1a\x07", b"7z\xbc\xaf\x27\x1c", b"PK\x03\x04"))
-        and (extension not in ("docx", "pptx", "wps"))
-    ):
-        return "ZIP-NESTED", ""
-    if extension in _PHOTOS or head.startswith(b"\xff\xd8\xff"):
-        return "photo", ""
-    if head.startswith(b"\xd0\xcf\x11\xe0") and extension not in ("doc", "ppt", "wps", "dps", "msg"):
-        return "workbook", ""
-    return "other", ""
+    by_name = _ROLES.get(extension)
+    return by_name or _role_by_content(extension, head), ""
+
+
+def _role_by_content(extension: str, head: bytes) -> str:
+    if extension in _DOCUMENTS:
+        return "other"
+    if head.startswith(b"\xff\xd8\xff"):
+        return "photo"
+    if head.startswith(b"\xd0\xcf\x11\xe0"):
+        return "workbook"
+    if head.startswith((b"Rar!\x1a\x07", b"7z\xbc\xaf\x27\x1c", b"PK\x03\x04")):
+        return "ZIP-NESTED"
+    return "other"

@@ -25,7 +25,8 @@ _ALIASES = {
     **{code: code for code in FIELDS},
     **{name: code for code, name in FIELD_NAMES.items()},
     "管理号码": "ZSGLH", "证书管理号": "ZSGLH", "身份证号": "ZJHM", "身份证号码": "ZJHM", "证件号": "ZJHM",
-    "证件类型": "ZJLB", "报考级别": "BKJB", "报考专业": "BKZY", "出生日期": "CSNY", "批准时间": "PZRQ", "通过时间": "PZRQ",
+    "证件类型": "ZJLB", "报考级别": "BKJB", "报考专业": "BKZY", "出生日期": "CSNY", "批准时间": "PZRQ",
+    "通过时间": "PZRQ",
     "报名地市": "BMS", "报名城市": "BMS", "考生姓名": "KSXM", "考试级别": "BKJB", "考试专业": "BKZY",
 }  # fmt: skip
 _NOT_IN_HEADERS = re.compile(r"[\s\u00a0\u200b\u2060\ufeff\u3000:：*＊_\-]+")
@@ -34,6 +35,8 @@ _TOTAL = re.compile(r"(?:总|合|小|共)\s*计|^共\s*[0-9]+\s*[人条行]|^(?:
 _SIGNATURE = re.compile(
     r"^(?:填\s*(?:表|报)|制\s*表|审\s*核|复\s*核|经\s*办|负\s*责|联\s*系|单\s*位|盖\s*章|签\s*(?:字|名)|日\s*期|备\s*注|说\s*明)"
 )
+_CLOSING_CELLS = 3
+"""A total or signature row fills so few of the eleven columns."""
 _BLANK = re.compile(r"[\s\u00a0\u200b\u2060\ufeff\u3000]*")
 
 _COUNTS = (
@@ -98,9 +101,7 @@ def _data_sheet(book: jail.Book, measures: Measures) -> tuple[dict[str, Any], li
             measures["book_sheets"] = 1  # E25: a chart or dialog beside the data
             continue
         grid = next(grids, None)
-        if grid is not None and any(kind.strip() for kind in grid[4]):
-            full.append((sheet, grid))
-        elif sheet["formulas"] and grid is not None:
+        if (grid is not None and any(kind.strip() for kind in grid[4])) or (sheet["formulas"] and grid is not None):
             full.append((sheet, grid))
     if not full:
         raise SubmissionError("BOOK-EMPTY")
@@ -157,8 +158,7 @@ def _lay_out(look: Mapping[str, Any], grid: Sequence[Any], limits: Limits, measu
         raise SubmissionError("BOOK-HEADER", "没有找到表头")
     measures["book_title_row"] = sum(any(not _empty(text) for text in row) for row in texts[:header])  # E19
     columns = _columns(texts[header], measures)
-    marks = {(row, column): "f" for row, column in look["formulas"]}
-    marks |= {(row, column): "e" for row, column in look["errors"]}
+    marks = dict.fromkeys(map(tuple, look["formulas"]), "f") | dict.fromkeys(map(tuple, look["errors"]), "e")
     marked_rows = {row for row, _ in marks}
     rows: list[int] = []
     cells: list[tuple[Sequence[str], Sequence[str]]] = []
@@ -170,23 +170,14 @@ def _lay_out(look: Mapping[str, Any], grid: Sequence[Any], limits: Limits, measu
         if number in marked_rows:
             row_kinds = [marks.get((number, first_column + at + 1), kind) for at, kind in enumerate(row_kinds)]
         values = [row[at] for at in columns.values()]
-        filled = [at for at in columns.values() if row_kinds[at] != " " and (row_kinds[at] != "t" or not _empty(row[at]))]
-        if not filled:
-            # A row whose only content stands outside the eleven columns is no data, but may be a signature.
-            left = next((text for text in row if not _empty(text)), "")
-            if left:
-                ignored[number] = _closing(left) or "十一列之外的内容"
-            else:
-                blank.append(number)
-            continue
-        if _repeats_header(row, columns):
-            ignored[number] = "重复的表头"  # E19: two header rows
-            continue
-        if len(filled) <= 3 and (what := _closing(next(text for text in values if not _empty(text)) if any(not _empty(v) for v in values) else "")):
+        what = _no_data(row, values, [row_kinds[at] for at in columns.values()], columns)
+        if what is None:
+            rows.append(number)
+            cells.append((values, [_KINDS[row_kinds[at]] for at in columns.values()]))
+        elif what:
             ignored[number] = what
-            continue
-        rows.append(number)
-        cells.append((values, [_KINDS[row_kinds[at]] for at in columns.values()]))
+        else:
+            blank.append(number)
     if not rows:
         raise SubmissionError("BOOK-EMPTY")
     if len(rows) > limits.workbook_rows:
@@ -212,6 +203,20 @@ def _lay_out(look: Mapping[str, Any], grid: Sequence[Any], limits: Limits, measu
 
 def _empty(text: str) -> bool:
     return _BLANK.fullmatch(text) is not None
+
+
+def _no_data(row: Sequence[str], values: Sequence[str], kinds: Sequence[str], columns: Mapping[str, int]) -> str | None:
+    """Why a row is no application: "" blank, a reason (E19, E29), or None: it is one."""
+    filled = [text for text, kind in zip(values, kinds, strict=True) if kind not in " t" or not _empty(text)]
+    if not filled:
+        # Content only beside the eleven columns is no application, but it is not passed over in silence either.
+        beside = next((text for text in row if not _empty(text)), "")
+        return (_closing(beside) or "十一列之外的内容") if beside else ""
+    if _repeats_header(row, columns):
+        return "重复的表头"
+    if len(filled) <= _CLOSING_CELLS:
+        return _closing(filled[0]) or None
+    return None
 
 
 def _repeats_header(row: Sequence[str], columns: Mapping[str, int]) -> bool:
