@@ -13,9 +13,7 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from airflow.sdk import CronTriggerTimetable, dag, task
+from airflow.sdk import CronTriggerTimetable, dag, task, task_group
 
 from retry_rules import TASK_DEFAULTS
 
@@ -39,23 +37,36 @@ def reprint_reconciliation() -> None:
         with workplace() as place:
             return return_work.fetch(place)
 
-    @task(task_display_name="核对", map_index_template="{{ task.op_kwargs['return_id'] }}")
-    def reconcile(return_id: int) -> int:
+    # A group per return: one that fails does not hold up the others.
+    @task_group(group_id="settle", group_display_name="逐个文件")
+    def settle(return_id: int) -> None:
+        @task(task_display_name="核对", map_index_template="{{ task.op_kwargs['return_id'] }}")
+        def reconcile(return_id: int) -> int:
+            import return_work
+            from workplace import workplace
+
+            with workplace() as place:
+                return return_work.reconcile(place, return_id)
+
+        @task(task_display_name="入库", map_index_template="{{ task.op_kwargs['return_id'] }}")
+        def apply(return_id: int) -> dict[str, int]:
+            import return_work
+            from workplace import workplace
+
+            with workplace() as place:
+                return return_work.apply(place, return_id)
+
+        apply(reconcile(return_id))
+
+    @task(task_display_name="统计尚未回传", trigger_rule="none_failed")
+    def report() -> dict[str, int]:
         import return_work
         from workplace import workplace
 
         with workplace() as place:
-            return return_work.reconcile(place, return_id)
+            return return_work.count_missing(place)
 
-    @task(task_display_name="入库", map_index_template="{{ task.op_kwargs['return_id'] }}")
-    def apply(return_id: int) -> dict[str, Any]:
-        import return_work
-        from workplace import workplace
-
-        with workplace() as place:
-            return return_work.apply(place, return_id)
-
-    apply.expand(return_id=reconcile.expand(return_id=fetch()))
+    settle.expand(return_id=fetch()) >> report()
 
 
 reprint_reconciliation()

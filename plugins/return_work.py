@@ -2,30 +2,51 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from airflow.sdk.exceptions import AirflowSkipException
+
+from certflow.errors import Conflict
 
 if TYPE_CHECKING:
     from workplace import Workplace
 
 
 def fetch(place: Workplace) -> list[int]:
-    """Take new files from the authority; ids of all returns that are not settled yet, sorted."""
+    """Take new files from the authority; ids of every return with something left to do, oldest first."""
+    from certflow.returns.apply import pending
     from certflow.returns.fetch import fetch
 
-    return sorted(fetch(place.settings, place.registry, place.actor))
+    fetch(place.settings, place.registry, place.actor)
+    return pending(place.registry)
 
 
 def reconcile(place: Workplace, return_id: int) -> int:
-    """Sort the rows of one return into their buckets; the id goes on."""
+    """Sort the rows of one return into their buckets; the id goes on.
+
+    A return about packages that are just being sent is left to the next run; one that cannot be used as it
+    is fails here, for a person.
+    """
     from certflow.returns.reconcile import reconcile
 
-    reconcile(place.settings, place.registry, return_id, place.actor)
+    found = reconcile(place.settings, place.registry, return_id, place.actor)
+    if found.state == "RECEIVED":
+        raise AirflowSkipException("相关数据包正在发送，下一次运行再对账")
+    if found.state in ("HELD", "RETURNED"):
+        raise Conflict(f"返回文件 {return_id} 不能对账：{found.reason}")
     return return_id
 
 
-def apply(place: Workplace, return_id: int) -> Any:  # noqa: ANN401 (the use-case's report as numbers)
-    """Record the prints of one return, once."""
+def apply(place: Workplace, return_id: int) -> dict[str, int]:
+    """Record the prints of one return, once; rows by bucket."""
     from certflow.returns.apply import apply
-    from city_work import counts
 
-    return counts(apply(place.registry, return_id, place.actor))
+    return apply(place.registry, return_id, place.actor).counts
+
+
+def count_missing(place: Workplace) -> dict[str, int]:
+    """Rows sent and not answered yet, and the age of the oldest in days."""
+    from certflow.returns.apply import missing
+
+    found = missing(place.registry)
+    return {"rows": sum(one.rows for one in found), "days": max((one.age_days for one in found), default=0)}

@@ -41,7 +41,7 @@ print(json.dumps({
                     "retries": task.retries,
                     "policy": type(task.retry_policy).__name__,
                     "label": getattr(task, "map_index_template", None),
-                    "mapped": task.is_mapped,
+                    "mapped": task.is_mapped or task.get_closest_mapped_task_group() is not None,
                 }
                 for task in dag.tasks
             },

@@ -1,0 +1,108 @@
+"""DAGs run to their end by `dag.test()` on an embedded PostgreSQL and embedded SFTP servers."""
+
+import json
+
+import pytest
+
+from certflow.airflow_home import DagRunner, airflow_folder
+from certflow.demo.servers import AuthoritySftp, CitySftp
+from certflow.registry import open_registry, server
+from certflow.registry.certificates import stats
+from certflow.settings import Settings
+
+pytestmark = pytest.mark.slow
+
+HEADER = "ZSGLH,KSXM,ZJHM,ZJLB,XB,KSDM,KSMC,BKJB,BKZY,CSNY,PZRQ,BMS\n"
+PERSON = "测试甲"
+NUMBER = "11010519491231002X"
+LINE = f"2016034370000001,{PERSON},{NUMBER},居民身份证,女,034,一级建造师,,建筑工程,194912,20160918,济南市\n"
+
+
+@pytest.fixture(scope="module")
+def settings(tmp_path_factory):
+    return Settings(home=tmp_path_factory.mktemp("runs"), look_seconds=0.1)
+
+
+@pytest.fixture(scope="module")
+def runner(settings):
+    """The runner with both SFTP servers up, as in the demo."""
+    folder = settings.path("sftp")
+    with (
+        server.hold(settings),
+        CitySftp(folder / "city", ["370100"]) as city,
+        AuthoritySftp(folder / "authority") as authority,
+        pytest.MonkeyPatch.context() as patch,
+    ):
+        variables = {
+            "CERTFLOW_LOOK_SECONDS": "0.1",
+            **city.address.environment("CERTFLOW_CITY_SFTP"),
+            **authority.address.environment("CERTFLOW_AUTHORITY_SFTP"),
+        }
+        for name, value in variables.items():
+            patch.setenv(name, value)
+        with DagRunner(settings) as running:
+            yield running
+
+
+def load(settings, runner, name, text):
+    folder = settings.path("load")
+    folder.mkdir(exist_ok=True)
+    (folder / name).write_text(text, encoding="utf-8")
+    return runner.run("registry_load", {"file": name})
+
+
+def test_a_registry_file_is_loaded_and_loaded_again_without_change(settings, runner):
+    for _ in range(2):
+        finished = load(settings, runner, "registry.csv", HEADER + LINE)
+        assert finished.ok, settings.path("airflow", "run-dags.log").read_text(encoding="utf-8")[-4000:]
+        assert finished.tasks == {"load": "success", "confirm": "success"}
+    registry = open_registry(settings)
+    try:
+        assert stats(registry)["certificates"] == 1
+    finally:
+        registry.close()
+
+
+def test_refused_lines_fail_the_run_and_are_listed(settings, runner):
+    finished = load(settings, runner, "bad.csv", HEADER + LINE.replace(NUMBER, ""))
+    assert finished.state == "failed"
+    assert finished.tasks["confirm"] == "failed"
+    assert "第 2 行" in (settings.reports / "registry-load.txt").read_text(encoding="utf-8")
+
+
+def test_a_file_outside_the_load_folder_is_not_taken(runner):
+    assert runner.run("registry_load", {"file": "../keys/airflow-login.json"}).state == "failed"
+
+
+def test_a_month_end_without_a_month_moves_nothing(runner):
+    finished = runner.run("month_end_prepare", {})
+    assert finished.state == "failed"
+    assert finished.tasks["cities"] == "failed"
+    assert finished.tasks["freeze"] == "upstream_failed"
+
+
+def test_sending_before_the_month_is_frozen_fails_at_the_gate(runner):
+    finished = runner.run("month_end_send", {"month": "202005", "batch": 0})
+    assert finished.state == "failed"
+    assert finished.tasks["gate"] == "failed"
+
+
+def test_returns_are_polled_and_nothing_is_nothing(runner):
+    finished = runner.run("reprint_reconciliation")
+    assert finished.ok
+    assert finished.tasks["fetch"] == finished.tasks["report"] == "success"
+
+
+def test_an_unknown_dag_is_answered(runner):
+    assert runner.run("no_such_dag").state == "unknown"
+
+
+def test_i10_logs_carry_no_personal_data(settings, runner):
+    runner.run("registry_load", {"file": f"{NUMBER}.jpg"})
+    written = [path for path in airflow_folder(settings).rglob("*.log") if path.is_file()]
+    assert written
+    for path in written:
+        text = path.read_text(encoding="utf-8", errors="replace")
+        assert NUMBER not in text, path
+        assert PERSON not in text, path
+        assert NUMBER[:17] not in json.dumps(text, ensure_ascii=True), path
