@@ -186,8 +186,8 @@ class Cluster:
                 self.folder.rmdir()
                 self.root.chmod(0o700)
         raise ConfigurationError(
-            f"root 不能运行 PostgreSQL，而没有一个普通用户够得到 {self.folder}，此系统也不允许用户命名空间（{said}）。"
-            "请以普通用户运行 certflow，或把 CERTFLOW_HOME 放到普通用户可以进入的目录，"
+            f"root 不能运行 PostgreSQL；没有一个普通用户够得到 {self.folder}，在用户命名空间中也不行（{said}）。"
+            "请以该目录所属的普通用户运行 certflow，或把 CERTFLOW_HOME 放到普通用户可以进入的目录，"
             "或用 CERTFLOW_DATABASE_URL 指向现有的 PostgreSQL"
             if os.geteuid() == 0
             else f"当前用户不能运行 {programs / 'postgres'}（{said}）"

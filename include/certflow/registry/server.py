@@ -31,6 +31,8 @@ DATABASES = ("certflow", "airflow")
 """Ours, and the one for Airflow's metadata."""
 START_LIMIT = 300.0
 """Seconds a start may take: recovery after a crash on a slow disk is not a failure."""
+STARTS = 3
+"""Tries: a server that was killed is followed by its orphans, which keep a new one out for a second or two."""
 STOP_LIMIT = 60.0
 """Seconds after which a stop becomes an immediate one (nothing is lost, the next start recovers)."""
 
@@ -154,13 +156,15 @@ def _unused(cluster: Cluster) -> bool:
 
 
 def _ensure_running(cluster: Cluster) -> None:
-    if (cluster.data / "PG_VERSION").is_file() and _answers(cluster):
-        _wait_until_ready(cluster)
-        return
-    runner = cluster.prepare()
-    _wait_for_the_old_one(cluster)
-    _start(cluster, runner)
-    _wait_until_ready(cluster)
+    for _ in range(STARTS):
+        if not ((cluster.data / "PG_VERSION").is_file() and _answers(cluster)):
+            runner = cluster.prepare()
+            _wait_for_the_old_one(cluster)
+            _start(cluster, runner)
+        if _becomes_ready(cluster):
+            break
+    else:
+        raise ConfigurationError(f"数据库启动失败：{_tail(cluster.log)}；完整日志见 {cluster.log}")
     with _connect(cluster) as connection:
         there = {name for (name,) in connection.execute("SELECT datname FROM pg_database")}
         for name in DATABASES:
@@ -229,7 +233,8 @@ def _start(cluster: Cluster, runner: Runner) -> None:
         raise ConfigurationError(f"数据库无法启动：{done.stderr.strip()[-300:]}；日志见 {cluster.log}")
 
 
-def _wait_until_ready(cluster: Cluster) -> None:
+def _becomes_ready(cluster: Cluster) -> bool:
+    """Wait until the server takes connections; False when it died instead."""
     said = ""
     for waited in _patience(START_LIMIT, "数据库正在启动"):
         try:
@@ -237,13 +242,13 @@ def _wait_until_ready(cluster: Cluster) -> None:
         except psycopg.OperationalError as error:
             said = str(error).strip()
         else:
-            return
+            return True
         if "authentication failed" in said or "no password supplied" in said:
             raise ConfigurationError(
                 f"数据库不接受 {cluster.password_file} 中的口令；该文件须与 {cluster.data} 一起保存、一起恢复"
             )
         if waited > 2 and _process(cluster) is None and not _answers(cluster):
-            raise ConfigurationError(f"数据库启动失败：{_tail(cluster.log)}；完整日志见 {cluster.log}")
+            return False
     raise ConfigurationError(f"数据库在 {START_LIMIT:.0f} 秒内没有就绪（{said[-200:]}）；日志见 {cluster.log}")
 
 
