@@ -50,11 +50,11 @@ def read_packed(entry: Packed) -> bytes:
             archive.seek(entry.data_offset)
             packed = archive.read(entry.packed_size)
     except OSError as error:
-        raise DigestMismatch(f"original {entry.archive.stem[:12]}… cannot be read: {error.strerror}") from None
+        raise DigestMismatch(f"原件 {entry.archive.stem[:12]}… 无法读取：{error.strerror}") from None
     data = packed if entry.method == STORED else _inflate(packed, entry)
     if len(data) != entry.size or zlib.crc32(data) != entry.crc32:
         raise DigestMismatch(
-            f"original {entry.archive.stem[:12]}…, entry at byte {entry.data_offset}: content differs from its CRC"
+            f"原件 {entry.archive.stem[:12]}… 第 {entry.data_offset} 字节处的文件与校验码不符，请勿继续"
         )
     return data
 
@@ -99,13 +99,13 @@ def write_zip(target: BinaryIO, members: Iterable[tuple[str, bytes]]) -> int:
 
 def _inflate(packed: bytes, entry: Packed) -> bytes:
     if entry.method != DEFLATED:
-        raise DigestMismatch(f"original {entry.archive.stem[:12]}…: method {entry.method} was never accepted")
+        raise DigestMismatch(f"原件 {entry.archive.stem[:12]}… 的压缩方式 {entry.method} 从未受理")
     engine = zlib.decompressobj(-zlib.MAX_WBITS)
     try:
         # One byte more than recorded is enough to see that it does not end where it should.
         data = engine.decompress(packed, entry.size + 1)
     except zlib.error:
         raise DigestMismatch(
-            f"original {entry.archive.stem[:12]}…, entry at byte {entry.data_offset}: does not inflate"
+            f"原件 {entry.archive.stem[:12]}… 第 {entry.data_offset} 字节处的文件无法解压，请勿继续"
         ) from None
     return data

@@ -214,7 +214,7 @@ def _members(settings: Settings, content: _Content, workbook: bytes) -> Iterator
             )
         )
         if photo.sha256 is not None and hashlib.sha256(data).hexdigest() != photo.sha256:
-            raise DigestMismatch(f"photo {ordinal} of the package differs from the one that was judged")
+            raise DigestMismatch(f"包内第 {ordinal} 张照片与核验过的照片不同，请勿继续")
         yield f"{content.stem}/{name}", data
 
 

@@ -28,7 +28,7 @@ def read_back(package: Path, stem: str, rows: Sequence[Mapping[str, str]], photo
     """
     name = naming.parse(stem).name
     if name is None or name.stem != stem or name.count != len(rows):
-        raise DigestMismatch(f"package name does not say {len(rows)} rows in the canonical form")
+        raise DigestMismatch(f"回读：包名不是规范写法或人数不是 {len(rows)}")
     try:
         with zipfile.ZipFile(package) as archive:
             _compare_names(archive, stem, photos)
@@ -37,29 +37,29 @@ def read_back(package: Path, stem: str, rows: Sequence[Mapping[str, str]], photo
                 # read() checks the CRC; the digest is the one taken when the city's file was judged.
                 found = hashlib.sha256(archive.read(f"{stem}/{photo}")).hexdigest()
                 if digest is not None and found != digest:
-                    raise DigestMismatch(f"photo {ordinal} of the package differs from the one that was judged")
+                    raise DigestMismatch(f"回读：包内第 {ordinal} 张照片与核验过的照片不同")
     except zipfile.BadZipFile:
-        raise DigestMismatch("the package cannot be read back as a zip") from None
+        raise DigestMismatch("回读：数据包不是完好的 zip") from None
 
 
 def _compare_names(archive: zipfile.ZipFile, stem: str, photos: Mapping[str, str | None]) -> None:
     names = [info.filename for info in archive.infolist()]
     if names[:1] != [f"{stem}.XLS"] or len(names) != len(photos) + 1:
-        raise DigestMismatch(f"the package holds {len(names)} files, expected a workbook and {len(photos)} photos")
+        raise DigestMismatch(f"回读：包内有 {len(names)} 个文件，应为一个工作簿和 {len(photos)} 张照片")
     if set(names[1:]) != {f"{stem}/{photo}" for photo in photos}:
-        raise DigestMismatch("the photos in the package are not the ones the rows name")
+        raise DigestMismatch("回读：包内照片与各行所列照片不一致")
 
 
 def _compare_rows(workbook: bytes, rows: Sequence[Mapping[str, str]]) -> None:
     try:
         grid = excel.read_xls_text(workbook)
     except (SubmissionError, Conflict) as error:
-        raise DigestMismatch(f"the workbook cannot be read back: {error}") from None
+        raise DigestMismatch(f"回读：工作簿无法读取（{error}）") from None
     if not grid or grid[0] != list(FIELDS):
-        raise DigestMismatch("the workbook's header is not the 11 columns of the notice")
+        raise DigestMismatch("回读：工作簿表头不是规定的 11 列")
     if len(grid) - 1 != len(rows):
-        raise DigestMismatch(f"the workbook holds {len(grid) - 1} rows, the ledger {len(rows)}")
+        raise DigestMismatch(f"回读：工作簿有 {len(grid) - 1} 行，台账有 {len(rows)} 行")
     for number, (found, row) in enumerate(zip(grid[1:], rows, strict=True), start=2):
         for field, text in zip(FIELDS, found, strict=True):
             if text != row[field]:
-                raise DigestMismatch(f"row {number}, column {field}: the workbook differs from the ledger")
+                raise DigestMismatch(f"回读：第 {number} 行 {field} 与台账不一致")

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from sqlalchemy import Connection, func, insert, select, text, update
 
 from certflow.registry.schema import return_rows, returns
+from certflow.registry.transfers import record_return
 
 BUCKETS = ("printed", "refused", "missing", "extra", "changed", "duplicate")
 
@@ -58,8 +59,7 @@ def register(conn: Connection, *, name: str, sha256: str, size: int) -> int:
     known = conn.scalar(select(returns.c.id).where(returns.c.sha256 == sha256))
     if known is not None:
         return int(known)
-    made = insert(returns).values(name=name, sha256=sha256, size=size).returning(returns.c.id)
-    return int(conn.execute(made).scalar_one())
+    return record_return(conn, name, sha256, size)
 
 
 def find(conn: Connection, return_id: int, *, lock: bool = False) -> Return | None:
@@ -242,7 +242,7 @@ WITH sent AS (
     SELECT p.id, p.exam_code, b.month, coalesce(max(t.at), p.built_at) AS at
     FROM packages p
     JOIN batches b ON b.id = p.batch_id
-    LEFT JOIN transfers t ON t.package_id = p.id AND t.event = 'sent'
+    LEFT JOIN transfers t ON t.package_id = p.id AND t.event IN ('sent', 'resolved')
     WHERE p.state = 'SENT' AND (CAST(:return_id AS bigint) IS NULL OR p.id IN (
         SELECT pr.package_id FROM return_rows r JOIN package_rows pr ON pr.row_id = r.row_id
         WHERE r.return_id = :return_id))

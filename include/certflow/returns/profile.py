@@ -122,10 +122,7 @@ def _table(profile: Profile, path: Path) -> Iterator[list[str]]:
     if not data.strip():
         raise SubmissionError("RETURN-EMPTY", "文件为空")
     if data.startswith(_EXCEL):
-        try:
-            yield from ([cell.strip() for cell in row] for row in excel.read_table(path))
-        except SubmissionError as error:
-            raise SubmissionError("RETURN-DAMAGED", f"{error.fault} {error.detail}".strip()) from None
+        yield from _sheet(path)
         return
     if b"\x00" in data:
         raise SubmissionError("RETURN-DAMAGED", "既不是 Excel 也不是文本文件")
@@ -137,6 +134,15 @@ def _table(profile: Profile, path: Path) -> Iterator[list[str]]:
             yield [cell.strip() for cell in row]
     except csv.Error:
         raise SubmissionError("RETURN-DAMAGED", f"第 {reader.line_num} 行附近的引号不成对") from None
+
+
+def _sheet(path: Path) -> list[list[str]]:
+    try:
+        return [[cell.strip() for cell in row] for row in excel.read_table(path)]
+    except SubmissionError as error:
+        raise SubmissionError("RETURN-DAMAGED", f"{error.fault} {error.detail}".strip()) from None
+    except Exception as error:  # noqa: BLE001 (E47: a damaged workbook raises whatever its reader likes)
+        raise SubmissionError("RETURN-DAMAGED", f"工作簿无法读取（{type(error).__name__}）") from None
 
 
 def _decoded(profile: Profile, data: bytes) -> str:

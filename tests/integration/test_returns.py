@@ -1,0 +1,341 @@
+"""What comes back: six buckets, applied once, and nobody's identity ever overwritten."""
+
+import pytest
+from small_month import Person, SmallMonth, id_number
+from sqlalchemy import select, text, update
+
+from certflow.dispatch.approve import approve
+from certflow.dispatch.assemble import assemble
+from certflow.dispatch.freeze import freeze
+from certflow.errors import Conflict, DigestMismatch
+from certflow.month import Month
+from certflow.registry import schema
+from certflow.returns.apply import apply, missing, pending, receive
+from certflow.returns.reconcile import reconcile
+
+MAY = Month(2020, 5)
+HEADER = "ZSGLH,KSXM,ZJHM,证书编号,结果,原因,印制日期"
+
+
+class Authority:
+    """Sends returns about a month of people."""
+
+    def __init__(self, settings, registry, actor, folder):
+        self.settings, self.registry, self.actor, self.folder = settings, registry, actor, folder
+        self.files = 0
+
+    def returns(self, *lines):
+        self.files += 1
+        file = self.folder / f"返回{self.files}.csv"
+        file.write_text("".join(f"{line}\r\n" for line in (HEADER, *lines)), encoding="utf-8-sig", newline="")
+        return receive(self.settings, self.registry, file, self.actor)
+
+    def reconciled(self, *lines):
+        return self.again(self.returns(*lines))
+
+    def again(self, return_id):
+        return reconcile(self.settings, self.registry, return_id, self.actor)
+
+    def applied(self, *lines):
+        return apply(self.registry, self.reconciled(*lines).return_id, self.actor)
+
+
+def printed(person, serial=None, **changed):
+    values = {"name": person.name, "id": person.identity, "day": "20200801"} | changed
+    serial = serial or f"SD{person.number}"
+    return f"{person.management_no},{values['name']},{values['id']},{serial},已印制,,{values['day']}"
+
+
+def refused(person, reason="照片不合格"):
+    return f"{person.management_no},{person.name},{person.identity},,退回,{reason},"
+
+
+@pytest.fixture
+def authority(settings, registry, actor, tmp_path):
+    return Authority(settings, registry, actor, tmp_path)
+
+
+@pytest.fixture
+def month(settings, registry):
+    return SmallMonth(settings, registry)
+
+
+def sent(settings, registry, actor, month, people, *, state="SENT"):
+    """Ids of the rows of `people`, brought up to `state` (SENT, SENDING, BUILT)."""
+    ids = month.submit(people)
+    batch = freeze(registry, Month.parse(month.month), actor)
+    package_id = assemble(settings, registry, batch.id, "034", actor)
+    if state != "BUILT":
+        approve(registry, batch.id, "王处长", actor)
+    if state == "SENT":
+        month.send(package_id)
+    elif state == "SENDING":
+        month.begin_sending(package_id)
+    return ids
+
+
+def events(registry):
+    with registry.read() as conn:
+        query = select(schema.print_events.c.serial, schema.print_events.c.mark, schema.print_events.c.voids)
+        return [tuple(one) for one in conn.execute(query.order_by(schema.print_events.c.id))]
+
+
+def identities(registry):
+    """Everything the database holds of the people, rows and certificates, as one comparable value."""
+    with registry.read() as conn:
+        certificates = conn.execute(select(schema.certificates).order_by(schema.certificates.c.id)).all()
+        rows = conn.execute(
+            text("SELECT id, management_no, name, id_number, level, specialty, approved_on, sent FROM rows ORDER BY id")
+        ).all()
+    return [tuple(one) for one in certificates], [(*one[:-1], str(one[-1])) for one in rows]
+
+
+def test_printed_refused_and_missing_are_told_apart(settings, registry, actor, month, authority):
+    people = [Person(number) for number in range(1, 6)]
+    ids = sent(settings, registry, actor, month, people)
+    before = identities(registry)
+    report = authority.applied(printed(people[0]), refused(people[1]), printed(people[2]))
+    assert report.state == "APPLIED"
+    assert report.counts == {"printed": 2, "refused": 1, "missing": 2, "extra": 0, "changed": 0, "duplicate": 0}
+    assert month.states(ids) == ["PRINTED", "REFUSED", "PRINTED", "SENT", "SENT"]
+    assert events(registry) == [("SD1", "补发", "OLD1"), ("SD3", "补发", "OLD3")]
+    assert identities(registry) == before
+
+
+def test_reconciling_alone_changes_no_row(settings, registry, actor, month, authority):
+    people = [Person(1), Person(2)]
+    ids = sent(settings, registry, actor, month, people)
+    report = authority.reconciled(printed(people[0]), refused(people[1]))
+    assert (report.state, report.counts["printed"], report.counts["refused"]) == ("RECONCILED", 1, 1)
+    assert month.states(ids) == ["SENT", "SENT"]
+    assert events(registry) == []
+    assert pending(registry) == [report.return_id]
+
+
+def test_applying_twice_is_applying_once(settings, registry, actor, month, authority):
+    people = [Person(1), Person(2)]
+    sent(settings, registry, actor, month, people)
+    report = authority.applied(printed(people[0]))
+    assert apply(registry, report.return_id, actor) == report
+    assert authority.again(report.return_id) == report
+    assert len(events(registry)) == 1
+    assert pending(registry) == []
+
+
+def test_r01_a_number_nobody_sent_is_extra_and_waits(settings, registry, actor, month, authority):
+    people = [Person(1)]
+    ids = sent(settings, registry, actor, month, people)
+    report = authority.applied(printed(Person(99)), printed(people[0]))
+    assert (report.counts["extra"], report.counts["printed"]) == (1, 1)
+    assert [(one.row_no, one.record_id, one.why) for one in report.doubts] == [(2, None, "unknown")]
+    assert month.states(ids) == ["PRINTED"]
+
+
+def test_r02_returned_twice_alike_is_ignored(settings, registry, actor, month, authority):
+    people = [Person(1), Person(2)]
+    sent(settings, registry, actor, month, people)
+    authority.applied(printed(people[0]), refused(people[1]))
+    report = authority.applied(refused(people[1]), printed(people[0]), printed(people[0]))
+    assert report.counts == {"printed": 0, "refused": 0, "missing": 0, "extra": 0, "changed": 0, "duplicate": 3}
+    assert len(events(registry)) == 1
+
+
+def test_r02_the_same_file_again_is_the_same_return(settings, registry, actor, month, authority):
+    people = [Person(1)]
+    sent(settings, registry, actor, month, people)
+    assert authority.returns(printed(people[0])) == authority.returns(printed(people[0]))
+
+
+@pytest.mark.parametrize("second", [lambda one: printed(one, "SD-OTHER"), refused], ids=["serial", "result"])
+def test_r02_returned_twice_with_another_answer_waits(settings, registry, actor, month, authority, second):
+    people = [Person(1), Person(2)]
+    ids = sent(settings, registry, actor, month, people)
+    authority.applied(printed(people[0]))
+    report = authority.applied(second(people[0]))
+    assert [one.why for one in report.doubts] == ["answered"]
+    assert month.states(ids) == ["PRINTED", "SENT"]
+    assert events(registry) == [("SD1", "补发", "OLD1")]
+
+
+def test_r02_two_answers_in_one_file_apply_neither(settings, registry, actor, month, authority):
+    people = [Person(1), Person(2)]
+    ids = sent(settings, registry, actor, month, people)
+    report = authority.applied(printed(people[0]), refused(people[0]), printed(people[1]))
+    assert report.counts["changed"] == 2
+    assert {one.why for one in report.doubts} == {"contradiction"}
+    assert month.states(ids) == ["SENT", "PRINTED"]
+
+
+def test_r03_a_partial_return_counts_the_missing_with_their_age(settings, registry, actor, month, authority):
+    people = [Person(1), Person(2), Person(3)]
+    sent(settings, registry, actor, month, people)
+    with registry.engine.begin() as conn:  # evidence may not change: the clock is turned back under it
+        conn.execute(text("ALTER TABLE transfers DISABLE TRIGGER USER"))
+        conn.execute(text("UPDATE transfers SET at = at - interval '40 days'"))
+        conn.execute(text("ALTER TABLE transfers ENABLE TRIGGER USER"))
+    report = authority.applied(printed(people[0]))
+    assert [(one.month, one.exam_code, one.rows, one.age_days) for one in report.missing] == [("202005", "034", 2, 40)]
+    assert [(one.rows, one.age_days) for one in missing(registry)] == [(2, 40)]
+    authority.applied(printed(people[1]), printed(people[2]))
+    assert missing(registry) == []
+
+
+@pytest.mark.parametrize(
+    ("changed", "why"), [({"name": "张叁"}, "name"), ({"id": id_number(50)}, "id_number")], ids=["name", "id"]
+)
+def test_r04_a_changed_identity_waits_and_the_database_is_untouched(
+    settings, registry, actor, month, authority, changed, why
+):
+    people = [Person(1), Person(2)]
+    ids = sent(settings, registry, actor, month, people)
+    before = identities(registry)
+    report = authority.applied(printed(people[0], **changed), printed(people[1]))
+    assert [(one.row_no, one.record_id, one.why) for one in report.doubts] == [(2, "370100-202005-034-v1-000001", why)]
+    assert report.counts["missing"] == 0  # it came back, with a question
+    assert month.states(ids) == ["SENT", "PRINTED"]
+    assert identities(registry) == before
+
+
+def test_r05_a_refused_row_keeps_its_reason_and_can_be_sent_again(settings, registry, actor, month, authority):
+    people = [Person(1)]
+    first = sent(settings, registry, actor, month, people)
+    authority.applied(refused(people[0]))
+    assert month.states(first) == ["REFUSED"]
+    with registry.read() as conn:
+        assert conn.scalars(select(schema.return_rows.c.reason)).all() == ["照片不合格"]
+    second = sent(settings, registry, actor, SmallMonth(settings, registry, month="202006"), people)
+    # Refused again for the same reason, in a file that differs: an answer to the second request.
+    report = authority.applied(refused(people[0]), printed(Person(98)))
+    assert report.counts["refused"] == 1
+    assert month.states(first + second) == ["REFUSED", "REFUSED"]
+
+
+def test_a_late_copy_of_an_old_answer_does_not_answer_a_new_request(settings, registry, actor, month, authority):
+    people = [Person(1)]
+    sent(settings, registry, actor, month, people)
+    authority.applied(printed(people[0]))
+    second = sent(settings, registry, actor, SmallMonth(settings, registry, month="202006"), people)
+    report = authority.applied(printed(people[0]), printed(people[0]))
+    assert report.counts["duplicate"] == 2
+    assert month.states(second) == ["SENT"]
+    authority.applied(printed(people[0], "SD-SECOND", day="20201201"))
+    assert events(registry) == [("SD1", "补发", "OLD1"), ("SD-SECOND", "补发", "SD1")]
+
+
+def test_r06_a_return_ahead_of_our_own_sent_waits_and_is_taken_later(settings, registry, actor, month, authority):
+    people = [Person(1)]
+    ids = sent(settings, registry, actor, month, people, state="SENDING")
+    report = authority.reconciled(printed(people[0]))
+    assert (report.state, report.waiting) == ("RECEIVED", 1)
+    assert pending(registry) == [report.return_id]
+    with pytest.raises(Conflict, match="RECEIVED"):
+        apply(registry, report.return_id, actor)
+    assert authority.again(report.return_id) == report
+    with registry.begin(actor) as conn:
+        conn.execute(update(schema.packages).values(state="SENT"))
+        conn.execute(update(schema.rows).values(state="SENT"))
+    assert authority.again(report.return_id).state == "RECONCILED"
+    assert apply(registry, report.return_id, actor).counts["printed"] == 1
+    assert month.states(ids) == ["PRINTED"]
+
+
+def test_r07_a_return_about_rows_that_were_never_sent_is_held(settings, registry, actor, month, authority):
+    people = [Person(1)]
+    ids = sent(settings, registry, actor, month, people, state="BUILT")
+    report = authority.reconciled(printed(people[0]), printed(Person(99)))
+    assert report.state == "HELD"
+    assert "RETURN-FOREIGN" in report.reason
+    with pytest.raises(Conflict, match="HELD"):
+        apply(registry, report.return_id, actor)
+    assert month.states(ids) == ["PACKED"]
+
+
+def test_r08_truncated_goes_back_then_the_whole_file_is_applied(settings, registry, actor, month, authority, tmp_path):
+    people = [Person(1), Person(2)]
+    ids = sent(settings, registry, actor, month, people)
+    whole = "".join(f"{line}\r\n" for line in (HEADER, printed(people[0]), printed(people[1]))).encode("gb18030")
+    (tmp_path / "cut.csv").write_bytes(whole[:-9])
+    cut = authority.again(receive(settings, registry, tmp_path / "cut.csv", actor))
+    assert cut.state == "RETURNED"
+    assert "RETURN-TRUNCATED" in cut.reason
+    assert month.states(ids) == ["SENT", "SENT"]
+    (tmp_path / "whole.csv").write_bytes(whole)
+    report = authority.again(receive(settings, registry, tmp_path / "whole.csv", actor))
+    assert apply(registry, report.return_id, actor).counts["printed"] == 2
+    assert month.states(ids) == ["PRINTED", "PRINTED"]
+
+
+def test_an_unknown_word_stops_the_whole_file_until_the_profile_knows_it(settings, registry, actor, month, authority):
+    people = [Person(1), Person(2)]
+    ids = sent(settings, registry, actor, month, people)
+    report = authority.reconciled(printed(people[0]), printed(people[1]).replace("已印制", "已制证"))
+    assert report.state == "HELD"
+    assert "RETURN-WORD" in report.reason
+    assert month.states(ids) == ["SENT", "SENT"]
+    from importlib import resources
+
+    shipped = resources.files("certflow.returns").joinpath("profile.toml").read_text("utf-8")
+    own = settings.path("reference", "return_profile.toml")
+    own.parent.mkdir(parents=True)
+    own.write_text(shipped.replace('["已印制"]', '["已印制", "已制证"]'), encoding="utf-8")
+    assert authority.again(report.return_id).state == "RECONCILED"
+    apply(registry, report.return_id, actor)
+    assert month.states(ids) == ["PRINTED", "PRINTED"]
+
+
+@pytest.mark.parametrize("serial", ["SD-USED", "OLD1", "OLD3"], ids=["print", "own-old", "somebodys-old"])
+def test_r09_a_certificate_number_already_used_waits(settings, registry, actor, month, authority, serial):
+    people = [Person(1), Person(2), Person(3)]
+    ids = sent(settings, registry, actor, month, people)
+    authority.applied(printed(people[1], "SD-USED"))
+    report = authority.applied(printed(people[0], serial))
+    assert [one.why for one in report.doubts] == ["serial"]
+    assert month.states(ids) == ["SENT", "PRINTED", "SENT"]
+
+
+def test_r09_one_number_for_two_people_in_one_file_waits_for_both(settings, registry, actor, month, authority):
+    people = [Person(1), Person(2), Person(3)]
+    ids = sent(settings, registry, actor, month, people)
+    report = authority.applied(printed(people[0], "SAME"), printed(people[1], "SAME"), printed(people[2]))
+    assert [one.why for one in report.doubts] == ["serial", "serial"]
+    assert month.states(ids) == ["SENT", "SENT", "PRINTED"]
+
+
+def test_two_returns_reconciled_before_either_is_applied_print_once(settings, registry, actor, month, authority):
+    people = [Person(1), Person(2)]
+    ids = sent(settings, registry, actor, month, people)
+    first = authority.reconciled(printed(people[0]))
+    second = authority.reconciled(printed(people[0]), printed(people[1]))
+    assert apply(registry, first.return_id, actor).counts["printed"] == 1
+    report = apply(registry, second.return_id, actor)
+    assert (report.counts["printed"], report.counts["duplicate"]) == (1, 1)
+    assert month.states(ids) == ["PRINTED", "PRINTED"]
+    assert len(events(registry)) == 2
+
+
+def test_a_return_changed_on_our_disk_is_not_read(settings, registry, actor, month, authority):
+    people = [Person(1)]
+    sent(settings, registry, actor, month, people)
+    return_id = authority.returns(printed(people[0]))
+    with registry.read() as conn:
+        digest = conn.scalar(select(schema.returns.c.sha256))
+    settings.original(digest).write_bytes(b"other")
+    with pytest.raises(DigestMismatch):
+        authority.again(return_id)
+
+
+def test_reports_reasons_and_audit_name_nobody(settings, registry, actor, month, authority):
+    people = [Person(1), Person(2)]
+    sent(settings, registry, actor, month, people)
+    report = authority.applied(printed(people[0], name="张叁"), printed(people[1]), printed(Person(99)))
+    with registry.read() as conn:
+        told = str(report.as_json()) + "".join(conn.scalars(text("SELECT payload FROM audit")))
+    for value in ("张三", "张叁", people[0].identity, people[1].identity, people[0].management_no):
+        assert value not in told
+
+
+def test_an_unknown_return_is_a_conflict(settings, registry, actor):
+    with pytest.raises(Conflict, match="4711"):
+        reconcile(settings, registry, 4711, actor)
+    with pytest.raises(Conflict, match="4711"):
+        apply(registry, 4711, actor)
