@@ -21,7 +21,7 @@ _BOF, _EOF, _FILEPASS, _BOUNDSHEET, _DATEMODE, _SUPBOOK = 0x0809, 0x000A, 0x002F
 _ROW, _COLINFO, _MERGED, _FORMULA, _BOOLERR, _NOTE, _OBJ = 0x0208, 0x007D, 0x00E5, 0x0006, 0x0205, 0x001C, 0x005D
 _CELLS = {0x00FD, 0x0204, 0x027E, 0x0203, 0x00D6, _FORMULA, _BOOLERR}
 """LABELSST, LABEL, RK, NUMBER, RSTRING and the two named ones: row and column come first in each."""
-_MULRK, _DRAWINGS = 0x00BD, 0x00EB
+_MULRK, _DRAWINGS, _SST, _CONTINUE, _LABELSST = 0x00BD, 0x00EB, 0x00FC, 0x003C, 0x00FD
 _SELF, _ADD_IN = 0x0401, 0x3A01
 
 
@@ -48,6 +48,66 @@ def look(data: bytes, *, rows: int, columns: int) -> Look:
             if sheet.last_row * sheet.last_column > GRID_CELLS:
                 raise SubmissionError("BOOK-LIMIT", f"{sheet.last_row} 行 × {sheet.last_column} 列")
     return found
+
+
+def shared_texts(data: bytes) -> list[dict[tuple[int, int], str]]:
+    """Per worksheet: 0-based (row, column) → text of every shared-string cell, surrogate pairs whole.
+
+    A string may be cut over two records in the middle of a surrogate pair; calamine then reads two U+FFFD (D12).
+    """
+    stream = dict(_streams(data))["workbook"]()
+    found = Look("xls")
+    offsets = _globals(stream, found)
+    strings = _shared_strings(stream)
+    texts: list[dict[tuple[int, int], str]] = []
+    for sheet, offset in zip(found.sheets, offsets, strict=True):
+        if sheet.kind == "worksheet":
+            cells = (
+                struct.unpack_from("<HHxxI", stream, at)
+                for kind, at, _ in _records(stream, offset)
+                if kind == _LABELSST
+            )
+            texts.append({(row, column): strings[index] for row, column, index in cells})
+    return texts
+
+
+def _shared_strings(stream: bytes) -> list[str]:  # noqa: C901 (one cursor over pieces of a format)
+    pieces: list[bytes] = []
+    for kind, at, length in _records(stream, 0):
+        if kind == _SST or (kind == _CONTINUE and pieces):
+            pieces.append(stream[at : at + length])
+        elif pieces:
+            break
+    (count,) = struct.unpack_from("<I", pieces[0], 4)
+    piece, at = 0, 8
+    strings: list[str] = []
+    for _ in range(count):
+        if at >= len(pieces[piece]):
+            piece, at = piece + 1, 0
+        length, flags = struct.unpack_from("<HB", pieces[piece], at)
+        at += 3
+        tail = 0
+        if flags & 8:
+            tail += 4 * struct.unpack_from("<H", pieces[piece], at)[0]
+            at += 2
+        if flags & 4:
+            tail += struct.unpack_from("<I", pieces[piece], at)[0]
+            at += 4
+        units = b""
+        while len(units) < 2 * length:
+            if at >= len(pieces[piece]):  # the rest begins with its own width
+                piece, at, flags = piece + 1, 1, pieces[piece + 1][0]
+            width = 1 + (flags & 1)
+            taken = pieces[piece][at : at + (length - len(units) // 2) * width]
+            at += len(taken)
+            units += taken if width == 2 else taken.decode("latin-1").encode("utf-16-le")
+        while tail:  # formatting runs and phonetics
+            if at >= len(pieces[piece]):
+                piece, at = piece + 1, 0
+            step = min(tail, len(pieces[piece]) - at)
+            tail, at = tail - step, at + step
+        strings.append(units.decode("utf-16-le", "replace"))
+    return strings
 
 
 def _records(stream: bytes, at: int) -> Iterator[tuple[int, int, int]]:

@@ -22,6 +22,8 @@ XLS_ROWS = 65_535
 _XLS_TEXT = 4_000
 """UTF-16 units one value may have in an `.XLS`, so that it never has to be split over two records."""
 _XLSX_TEXT = 32_767
+_LOST = "\ufffd"
+"""What a reader puts where it cannot read a character."""
 _EXACT_DIGITS = 15
 """A number cell keeps 15 decimal digits; longer ones have lost some (E10, E12)."""
 _FIRST_SAFE_DATE = dt.datetime(1900, 3, 1)  # noqa: DTZ001 (a calendar date of a cell, no moment)
@@ -146,11 +148,12 @@ def read_sheets(data: bytes) -> list[Grid]:
 
     try:
         with calamine.CalamineWorkbook.from_filelike(io.BytesIO(data)) as book:
-            return [
+            grids = [
                 _grid(book.get_sheet_by_index(index))
                 for index, sheet in enumerate(book.sheets_metadata)
                 if sheet.typ == calamine.SheetTypeEnum.WorkSheet
             ]
+        return _mend_split_pairs(data, grids)
     except calamine.PasswordError:
         raise SubmissionError("BOOK-PASSWORD") from None
     except (KeyboardInterrupt, SystemExit, MemoryError):
@@ -172,6 +175,19 @@ def _grid(sheet: Any) -> Grid:  # noqa: ANN401 (calamine has no types for mypy h
         texts.append([text for text, _ in cells])
         kinds.append("".join(kind for _, kind in cells))
     return Grid(sheet.name, start[0], start[1], texts, kinds)
+
+
+def _mend_split_pairs(data: bytes, grids: list[Grid]) -> list[Grid]:
+    if not data.startswith(biff.MAGIC) or not any(
+        _LOST in text for grid in grids for row in grid.texts for text in row
+    ):
+        return grids
+    for grid, texts in zip(grids, biff.shared_texts(data), strict=True):
+        for down, row in enumerate(grid.texts):
+            for across, text in enumerate(row):
+                if _LOST in text:
+                    row[across] = texts.get((grid.first_row + down, grid.first_column + across), text)
+    return grids
 
 
 def _cell(value: object) -> tuple[str, str]:  # noqa: PLR0911 (one per type)

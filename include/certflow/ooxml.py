@@ -53,6 +53,19 @@ def _parts(package: zipfile.ZipFile, part_bytes: int) -> dict[str, zipfile.ZipIn
         if name in parts:
             raise SubmissionError("BOOK-DAMAGED", "部件重复")  # E39
         parts[name] = info
+    _refuse_other_types(parts)
+    # E40: what calamine would inflate is bounded before it sees the file.
+    if sum(info.file_size for info in parts.values()) > part_bytes:
+        raise SubmissionError("BOOK-LIMIT", "部件解开后过大")
+    for name, info in parts.items():
+        if info.file_size > 1 << 20 and info.file_size > _RATIO * max(info.compress_size, 1):
+            raise SubmissionError("BOOK-LIMIT", f"部件解开后 {info.file_size >> 20} MB")
+        if name.endswith(".xml") and info.file_size:
+            _measure(package, info)
+    return parts
+
+
+def _refuse_other_types(parts: dict[str, zipfile.ZipInfo]) -> None:
     if "mimetype" in parts and "content.xml" in parts:
         raise SubmissionError("BOOK-TYPE", "OpenDocument 表格（.ods）")  # E07
     if "[content_types].xml" not in parts:
@@ -61,15 +74,6 @@ def _parts(package: zipfile.ZipFile, part_bytes: int) -> dict[str, zipfile.ZipIn
         raise SubmissionError("BOOK-TYPE", "二进制工作簿（.xlsb）")  # E07
     if any(name.startswith(("word/", "ppt/")) for name in parts):
         raise SubmissionError("BOOK-TYPE", "其他 Office 文档")
-    # E40: what calamine would inflate is bounded before it sees the file.
-    for name, info in parts.items():
-        if info.file_size > part_bytes or (
-            info.file_size > 1 << 20 and info.file_size > _RATIO * max(info.compress_size, 1)
-        ):
-            raise SubmissionError("BOOK-LIMIT", f"部件解开后 {info.file_size >> 20} MB")
-        if name.endswith(".xml") and info.file_size:
-            _measure(package, info)
-    return parts
 
 
 def _measure(package: zipfile.ZipFile, info: zipfile.ZipInfo) -> None:

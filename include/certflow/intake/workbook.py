@@ -6,7 +6,9 @@ a number in an ID column stays a number (E10), the suites decide.
 
 import re
 import unicodedata
+from bisect import bisect_left, bisect_right
 from collections.abc import Mapping, Sequence
+from itertools import accumulate
 from typing import Any
 
 from certflow import sniff
@@ -92,7 +94,7 @@ def _fault(measures: Measures, code: str, detail: str) -> None:
 
 def _data_sheet(book: jail.Book, measures: Measures) -> tuple[dict[str, Any], list[Any]]:
     """The one sheet with content; a hidden one among several, or hidden itself, is a fault (E24), a second a hold."""
-    grids = iter(book.grids)
+    grids = {grid[0]: grid for grid in book.grids}
     full: list[tuple[dict[str, Any], list[Any]]] = []
     for sheet in book.look["sheets"]:
         if sheet["kind"] != "worksheet":
@@ -100,8 +102,10 @@ def _data_sheet(book: jail.Book, measures: Measures) -> tuple[dict[str, Any], li
                 _fault(measures, "BOOK-ACTIVE", "宏表")
             measures["book_sheets"] = 1  # E25: a chart or dialog beside the data
             continue
-        grid = next(grids, None)
-        if (grid is not None and any(kind.strip() for kind in grid[4])) or (sheet["formulas"] and grid is not None):
+        grid = grids.get(sheet["name"])
+        if grid is None:
+            raise SubmissionError("BOOK-DAMAGED", "工作表读取不一致")
+        if sheet["formulas"] or any(kinds.strip() for kinds in grid[4]):
             full.append((sheet, grid))
     if not full:
         raise SubmissionError("BOOK-EMPTY")
@@ -234,10 +238,10 @@ def _closing(text: str) -> str:
 
 
 def _merged(areas: Sequence[Sequence[int]], rows: Sequence[int]) -> frozenset[int]:
-    """Data rows a merged cell touches; areas of one cell are none (E18, E48: areas are clipped to the data)."""
-    present = set(rows)
-    touched: set[int] = set()
+    """Data rows a merged cell touches; areas of one cell are none (E18). Linear in areas and rows (E48)."""
+    depth = [0] * (len(rows) + 1)
     for top, left, bottom, right in areas:
         if (top, left) != (bottom, right):
-            touched.update(present.intersection(range(max(top, rows[0]), min(bottom, rows[-1]) + 1)))
-    return frozenset(touched)
+            depth[bisect_left(rows, top)] += 1
+            depth[max(bisect_right(rows, bottom), bisect_left(rows, top))] -= 1
+    return frozenset(number for number, deep in zip(rows, accumulate(depth), strict=False) if deep)
