@@ -1,4 +1,4 @@
-"""Airflow's logging with personal data masked on every path: task logs by a processor, the rest by a filter.
+"""Airflow's logging with personal data masked on every path: task lines by a processor, log records when made.
 
 Named in ``AIRFLOW__LOGGING__LOGGING_CONFIG_CLASS``. Airflow puts the processors of ``REMOTE_TASK_LOG`` into the
 path on which each line of a task (its log calls, what it prints, its tracebacks) reaches the log file; nothing
@@ -7,12 +7,11 @@ is sent anywhere.
 
 from __future__ import annotations
 
-from copy import deepcopy
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from airflow.config_templates.airflow_local_settings import DEFAULT_LOGGING_CONFIG
 
-from certflow.privacy import MaskingFilter, mask_event
+from certflow.privacy import install_log_masking, mask_event
 
 if TYPE_CHECKING:
     import os
@@ -31,13 +30,8 @@ class MaskedTaskLog:
         return [], None
 
 
-def _with_filter(config: dict[str, Any]) -> dict[str, Any]:
-    config = deepcopy(config)
-    config["filters"]["mask_personal"] = {"()": MaskingFilter}
-    for handler in config["handlers"].values():
-        handler["filters"] = [*handler.get("filters", []), "mask_personal"]
-    return config
+install_log_masking()
+# Airflow builds its handlers itself, whatever filters the configuration names: records are masked when they are made.
 
-
-LOGGING_CONFIG = _with_filter(DEFAULT_LOGGING_CONFIG)
+LOGGING_CONFIG = DEFAULT_LOGGING_CONFIG
 REMOTE_TASK_LOG = MaskedTaskLog()

@@ -103,8 +103,11 @@ def down(settings: Settings, *, say: Callable[[str], None] = print) -> None:
         for _ in _patience(STOP_LIMIT * 2):
             if not _alive(settings, KEEPER):
                 break
-    for name in (*reversed(AIRFLOW), SFTP, KEEPER):
-        stopped = _end_group(settings, name) or stopped
+    left = {name: int(str(_read(settings, name)["pid"])) for name in (*AIRFLOW, SFTP, KEEPER) if _alive(settings, name)}
+    _end_groups(left, lambda name: _alive(settings, name))
+    for name in (*AIRFLOW, SFTP, KEEPER):
+        _note_file(settings, name).unlink(missing_ok=True)
+    stopped = stopped or bool(left)
     if stopped:
         with suppress(Busy):  # somebody else works with the database: theirs to stop
             server.stop(settings)
@@ -151,8 +154,9 @@ def keep(settings: Settings, port: int) -> int:
         if failed and not ending:
             print(f"{failed} ended by itself, see {_log(settings, failed)}; stopping the rest", flush=True)  # noqa: T201 (the keeper's log)
     finally:
-        for name, child in reversed(children.items()):
-            _end_child(settings, name, child)
+        _end_groups({name: child.pid for name, child in children.items()}, lambda name: children[name].poll() is None)
+        for name in children:
+            _note_file(settings, name).unlink(missing_ok=True)
         if lease is not None:
             lease.close()
         _note_file(settings, KEEPER).unlink(missing_ok=True)
@@ -192,31 +196,23 @@ def _start(settings: Settings, name: str, arguments: list[str], env: Mapping[str
     return child
 
 
-def _end_child(settings: Settings, name: str, child: subprocess.Popen[bytes]) -> None:
-    with suppress(ProcessLookupError):
-        os.killpg(child.pid, signal.SIGTERM)
-    with suppress(subprocess.TimeoutExpired):
-        child.wait(STOP_LIMIT)
-    with suppress(ProcessLookupError):
-        os.killpg(child.pid, signal.SIGKILL)  # what the leader left in its group
-    child.wait()
-    _note_file(settings, name).unlink(missing_ok=True)
+def _end_groups(groups: Mapping[str, int], alive: Callable[[str], bool]) -> None:
+    """Ask every process group to end, wait for the leaders, then kill whatever is left in the groups."""
+    for number in groups.values():
+        _signal_group(number, signal.SIGTERM)
+    for _ in _patience(STOP_LIMIT):
+        if not any(alive(name) for name in groups):
+            break
+    for number in groups.values():
+        _signal_group(number, signal.SIGKILL)
+    for _ in _patience(STOP_LIMIT):
+        if not any(alive(name) for name in groups):
+            break
 
 
-def _end_group(settings: Settings, name: str) -> bool:
-    """End a process group nobody keeps any more; whether there was one."""
-    found = _alive(settings, name)
-    if found:
-        group = int(str(_read(settings, name)["pid"]))
-        with suppress(ProcessLookupError):
-            os.killpg(group, signal.SIGTERM)
-        for _ in _patience(STOP_LIMIT):
-            if not _alive(settings, name):
-                break
-        with suppress(ProcessLookupError):
-            os.killpg(group, signal.SIGKILL)
-    _note_file(settings, name).unlink(missing_ok=True)
-    return found
+def _signal_group(group: int, number: signal.Signals) -> None:
+    with suppress(ProcessLookupError):
+        os.killpg(group, number)
 
 
 def _refuse_taken(port: int) -> None:

@@ -1,0 +1,168 @@
+"""The real Airflow: scheduler, LocalExecutor, API server and pages, driving the intake of real cities over SFTP."""
+
+import io
+import json
+import os
+import socket
+import time
+import urllib.error
+import urllib.request
+import zipfile
+from pathlib import Path
+
+import pytest
+from sqlalchemy import text
+
+from certflow import stack
+from certflow.demo.servers import addresses
+from certflow.excel import write_xls
+from certflow.findings import FIELDS
+from certflow.registry import open_registry
+from certflow.registry.certificates import load
+from certflow.registry.ledger import Actor
+from certflow.settings import Settings
+from certflow.sftp import connect
+
+pytestmark = pytest.mark.slow
+
+PERSON = "测试甲"
+NUMBER = "11010519491231002X"
+REGISTRY = (
+    "ZSGLH,KSXM,ZJHM,ZJLB,XB,KSDM,KSMC,BKJB,BKZY,CSNY,PZRQ,BMS\n"
+    f"2018034370000001,{PERSON},{NUMBER},居民身份证,女,034,一级建造师,,建筑工程,194912,20180916,济南市\n"
+)
+ROW = ["2018034370000001", PERSON, NUMBER, "居民身份证", "女", "", "建筑工程", "194912", "20180916", "", "济南市"]
+STEM = "202005-034-一级建造师(证书补换印制信息)数据(济南市)(1人)"
+
+
+def sound_submission():
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w") as archive:
+        archive.writestr(f"{STEM}.XLS", write_xls(FIELDS, [ROW]))
+    return packed.getvalue()
+
+
+DROPS = {
+    "370100": (f"{STEM}.zip", sound_submission()),
+    "370200": ("202005-零报(青岛市).txt", b""),
+    "370300": ("202005-034.zip", b"<html>not a zip</html>"),
+}
+
+
+class Api:
+    """Airflow's public API as a logged-in operator."""
+
+    def __init__(self, pages):
+        self._url = pages.url
+        self._token = ""
+        login = {"username": pages.login, "password": pages.password}
+        self._token = self("POST", "/auth/token", login)["access_token"]
+
+    def __call__(self, method, path, body=None):
+        request = urllib.request.Request(
+            self._url + path,
+            data=None if body is None else json.dumps(body).encode(),
+            method=method,
+            headers={"Content-Type": "application/json", "Authorization": f"Bearer {self._token}"},
+        )
+        with urllib.request.urlopen(request, timeout=30) as reply:
+            return json.load(reply)
+
+    def run(self, dag_id, conf, limit=120):
+        """Unpause, trigger and wait; the run and its task instances."""
+        self("PATCH", f"/api/v2/dags/{dag_id}", {"is_paused": False})
+        run = self("POST", f"/api/v2/dags/{dag_id}/dagRuns", {"conf": conf, "logical_date": None})
+        path = f"/api/v2/dags/{dag_id}/dagRuns/{run['dag_run_id']}"
+        deadline = time.monotonic() + limit
+        while (run := self("GET", path))["state"] in {"queued", "running"} and time.monotonic() < deadline:
+            time.sleep(1)
+        return run, self("GET", f"{path}/taskInstances?limit=100")["task_instances"]
+
+
+@pytest.fixture
+def settings(tmp_path, monkeypatch):
+    monkeypatch.setenv("CERTFLOW_LOOK_SECONDS", "0.3")
+    return Settings(home=tmp_path / "home", look_seconds=0.3)
+
+
+@pytest.fixture
+def pages(settings):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    try:
+        yield stack.up(settings, port=port)
+    finally:
+        stack.down(settings)
+
+
+def processes_of(home):
+    """Command lines of processes that were started for this home (Linux)."""
+    mark, found = f"CERTFLOW_HOME={home}".encode(), []
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            if mark in (process / "environ").read_bytes().split(b"\0"):
+                found.append((process / "cmdline").read_bytes().replace(b"\0", b" ").decode())
+        except OSError:
+            continue
+    return found
+
+
+def drop(settings, account, name, content, tmp_path):
+    """Upload as the city does: with its own login, into its own 报送."""
+    remote = addresses(settings.home)[0].remote(account)
+    local = tmp_path / "upload"
+    local.write_bytes(content)
+    with connect(remote, 20) as session:
+        part = session.put_part(local, f"/{settings.folders.inbox}/{name}")
+        session.rename(part.path, f"/{settings.folders.inbox}/{name}")
+
+
+def test_the_cities_are_answered_by_the_real_scheduler(settings, pages, tmp_path):
+    assert stack.up(settings, say=lambda _line: None) == pages, "a second call finds what runs"
+    registry = open_registry(settings)
+    export = tmp_path / "registry.csv"
+    export.write_text(REGISTRY, encoding="utf-8")
+    assert load(registry, Actor("test"), export).inserted == 1
+    for account, (name, content) in DROPS.items():
+        drop(settings, account, name, content, tmp_path)
+
+    run, tasks = Api(pages).run("submission_intake", {})
+
+    assert run["state"] == "success", tasks
+    assert sum(task["task_id"] == "take_in" for task in tasks) == 16
+    assert {task["rendered_map_index"] for task in tasks if task["task_id"] == "take_in"} >= set(DROPS)
+    tree = addresses(settings.home)[0].tree
+    for account, (name, _content) in DROPS.items():
+        assert not list((tree / account / settings.folders.inbox).iterdir()), "taken"
+        assert list((tree / account / settings.folders.replies).iterdir()), f"{account} has its answer"
+        assert [path.name for path in (tree / account / settings.folders.received).rglob("*") if path.is_file()] == [
+            name
+        ]
+    with registry.read() as conn:
+        files = dict(conn.execute(text("SELECT account, state FROM files")).all())
+        rows = conn.execute(text("SELECT state, count(*) FROM rows GROUP BY state")).all()
+    registry.close()
+    assert files == {"370100": "JUDGED", "370200": "JUDGED", "370300": "RETURNED"}
+    assert rows == [("ACCEPTED", 1)]
+
+    logs = [path for path in settings.path("airflow").rglob("*.log") if path.is_file()]
+    assert any("take_in" in str(path) for path in logs)
+    for path in logs:
+        written = path.read_text(encoding="utf-8", errors="replace")
+        assert NUMBER not in written, path
+        assert PERSON not in written, path
+
+    stack.down(settings)
+    assert processes_of(settings.home) == []
+    with pytest.raises(urllib.error.URLError):
+        urllib.request.urlopen(pages.url, timeout=2)
+
+
+@pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="looks at processes by /proc")
+def test_down_also_stops_what_a_killed_keeper_left_behind(settings, pages):
+    keeper = json.loads(settings.path("airflow", "run", "keeper.json").read_text(encoding="utf-8"))["pid"]
+    os.kill(keeper, 9)
+    assert len(processes_of(settings.home)) >= len(stack.AIRFLOW)
+    stack.down(settings)
+    assert processes_of(settings.home) == []
