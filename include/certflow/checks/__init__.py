@@ -1,1 +1,4 @@
-"""The judgement: measure what a city sent, let the suites decide, tell the city."""
+"""Judging what cities send: measure (columns on frames), judge (the suites in ``expectations/``), answer.
+
+Public face: `certflow.checks.run.check` and `certflow.checks.run.check_city`.
+"""

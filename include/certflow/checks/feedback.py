@@ -1,0 +1,256 @@
+"""What the city gets back: 退回单 (the rows to mend, as a workbook) and 回执 (what became of every file and entry).
+
+Unmasked: it is the city's own data, in the protected feedback folder and later in the city's own SFTP folder
+(DOMAIN §9). Written to a temporary name and renamed, so that an answer is whole or not there.
+"""
+
+import os
+import re
+import tempfile
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from certflow import excel, naming
+from certflow.checks.judged import Judged, JudgedRow
+from certflow.excel import Cell, Page
+from certflow.findings import FIELD_NAMES, FIELDS, Finding, Outcome, Scope, Severity, Verdict
+from certflow.intake.submission import Received
+from certflow.month import SHANGHAI
+from certflow.settings import Settings
+
+if TYPE_CHECKING:
+    from certflow.registry.submissions import Contested
+
+UNKNOWN_MONTH = "月份未定"
+"""Folder of answers to files whose name does not say the month."""
+
+_OUTCOMES = {
+    Outcome.ACCEPTED: "接收",
+    Outcome.HELD: "待人工确认",
+    Outcome.RETURNED: "退回",
+    Outcome.PROOF: "转开证明",
+    Outcome.IGNORED: "忽略",
+}
+_VERDICTS = {
+    Verdict.ACCEPTED: "全部接收",
+    Verdict.PARTIAL: "部分接收（其余见退回单）",
+    Verdict.HELD: "待人工确认",
+    Verdict.RETURNED: "退回",
+    Verdict.IGNORED: "重复报送，未再处理",
+}
+_SEVERITIES = {Severity.ERROR: "错误", Severity.HOLD: "待确认", Severity.WARNING: "提醒", Severity.INFO: "说明"}
+_HEAD = ("行号", "处理结果", *(f"{name}\n{FIELD_NAMES[name]}" for name in FIELDS), "问题", "更正办法", "证书数据库记载")
+_WIDTHS = (6, 10, 22, 12, 22, 14, 6, 10, 16, 10, 12, 24, 10, 48, 40, 30)
+_UNSAFE = re.compile(r'[\x00-\x1f\x7f-\x9f\\/:*?"<>|\ud800-\udfff\ufffe\uffff\u202a-\u202e\u2066-\u2069]')
+_UNWRITABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
+_NAME_BYTES = 180
+
+
+def write(settings: Settings, account: str, lane: str, judged: Sequence[Judged]) -> list[Path]:
+    """Write the answers to these submissions below ``feedback/<account>/<month>/``; returns the files."""
+    by_file: dict[int, list[Judged]] = defaultdict(list)
+    files: dict[int, Received] = {}
+    for one in judged:
+        for received in one.submission.files:
+            if received.file_id is not None:
+                by_file[received.file_id].append(one)
+                files[received.file_id] = received
+    written = []
+    for file_id, ones in sorted(by_file.items()):
+        stem = _path(settings, account, lane, files[file_id].name, file_id, ones)
+        written.append(_write_text(stem.with_name(f"{stem.name}-回执.txt"), _receipt(files[file_id], ones)))
+        sent_back = [one for one in ones if one.submission.files[0].file_id == file_id and _needs_slip(one)]
+        if sent_back:
+            slip = stem.with_name(f"{stem.name}-退回单.xlsx")
+            written.append(_write_slip(slip, sent_back))
+    return written
+
+
+def write_repeat(settings: Settings, account: str, received: Received, duplicate_of: int | None) -> Path:
+    """Tell the city that a file's bytes had been received before."""
+    stem = _path(settings, account, "month", received.name, received.file_id or 0, ())
+    before = f"（此前的回执编号 {_tag(duplicate_of)}）" if duplicate_of is not None else ""
+    lines = [*_title(received), "", f"结论：与此前收到的文件完全相同{before}，本次不再处理。"]
+    return _write_text(stem.with_name(f"{stem.name}-回执.txt"), lines)
+
+
+def write_contested(settings: Settings, contested: "Iterable[Contested]") -> list[Path]:
+    """Tell other cities that rows of theirs wait for a person, because this city sent the same 管理号 (D24)."""
+    by_file: dict[tuple[str, str, int], list[Contested]] = defaultdict(list)
+    for one in contested:
+        by_file[one.account, one.month, one.file_id].append(one)
+    written = []
+    for (account, month, file_id), ones in sorted(by_file.items()):
+        lines = ["证书补换数据补充通知", f"通知时间：{_now()}", ""]
+        lines += [f"第 {one.row_no} 行：同一管理号由另一城市同时申报，改为待人工确认。" for one in ones]
+        lines += ["", "更正办法：请与申请人核实由哪一市办理，并告知省中心。"]
+        name = f"补充通知-{_tag(file_id)}-{ones[0].record_id}.txt"
+        written.append(_write_text(settings.feedback / account / month / name, lines))
+    return written
+
+
+def _path(settings: Settings, account: str, lane: str, name: str, file_id: int, ones: Sequence[Judged]) -> Path:
+    """Where the answers to a file go, without what they are."""
+    parsed = naming.parse(name).name
+    nil = naming.parse_nil(name)
+    month = next((str(one.month) for one in ones if one.month is not None), None)
+    if month is None:
+        month = str(parsed.month) if parsed is not None else str(nil[0]) if nil is not None else UNKNOWN_MONTH
+    label = _UNSAFE.sub("_", parsed.stem if parsed is not None else name.rpartition(".")[0] or name).strip(" .")
+    while len(label.encode("utf-8", "replace")) > _NAME_BYTES:
+        label = label[:-1]
+    trial = "试投-" if lane == "trial" else ""
+    return settings.feedback / account / month / f"{trial}{label or '文件'}-{_tag(file_id)}"
+
+
+def _title(received: Received) -> list[str]:
+    return [
+        "证书补换数据回执",
+        f"文件：{received.name}",
+        f"大小：{received.size} 字节，SHA-256：{received.sha256}",
+        f"判定时间：{_now()}",
+    ]
+
+
+def _receipt(received: Received, ones: Sequence[Judged]) -> list[str]:
+    lines = _title(received)
+    for one in ones:
+        lines += ["", f"—— {_subject(one)} ——", f"结论：{_VERDICTS[one.verdict]}"]
+        if one.nil:
+            lines.append("零报：本月没有申请。")
+        if one.rows:
+            counts = "，".join(f"{_OUTCOMES[outcome]} {one.counts[outcome]}" for outcome in Outcome)
+            lines.append(f"数据行：共 {len(one.rows)} 行；{counts}")
+        lines += _problems(one)
+        for outcome in (Outcome.RETURNED, Outcome.HELD, Outcome.PROOF, Outcome.IGNORED):
+            numbers = [str(row.row) for row in one.rows if row.outcome is outcome]
+            if numbers:
+                lines.append(f"{_OUTCOMES[outcome]}的行：{'、'.join(numbers)}")
+        members = [entry for file, entry in one.members if file.sha256 == received.sha256]
+        if members:
+            lines.append(f"包内条目（{len(members)} 个）：")
+        for entry in members:
+            outcome, rule = one.entries[received.sha256, entry.ordinal]
+            lines.append(f"  {entry.name}：{_OUTCOMES[outcome]}{f'（{rule}）' if rule else ''}")
+    return lines
+
+
+def _subject(one: Judged) -> str:
+    return " ".join(filter(None, (str(one.month or ""), one.exam_code, one.city))) or "无法确定月份、考试和城市"
+
+
+def _problems(one: Judged) -> list[str]:
+    lines = [
+        f"[{_SEVERITIES[finding.severity]}] {finding.rule} {_where(finding)}{finding.message}"
+        + (f" 更正办法：{finding.remedy}" if finding.remedy else "")
+        for finding in one.findings
+        if finding.scope is not Scope.ROW
+    ]
+    counted = Counter((finding.severity, finding.rule) for finding in one.findings if finding.scope is Scope.ROW)
+    lines += [f"[{_SEVERITIES[severity]}] {rule}：{count} 处" for (severity, rule), count in sorted(counted.items())]
+    return lines
+
+
+def _where(finding: Finding) -> str:
+    return f"{finding.entry}：" if finding.entry else ""
+
+
+def _needs_slip(one: Judged) -> bool:
+    return any(row.outcome in (Outcome.RETURNED, Outcome.HELD) for row in one.rows)
+
+
+def _write_slip(path: Path, ones: Sequence[Judged]) -> Path:
+    pages = [_page(number, one) for number, one in enumerate(ones, start=1)]
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=".answer-", suffix=".xlsx")
+    os.close(handle)
+    try:
+        excel.write_xlsx(Path(name), pages)
+        Path(name).replace(path)
+    finally:
+        Path(name).unlink(missing_ok=True)
+    return path
+
+
+def _page(number: int, one: Judged) -> Page:
+    rows: list[list[Cell | str]] = [
+        [Cell(f"退回单：{_subject(one)}", "title")],
+        [_writable(f"文件：{one.submission.files[0].name}")],
+        ["退回的行请更正后，连同照片重新打包报送；“待人工确认”的行由省中心处理，如发现有误也可更正后重报。"],
+    ]
+    rows += [
+        [Cell(_SEVERITIES[finding.severity], "bad"), _writable(finding.message), "", _writable(finding.remedy)]
+        for finding in one.findings
+        if finding.scope is Scope.FILE and finding.severity in (Severity.ERROR, Severity.HOLD)
+    ]
+    rows.append([Cell(text, "head") for text in _HEAD])
+    head = len(rows)
+    about = _by_row(one)
+    rows += [_line(row, about.get(row.row, ())) for row in one.rows if row.outcome in (Outcome.RETURNED, Outcome.HELD)]
+    name = f"{number}-{one.exam_code or '退回单'}"[:31]
+    return Page(name, rows, _WIDTHS, freeze=f"C{head + 1}", landscape=True, footer="第 &P 页/共 &N 页")
+
+
+def _by_row(one: Judged) -> Mapping[int, Sequence[Finding]]:
+    """Findings by row number; a photo's findings stand at every row it belongs to."""
+    found: dict[int, list[Finding]] = defaultdict(list)
+    photos: dict[str, list[int]] = defaultdict(list)
+    for row in one.rows:
+        if row.photo is not None:
+            photos[row.photo[1].name].append(row.row)
+    for finding in one.findings:
+        if finding.row is not None:
+            found[finding.row].append(finding)
+        elif finding.scope is Scope.PHOTO and finding.entry is not None:
+            for row_no in photos[finding.entry]:
+                found[row_no].append(finding)
+    return found
+
+
+def _line(row: JudgedRow, about: Sequence[Finding]) -> list[Cell | str]:
+    marks: dict[str | None, str] = {}
+    for finding in about:
+        mark = "bad" if finding.severity in (Severity.ERROR, Severity.HOLD) else "note"
+        if marks.get(finding.field) != "bad":
+            marks[finding.field] = mark
+    serious = [one for one in about if one.severity in (Severity.ERROR, Severity.HOLD)]
+    texts = serious or [one for one in about if one.severity is Severity.WARNING]
+    known = {one.field: one.registry for one in about if one.registry is not None and one.field is not None}
+    return [
+        str(row.row),
+        Cell(_OUTCOMES[row.outcome], "bad" if row.outcome is Outcome.RETURNED else "note"),
+        *(Cell(_writable(row.sent[name]), marks.get(name, "")) for name in FIELDS),
+        _writable("\n".join(dict.fromkeys(one.message for one in texts)) or "随整个文件处理，见上方说明。"),
+        Cell(_writable("\n".join(dict.fromkeys(one.remedy for one in texts if one.remedy))), "fix"),
+        _writable("\n".join(f"{FIELD_NAMES[name]}：{value}" for name, value in known.items())),
+    ]
+
+
+def _writable(text: str) -> str:
+    """Signs no workbook can hold (E46) are shown as escapes."""
+    return _UNWRITABLE.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
+
+
+def _write_text(path: Path, lines: Sequence[str]) -> Path:
+    """UTF-8 with a mark, CRLF: what opens everywhere on a city's PC."""
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    data = "\r\n".join([*lines, ""]).encode("utf-8-sig", "backslashreplace")
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=".answer-")
+    with os.fdopen(handle, "wb") as target:
+        target.write(data)
+    Path(name).replace(path)
+    return path
+
+
+def _now() -> str:
+    return datetime.now(SHANGHAI).strftime("%Y-%m-%d %H:%M:%S")
+
+
+def _tag(file_id: int) -> str:
+    """The mark by which the answers to a file are found again (imported late: a city's PC has no database driver)."""
+    from certflow.registry.submissions import answer_tag
+
+    return answer_tag(file_id)

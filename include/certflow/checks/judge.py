@@ -1,0 +1,165 @@
+"""The judge: runs the suites over the measured frames (the only import of Great Expectations).
+
+An ephemeral context per process, no telemetry, no network, nothing on disk. What leaves here are positions of lines
+and counts, never a value: results for the quality history and the Data Docs are written with all values removed.
+"""
+
+import json
+import logging
+import os
+import warnings
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from certflow.checks.frame import INDEX
+from certflow.checks.suites import Rule
+from certflow.errors import ConfigurationError
+
+os.environ["GX_ANALYTICS_ENABLED"] = "false"  # read by Great Expectations while it is imported
+
+import great_expectations as gx
+from great_expectations.core import ExpectationSuite, ExpectationSuiteValidationResult
+from great_expectations.core.expectation_validation_result import ExpectationValidationResult
+from great_expectations.data_context.types.base import ProgressBarsConfig
+from great_expectations.expectations.expectation_configuration import ExpectationConfiguration
+from great_expectations.render.renderer.page_renderer import ValidationResultsPageRenderer
+from great_expectations.render.view.view import DefaultJinjaPageView
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_FORMAT = {
+    "result_format": "COMPLETE",
+    "unexpected_index_column_names": [INDEX],
+    "return_unexpected_index_query": False,
+}
+_VALUES = (
+    "partial_unexpected_list", "partial_unexpected_counts", "partial_unexpected_index_list", "unexpected_list",
+    "unexpected_index_list", "unexpected_index_column_names", "unexpected_index_query", "unexpected_rows",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Breach:
+    """One rule and the lines of the frame (positions, ascending) where it did not hold."""
+
+    rule: Rule
+    lines: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """What one suite found on one frame; `result` is the validation result with every value removed."""
+
+    suite: str
+    scope: str
+    breaches: tuple[Breach, ...]
+    result: Mapping[str, Any]
+
+
+def judge(frame: "pd.DataFrame", rules: Sequence[Rule]) -> Judgement:
+    """Judge one frame by rules of one suite and scope; ConfigurationError when a rule cannot be run."""
+    suite, scope = rules[0].suite, rules[0].scope.value
+    context, batch = _context(), _batch(frame)
+    expectations = ExpectationSuite(name=f"{suite}-{scope}")
+    expectations.expectations = [_expectation(context, number, rule) for number, rule in enumerate(rules)]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        outcome = batch.validate(expectations, result_format=_FORMAT)
+    breaches = []
+    for result in outcome.results:
+        rule = rules[int(result.expectation_config.meta["number"])]
+        if result.exception_info and _raised(result.exception_info):
+            reason = _reason(result.exception_info)
+            raise ConfigurationError(f"{rule.suite}.json: rule {rule.code} cannot be judged: {reason}")
+        if not result.success:
+            lines = sorted(int(item[INDEX]) for item in result.result.get("unexpected_index_list") or ())
+            breaches.append(Breach(rule, tuple(lines)))
+    breaches.sort(key=lambda breach: rules.index(breach.rule))
+    return Judgement(suite, scope, tuple(breaches), _without_values(outcome, rules))
+
+
+def write_results(judgements: Iterable[Judgement], folder: Path, run: str) -> list[Path]:
+    """Write the value-free validation results as ``<run>-<suite>-<scope>.json``; returns the files."""
+    folder.mkdir(parents=True, exist_ok=True)
+    written = []
+    for judgement in judgements:
+        path = folder / f"{run}-{judgement.suite}-{judgement.scope}.json"
+        path.write_text(json.dumps(judgement.result, ensure_ascii=False, indent=1), encoding="utf-8")
+        written.append(path)
+    return written
+
+
+def render_data_docs(results: Path, target: Path) -> list[Path]:
+    """Render Data Docs pages from the value-free results of `write_results`; returns the pages."""
+    target.mkdir(parents=True, exist_ok=True)
+    pages = []
+    for path in sorted(results.glob("*.json")):
+        document = json.loads(path.read_text(encoding="utf-8"))
+        document["results"] = [
+            ExpectationValidationResult(
+                **item | {"expectation_config": ExpectationConfiguration(**item["expectation_config"])}
+            )
+            for item in document["results"]
+        ]
+        result = ExpectationSuiteValidationResult(**document)
+        page = ValidationResultsPageRenderer().render(result)  # type: ignore[no-untyped-call]
+        html = target / f"{path.stem}.html"
+        html.write_text(DefaultJinjaPageView().render(page), encoding="utf-8")
+        pages.append(html)
+    return pages
+
+
+@lru_cache(maxsize=1)
+def _context() -> Any:  # noqa: ANN401 (Great Expectations is untyped to us)
+    for name in ("great_expectations", "great_expectations.expectations.expectation"):
+        logging.getLogger(name).setLevel(logging.ERROR)  # its INFO and WARNING lines may carry values
+    context = gx.get_context(mode="ephemeral")
+    context.variables.progress_bars = ProgressBarsConfig(globally=False, metric_calculations=False)
+    context.data_sources.add_pandas("frames")
+    return context
+
+
+def _batch(frame: "pd.DataFrame") -> Any:  # noqa: ANN401 (as above)
+    source = _context().data_sources.get("frames")
+    names = [asset.name for asset in source.assets]
+    asset = source.get_asset("frame") if "frame" in names else source.add_dataframe_asset("frame")
+    definitions = [item for item in asset.batch_definitions if item.name == "whole"]
+    definition = definitions[0] if definitions else asset.add_batch_definition_whole_dataframe("whole")
+    return definition.get_batch(batch_parameters={"dataframe": frame})
+
+
+def _expectation(context: Any, number: int, rule: Rule) -> Any:  # noqa: ANN401 (as above)
+    del context  # the registry of expectations is filled with the context, so it must exist by now
+    meta = {"number": number, "code": rule.code, "severity": rule.severity.value, "clause": rule.clause}
+    try:
+        return ExpectationConfiguration(type=rule.expectation, kwargs=dict(rule.kwargs), meta=meta).to_domain_obj()
+    except Exception as error:  # noqa: BLE001 (each kind of wrong argument raises its own type, some of them bare)
+        reason = " ".join(str(error).split())
+        raise ConfigurationError(f"{rule.suite}.json: rule {rule.code} is no valid expectation: {reason}") from None
+
+
+def _raised(info: Mapping[str, Any]) -> bool:
+    if "raised_exception" in info:
+        return bool(info["raised_exception"])
+    return any(_raised(nested) for nested in info.values() if isinstance(nested, Mapping))
+
+
+def _reason(info: Mapping[str, Any]) -> str:
+    if "exception_message" in info:
+        return str(info["exception_message"]).strip().splitlines()[-1][:200]
+    return next((_reason(nested) for nested in info.values() if isinstance(nested, Mapping)), "unknown")
+
+
+def _without_values(outcome: Any, rules: Sequence[Rule]) -> dict[str, Any]:  # noqa: ANN401 (as above)
+    document: dict[str, Any] = outcome.to_json_dict()
+    for item in document["results"]:
+        for key in _VALUES:
+            item["result"].pop(key, None)
+        rule = rules[item["expectation_config"]["meta"]["number"]]
+        item["expectation_config"]["meta"]["notes"] = {"format": "markdown", "content": [f"{rule.code} {rule.title}"]}
+        del item["expectation_config"]["meta"]["number"]
+    return document

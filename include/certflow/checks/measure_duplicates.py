@@ -1,0 +1,153 @@
+"""Measures what rows have in common: within one call, and with what is still open in the ledger (D22-D27, D39)."""
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from certflow import keys
+from certflow.checks.measure_files import Standing
+from certflow.checks.measure_rows import Rows, clean
+from certflow.findings import FIELDS
+
+if TYPE_CHECKING:
+    from certflow.registry.submissions import Earlier
+
+_CONTENT = tuple(name for name in FIELDS if name != "ZP")
+
+
+def measure(
+    rows: Rows, standings: Sequence[Standing], counted: Sequence[bool], earlier: "Mapping[str, Sequence[Earlier]]"
+) -> None:
+    """Add the ``dup_*`` columns.
+
+    `counted`: per submission whether its rows count (those of a returned or repeated file do not); `earlier`: by
+    管理号 what the ledger holds of it.
+    """
+    size = len(rows)
+    contents = list(zip(*(rows.text(f"clean_{name}") for name in _CONTENT), strict=True))
+    numbers = rows.text("clean_ZSGLH")
+    nothing: list[object] = [None] * size
+    same, different, city, person, where, open_, open_where = (list(nothing) for _ in range(7))
+    groups: dict[object, list[int]] = defaultdict(list)
+    for line in range(size):
+        if counted[rows.owner[line]]:
+            groups[numbers[line] or contents[line]].append(line)
+    for lines in groups.values():
+        if len(lines) > 1:
+            _compare(rows, standings, contents, lines, same, different, city, where)
+    for line in range(size):
+        before = earlier.get(numbers[line], ()) if numbers[line] else ()
+        standing = standings[rows.owner[line]]
+        if before and counted[rows.owner[line]] and same[line] is None:
+            _compare_earlier(before, standing, contents[line], line, same, where, city, open_, open_where)
+    _measure_person(rows, counted, same, person)
+    rows.columns |= {
+        "dup_row": same, "dup_different": different, "dup_city": city, "dup_open": open_, "dup_person": person,
+        "dup_where": where, "open_where": open_where,
+    }  # fmt: skip
+
+
+def repeated_share(
+    rows: Rows, standings: Sequence[Standing], earlier: "Mapping[str, Sequence[Earlier]]"
+) -> list[float | None]:
+    """Per submission the share of rows whose content the same account sent for an earlier month (D39)."""
+    contents = zip(*(rows.text(f"clean_{name}") for name in _CONTENT), strict=True)
+    counts = [0] * len(standings)
+    for owner, number, content in zip(rows.owner, rows.text("clean_ZSGLH"), contents, strict=True):
+        standing = standings[owner]
+        if standing.month is not None and number:
+            counts[owner] += any(
+                one.account == _city(standing) and one.month < str(standing.month) and _content(one) == content
+                for one in earlier.get(number, ())
+            )
+    return [count / standing.rows if standing.rows else None for count, standing in zip(counts, standings, strict=True)]
+
+
+def _compare(
+    rows: Rows,
+    standings: Sequence[Standing],
+    contents: list[tuple[str, ...]],
+    lines: list[int],
+    same: list[object],
+    different: list[object],
+    city: list[object],
+    where: list[object],
+) -> None:
+    """One 管理号 on several lines of one call."""
+    kinds: dict[tuple[object, ...], int] = {}
+    cities = {_city(standings[rows.owner[line]]) for line in lines}
+    for line in lines:
+        standing = standings[rows.owner[line]]
+        kind = (contents[line], _city(standing), standing.exam.code if standing.exam else None, standing.month)
+        first = kinds.setdefault(kind, line)
+        if first != line:
+            same[line], where[line] = False, _place(rows, line, first)
+    if len(cities) > 1:
+        for line in lines:
+            city[line] = False
+    firsts: dict[str | None, list[int]] = defaultdict(list)
+    for line in kinds.values():
+        firsts[_city(standings[rows.owner[line]])].append(line)
+    for group in firsts.values():
+        if len(group) > 1:
+            for line in group:
+                other = next(one for one in group if one != line)
+                different[line], where[line] = False, _place(rows, line, other)
+
+
+def _compare_earlier(
+    before: "Sequence[Earlier]",
+    standing: Standing,
+    content: tuple[str, ...],
+    line: int,
+    same: list[object],
+    where: list[object],
+    city: list[object],
+    open_: list[object],
+    open_where: list[object],
+) -> None:
+    """One line against what the ledger holds open under its 管理号."""
+    account = standing.city.account if standing.city is not None else standing.account
+    for one in before:
+        if not one.open:
+            continue
+        if one.account != account:
+            city[line] = False  # D24
+        elif (
+            standing.month is not None
+            and one.month == str(standing.month)
+            and standing.exam is not None
+            and (one.exam_code == standing.exam.code)
+        ):
+            if one.state == "HELD":
+                continue  # the city sends a held row again: the new one takes its place
+            if _content(one) == content:
+                same[line], where[line] = False, f"已收到的第 {one.version} 版"
+            else:
+                open_[line], open_where[line] = False, f"已在本月第 {one.version} 版中申报，内容不同"
+        else:
+            open_[line], open_where[line] = False, f"已在 {one.month} 申报"  # D27
+
+
+def _measure_person(rows: Rows, counted: Sequence[bool], same: list[object], person: list[object]) -> None:
+    groups: dict[tuple[int, str], list[int]] = defaultdict(list)
+    for line, number in enumerate(rows.text("clean_ZJHM")):
+        if number and same[line] is None and counted[rows.owner[line]]:
+            groups[rows.owner[line], keys.id_key(number)].append(line)
+    for lines in groups.values():
+        if len(lines) > 1:
+            for line in lines:
+                person[line] = False
+
+
+def _place(rows: Rows, line: int, other: int) -> str:
+    here = "" if rows.owner[line] == rows.owner[other] else "另一文件"
+    return f"{here}第 {rows.number[other]} 行"
+
+
+def _city(standing: Standing) -> str | None:
+    return standing.city.account if standing.city is not None else standing.account
+
+
+def _content(one: "Earlier") -> tuple[str, ...]:
+    return tuple(clean(name, one.sent.get(name, "")) for name in _CONTENT)

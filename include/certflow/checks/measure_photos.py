@@ -1,0 +1,238 @@
+"""Measures photos and matches them with rows (suite ``photo``; notice 附件二 3).
+
+A photo belongs to the rows whose ID number it is named by; a name that says less than that is matched only where one
+row can be meant, and said to be so. Photos are decoded here, in threads, each once.
+"""
+
+import re
+import unicodedata
+from collections import defaultdict
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from certflow import keys, photo
+from certflow.checks.measure_files import Standing
+from certflow.checks.measure_rows import Rows
+from certflow.errors import SubmissionError
+from certflow.intake import archive
+from certflow.intake.submission import Entry, Measures, Received, Submission
+from certflow.settings import Settings
+
+LARGE = ("ruankao", "tongxin")
+"""Families of exams whose photos are larger (notice 附件二 3)."""
+COLUMNS = frozenset({
+    "photo_fault", "photo_bytes", "photo_core_bytes", "photo_width", "photo_height", "photo_components",
+    "photo_progressive", "photo_orientation", "photo_trailing", "photo_exif", "photo_border_white", "photo_border_min",
+    "photo_border_level", "photo_border_chroma", "photo_blank", "photo_bytes_normal", "photo_bytes_large",
+    "photo_core_normal", "photo_core_large", "photo_dimensions", "photo_difference",
+})  # fmt: skip
+"""Columns of the photo frame beside those named after a rule's code (``photo_extra``, ``zip_case``)."""
+_EXTENSIONS = re.compile(r"(?:\.jpe?g|\.jpe)+$", re.IGNORECASE)
+_NUMBER = re.compile(r"[0-9A-Z]{8,18}")
+_CLOSE_HASH = 6
+"""Bits two perceptual hashes may differ in for their pictures to be compared at all (P17)."""
+_BLOCK = 512
+
+
+@dataclass(slots=True)
+class Photos:
+    """All photos of one call; `columns` is the photo frame."""
+
+    owner: list[int] = field(default_factory=list)
+    members: list[tuple[Received, Entry]] = field(default_factory=list)
+    rows: list[list[int]] = field(default_factory=list)
+    """Lines of the row frame each photo belongs to."""
+    columns: dict[str, list[object]] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.members)
+
+
+def measure(
+    submissions: Sequence[Submission], standings: Sequence[Standing], rows: Rows, settings: Settings, free_from: int
+) -> Photos:
+    """The photo frame; adds ``photo_*`` columns to the row frame. `free_from`: first year that needs no photo."""
+    photos = Photos()
+    for position, submission in enumerate(submissions):
+        for member in submission.photos:
+            photos.owner.append(position)
+            photos.members.append(member)
+    with ThreadPoolExecutor(max_workers=max(1, settings.photo_threads)) as pool:
+        measured = list(pool.map(_measure, photos.members))
+    for name in sorted({name for one in measured for name in one}):
+        photos.columns[name] = [one.get(name) for one in measured]
+    _derive(photos, standings)
+    matches = _match(photos, rows, len(submissions))
+    _compare(photos, rows)
+    _measure_rows(photos, rows, matches, free_from)
+    return photos
+
+
+def _measure(member: tuple[Received, Entry]) -> Measures:
+    received, entry = member
+    try:
+        found = photo.measure(archive.read_entry(received, entry))
+    except SubmissionError:
+        found = {"photo_fault": "PHOTO-DAMAGED", "photo_detail": "读取失败"}
+    return {**entry.measures, **found}
+
+
+def _derive(photos: Photos, standings: Sequence[Standing]) -> None:
+    columns, size = photos.columns, len(photos)
+    nothing: list[object] = [None] * size
+    large = [(exam := standings[owner].exam) is not None and exam.family in LARGE for owner in photos.owner]
+    for source, stem in (("photo_bytes", "photo_bytes"), ("photo_core_bytes", "photo_core")):
+        values = columns.get(source, nothing)
+        columns[f"{stem}_normal"] = [None if big else value for big, value in zip(large, values, strict=True)]
+        columns[f"{stem}_large"] = [value if big else None for big, value in zip(large, values, strict=True)]
+    columns["photo_dimensions"] = [
+        f"{width}×{height}" if width is not None and height is not None else None
+        for width, height in zip(columns.get("photo_width", nothing), columns.get("photo_height", nothing), strict=True)
+    ]
+
+
+def _match(photos: Photos, rows: Rows, count: int) -> dict[int, int]:
+    """Line of the row frame → line of the photo frame, where there is one; fills `Photos.rows` and the name columns."""
+    by_id: list[dict[str, list[int]]] = [defaultdict(list) for _ in range(count)]
+    by_name: list[dict[str, list[int]]] = [defaultdict(list) for _ in range(count)]
+    by_column: list[dict[str, list[int]]] = [defaultdict(list) for _ in range(count)]
+    lines = zip(rows.owner, rows.text("clean_ZJHM"), rows.text("clean_KSXM"), rows.text("clean_ZP"), strict=True)
+    for line, (owner, number, name, given) in enumerate(lines):
+        if number:
+            by_id[owner][keys.id_key(number)].append(line)
+        if name:
+            by_name[owner][keys.name_key(name)].append(line)
+        if given:
+            by_column[owner][base_name(given).casefold()].append(line)
+    size = len(photos)
+    photos.rows = [[] for _ in range(size)]
+    extra, nameless, renamed, double, repeated = ([0] * size for _ in range(5))
+    matches: dict[int, int] = {}
+    for position in range(size):
+        owner, (_, entry) = photos.owner[position], photos.members[position]
+        stem = _EXTENSIONS.sub("", base_name(entry.base_name)).strip()
+        found = by_id[owner].get(keys.id_key(stem), [])
+        tokens = {keys.id_key(token) for token in _NUMBER.findall(keys.id_text(stem))}
+        if found:
+            renamed[position] = int(entry.base_name != f"{rows.text('clean_ZJHM')[found[0]]}.jpg")
+        elif len(named := [by_id[owner][token] for token in tokens if token in by_id[owner]]) == 1:
+            found, renamed[position] = named[0], 1
+        elif len(by_column[owner].get(base_name(entry.base_name).casefold(), [])) == 1:
+            found, renamed[position] = by_column[owner][base_name(entry.base_name).casefold()], 1  # D36
+        elif tokens:
+            extra[position] = 1  # P22
+        else:
+            nameless[position] = 1  # P20
+            meant = by_name[owner].get(keys.name_key(stem), [])
+            found = meant if len(meant) == 1 else []
+        photos.rows[position] = list(found)
+    for owner_rows in _by_row(photos).values():
+        first, *others = owner_rows
+        for line in photos.rows[first]:
+            matches.setdefault(line, first)
+        for other in others:
+            if photos.members[other][1].sha256 == photos.members[first][1].sha256:
+                repeated[other] = 1
+            elif not photos.columns.get("zip_case", [None] * size)[other]:
+                double[first] = double[other] = 1  # P23
+    photos.columns |= {
+        "photo_extra": list(extra), "photo_nameless": list(nameless), "photo_renamed": list(renamed),
+        "photo_double": list(double), "photo_repeated": list(repeated),
+    }  # fmt: skip
+    return matches
+
+
+def base_name(text: str) -> str:
+    """The last part of a path as a city may write it."""
+    return unicodedata.normalize("NFC", re.split(r"[\\/]", text)[-1]).strip()
+
+
+def _by_row(photos: Photos) -> dict[tuple[int, ...], list[int]]:
+    groups: dict[tuple[int, ...], list[int]] = defaultdict(list)
+    for position, lines in enumerate(photos.rows):
+        if lines:
+            groups[tuple(lines)].append(position)
+    return groups
+
+
+def _compare(photos: Photos, rows: Rows) -> None:
+    """`photo_difference`: mean difference of luminance (0–255) to the likest photo of another person (P17).
+
+    None where no other person's photo is alike. 0 for the same bytes.
+    """
+    size = len(photos)
+    persons = [
+        keys.id_key(rows.text("clean_ZJHM")[lines[0]]) if lines else f"\0{position}"
+        for position, lines in enumerate(photos.rows)
+    ]
+    difference: list[object] = [None] * size
+    by_digest: dict[str | None, list[int]] = defaultdict(list)
+    for position, (_, entry) in enumerate(photos.members):
+        by_digest[entry.sha256].append(position)
+    for digest, group in by_digest.items():
+        if digest is not None and len({persons[position] for position in group}) > 1:
+            for position in group:
+                difference[position] = 0.0
+    hashed = [
+        position for position in range(size)
+        if difference[position] is None and photos.columns.get("photo_hash", [None] * size)[position] is not None
+        and photos.columns["photo_thumb"][position] is not None
+    ]  # fmt: skip
+    for one, other in _alike([int(str(photos.columns["photo_hash"][position]), 16) for position in hashed]):
+        first, second = hashed[one], hashed[other]
+        if persons[first] != persons[second]:
+            apart = _apart(photos.columns["photo_thumb"][first], photos.columns["photo_thumb"][second])
+            for position in (first, second):
+                nearest = difference[position]
+                difference[position] = apart if nearest is None else min(apart, float(str(nearest)))
+    photos.columns["photo_difference"] = difference
+
+
+def _alike(hashes: Sequence[int]) -> list[tuple[int, int]]:
+    values = np.array(hashes, dtype=np.uint64)
+    found: list[tuple[int, int]] = []
+    for start in range(0, len(values), _BLOCK):
+        block = values[start : start + _BLOCK]
+        near = np.bitwise_count(block[:, None] ^ values[None, start:]) <= _CLOSE_HASH
+        ones, others = np.nonzero(near)
+        found += [
+            (start + int(one), start + int(other)) for one, other in zip(ones, others, strict=True) if one < other
+        ]
+    return found
+
+
+def _apart(one: object, other: object) -> float:
+    first, second = (np.frombuffer(thumb, dtype=np.uint8).astype(np.int16) for thumb in (one, other))  # type: ignore[call-overload]
+    return float(np.abs(first - second).mean())
+
+
+def _measure_rows(photos: Photos, rows: Rows, matches: dict[int, int], free_from: int) -> None:
+    size = len(rows)
+    present: list[object] = [None] * size
+    named_right: list[object] = [None] * size
+    exact: list[object] = [None] * size
+    for line in range(size):
+        year = rows.columns["approved_year"][line]
+        needed = year is None or int(str(year)) < free_from
+        given = base_name(rows.text("clean_ZP")[line])
+        canonical = f"{rows.text('clean_ZJHM')[line]}.jpg"
+        if line in matches:
+            present[line], exact[line] = True, given == canonical
+        elif needed:
+            present[line] = None if year is None else False
+            named_right[line] = None if given in ("", canonical) else False  # D36
+        elif given:
+            named_right[line] = False
+    lines: list[list[int]] = [[] for _ in range(size)]
+    for position, owned in enumerate(photos.rows):
+        if not photos.columns["photo_repeated"][position]:
+            for line in owned:
+                lines[line].append(position)
+    rows.columns |= {
+        "photo_lines": list(lines),
+        "photo": [matches.get(line) for line in range(size)],
+        "photo_present": present, "photo_zp_ok": named_right, "photo_zp_exact": exact,
+    }  # fmt: skip

@@ -1,0 +1,210 @@
+"""From findings to outcomes: first the file, then each row with its photo, then every entry (DOMAIN §3, severity)."""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+from certflow import keys
+from certflow.checks.judged import Judged, JudgedRow
+from certflow.checks.measure_files import Standing, is_nil
+from certflow.checks.measure_photos import Photos
+from certflow.checks.measure_registry import SOURCES
+from certflow.checks.measure_rows import Rows
+from certflow.findings import FIELDS, Finding, Outcome, Scope, Severity, Verdict, gravest, verdict_of
+from certflow.intake.submission import Submission
+from certflow.settings import Settings
+
+_GRAVITY = {severity: rank for rank, severity in enumerate(Severity)}
+_SCOPES = {scope: rank for rank, scope in enumerate((Scope.FILE, Scope.ENTRY, Scope.PHOTO, Scope.ROW))}
+_FIRST = (Outcome.ACCEPTED, Outcome.PROOF, Outcome.HELD, Outcome.RETURNED, Outcome.IGNORED)
+"""A photo shared by several rows ends like the best of them."""
+
+
+@dataclass(slots=True)
+class Found:
+    """Findings of one call by the line they are about."""
+
+    files: dict[int, list[Finding]] = field(default_factory=lambda: defaultdict(list))
+    entries: dict[int, list[Finding]] = field(default_factory=lambda: defaultdict(list))
+    rows: dict[int, list[Finding]] = field(default_factory=lambda: defaultdict(list))
+    photos: dict[int, list[Finding]] = field(default_factory=lambda: defaultdict(list))
+
+
+def file_outcome(findings: Iterable[Finding]) -> tuple[Outcome, str | None]:
+    """Outcome of a file by its own findings, and the rule that decided; ACCEPTED: its rows decide."""
+    ranked = sorted(findings, key=lambda finding: _GRAVITY[finding.severity])
+    if any(finding.rule == "FILE-DUPLICATE" for finding in ranked):
+        return Outcome.IGNORED, "FILE-DUPLICATE"
+    outcome = gravest(ranked)
+    return outcome, ranked[0].rule if outcome is not Outcome.ACCEPTED else None
+
+
+def conclude(
+    submissions: Sequence[Submission],
+    standings: Sequence[Standing],
+    rows: Rows,
+    photos: Photos,
+    found: Found,
+    entry_lines: Sequence[tuple[int, str, int]],
+    settings: Settings,
+) -> list[Judged]:
+    """One `Judged` per submission. `entry_lines`: per line of the entry frame (submission, sha256, ordinal)."""
+    lines: dict[int, list[int]] = defaultdict(list)
+    for line, owner in enumerate(rows.owner):
+        lines[owner].append(line)
+    pictures: dict[int, list[int]] = defaultdict(list)
+    for line, owner in enumerate(photos.owner):
+        pictures[owner].append(line)
+    entries: dict[int, dict[tuple[str, int], list[Finding]]] = defaultdict(dict)
+    for line, (owner, sha256, ordinal) in enumerate(entry_lines):
+        entries[owner][sha256, ordinal] = found.entries[line]
+    return [
+        _conclude(
+            position, submission, standings[position], rows, photos, found, lines[position], pictures[position],
+            entries[position], settings,
+        )
+        for position, submission in enumerate(submissions)
+    ]  # fmt: skip
+
+
+def _conclude(
+    position: int,
+    submission: Submission,
+    standing: Standing,
+    rows: Rows,
+    photos: Photos,
+    found: Found,
+    lines: Sequence[int],
+    pictures: Sequence[int],
+    others: dict[tuple[str, int], list[Finding]],
+    settings: Settings,
+) -> Judged:
+    outcome, reason = file_outcome(found.files[position])
+    own = {line: _row_outcome(line, rows, photos, found) for line in lines}
+    ends = {line: _with_file(end, outcome) for line, (end, _) in own.items()}
+    if outcome is Outcome.ACCEPTED and settings.partial_files == "hold" and Outcome.RETURNED in ends.values():
+        ends = {line: _with_file(end, Outcome.HELD) for line, end in ends.items()}
+    judged_rows = tuple(
+        JudgedRow(
+            row=rows.number[line],
+            outcome=ends[line],
+            rules=own[line][1],
+            sent={name: rows.text(name)[line] for name in FIELDS},
+            emitted=_emitted(line, rows),
+            certificate_id=rows.columns["certificate_id"][line],  # type: ignore[arg-type]
+            photo=None if (photo := rows.columns["photo"][line]) is None else photos.members[photo],  # type: ignore[call-overload]
+        )
+        for line in lines
+    )
+    findings = [
+        *found.files[position],
+        *(finding for group in others.values() for finding in group),
+        *(finding for line in pictures for finding in found.photos[line]),
+        *(finding for line in lines for finding in _row_findings(line, rows, found)),
+    ]
+    findings.sort(key=lambda one: (_SCOPES[one.scope], one.row or 0, _GRAVITY[one.severity]))
+    verdict = Verdict(outcome.value) if outcome is not Outcome.ACCEPTED else verdict_of(ends.values())
+    return Judged(
+        submission=submission,
+        verdict=verdict,
+        findings=tuple(findings),
+        rows=judged_rows,
+        entries=_entry_outcomes(submission, outcome, reason, own, ends, photos, pictures, found, others),
+        rule_set=settings.rule_set,
+        file_outcome=outcome,
+        file_reason=reason,
+        month=standing.month,
+        exam_code=standing.exam.code if standing.exam else (submission.name.exam_code if submission.name else None),
+        city=standing.city.name if standing.city else (submission.name.city if submission.name else None),
+        account=standing.city.account if standing.city else None,
+        nil=is_nil(submission),
+        counts=Counter(ends.values()),
+    )
+
+
+def _row_outcome(line: int, rows: Rows, photos: Photos, found: Found) -> tuple[Outcome, tuple[str, ...]]:
+    """Outcome of a row by itself and its photo, and the codes that speak of it, gravest first."""
+    findings = _row_findings(line, rows, found)
+    if rows.columns["dup_row"][line] is False:
+        return Outcome.IGNORED, tuple(finding.rule for finding in findings)
+    for position in rows.columns["photo_lines"][line] or ():  # type: ignore[attr-defined]
+        findings = [*findings, *found.photos[position]]
+    findings.sort(key=lambda one: _GRAVITY[one.severity])
+    outcome = gravest(findings)
+    if outcome is Outcome.ACCEPTED and rows.columns["exam_live"][line] is False:
+        outcome = Outcome.PROOF
+    return outcome, tuple(dict.fromkeys(finding.rule for finding in findings))
+
+
+def _row_findings(line: int, rows: Rows, found: Found) -> list[Finding]:
+    """A repeated row is only said to be one: whatever else is wrong with it is said of the first."""
+    if rows.columns["dup_row"][line] is False:
+        return [finding for finding in found.rows[line] if finding.rule == "DUP-ROW"]
+    return list(found.rows[line])
+
+
+def _with_file(row: Outcome, file: Outcome) -> Outcome:
+    """What a row ends as when its file ended otherwise than by its rows."""
+    if file is Outcome.ACCEPTED:
+        return row
+    if file is Outcome.HELD:
+        return Outcome.HELD if row in (Outcome.ACCEPTED, Outcome.PROOF) else row
+    return file
+
+
+def _emitted(line: int, rows: Rows) -> dict[str, str]:
+    """What we would print: the database wins (DOMAIN §3.1); dates in the form the notice's fields are printed in."""
+    emitted = {name: rows.text(f"clean_{name}")[line] for name in FIELDS}
+    emitted["KSXM"] = rows.text("KSXM")[line].strip()
+    if rows.columns["db_person_ok"][line]:
+        emitted |= {name: str(rows.columns[f"db_{name}"][line]) for name in SOURCES}
+    for name, signs in (("CSNY", 6), ("PZRQ", 8)):
+        parsed = keys.parse_date(emitted[name]).value
+        emitted[name] = parsed[:signs] if parsed else emitted[name]
+    emitted["ZP"] = f"{emitted['ZJHM']}.jpg" if rows.columns["photo"][line] is not None else ""
+    return emitted
+
+
+def _entry_outcomes(
+    submission: Submission,
+    outcome: Outcome,
+    reason: str | None,
+    own: dict[int, tuple[Outcome, tuple[str, ...]]],
+    ends: dict[int, Outcome],
+    photos: Photos,
+    pictures: Sequence[int],
+    found: Found,
+    others: dict[tuple[str, int], list[Finding]],
+) -> dict[tuple[str, int], tuple[Outcome, str]]:
+    ended: dict[tuple[str, int], tuple[Outcome, str]] = {}
+    for received, entry in submission.others:
+        key = (received.sha256, entry.ordinal)
+        rule = others[key][0].rule if others[key] else ""
+        ended[key] = (Outcome.IGNORED, rule) if entry.role != "folder" else (outcome, reason or "")
+    if submission.workbook is not None and submission.workbook_file is not None:
+        ended[submission.workbook_file.sha256, submission.workbook.ordinal] = (outcome, reason or "")
+    for line in pictures:
+        received, entry = photos.members[line]
+        key = (received.sha256, entry.ordinal)
+        findings = sorted(found.photos[line], key=lambda one: _GRAVITY[one.severity])
+        itself = gravest(findings)
+        if outcome is not Outcome.ACCEPTED:
+            ended[key] = (outcome, reason or "")
+        elif itself is not Outcome.ACCEPTED:
+            ended[key] = (itself, findings[0].rule)
+        elif photos.columns["photo_repeated"][line]:
+            ended[key] = (Outcome.IGNORED, "PHOTO-REPEATED")
+        else:
+            ended[key] = _like_rows([row for row in photos.rows[line] if row in ends], own, ends)
+    return ended
+
+
+def _like_rows(
+    lines: Sequence[int], own: dict[int, tuple[Outcome, tuple[str, ...]]], ends: dict[int, Outcome]
+) -> tuple[Outcome, str]:
+    """A good photo goes where its rows go."""
+    best = min(lines, key=lambda line: _FIRST.index(ends[line]))
+    end = ends[best]
+    if end in (Outcome.ACCEPTED, Outcome.PROOF):
+        return Outcome.ACCEPTED, ""
+    return end, own[best][1][0] if own[best][1] else ""

@@ -1,0 +1,310 @@
+"""Checking, end to end: gather → measure → judge → conclude; and, for a city, record and answer.
+
+`check` writes nothing and needs neither database nor network; `check_city` is the province's use of it.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from certflow.checks import (
+    feedback,
+    measure_duplicates,
+    measure_files,
+    measure_photos,
+    measure_registry,
+    measure_rows,
+    outcome,
+    suites,
+    wording,
+)
+from certflow.checks.judged import Judged, JudgedRow
+from certflow.checks.suites import Rule
+from certflow.checks.suites import load as rules
+from certflow.errors import ConfigurationError, Conflict
+from certflow.findings import Outcome, Scope
+from certflow.intake.gather import gather
+from certflow.intake.submission import Received, Submission
+from certflow.month import SHANGHAI
+from certflow.reference import Reference, load_reference
+from certflow.settings import Settings
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
+    from certflow.checks.judge import Judgement
+    from certflow.registry.ledger import Actor, Registry
+    from certflow.registry.submissions import Contested, Earlier, PendingFile
+
+__all__ = ["CityReport", "Judged", "JudgedRow", "Rule", "check", "check_city", "render_quality", "rules"]
+
+ATTEMPTS = 5
+"""How often a city's files are judged anew when another city recorded something that concerns them meanwhile."""
+
+
+@dataclass(frozen=True, slots=True)
+class CityReport:
+    """What checking a city's new files came to; ids and counts only."""
+
+    account: str
+    files: tuple[int, ...] = ()
+    """Ids of the files that were judged or told to be repeats."""
+    waiting: tuple[int, ...] = ()
+    """Ids of files whose partner has not arrived."""
+    months: tuple[str, ...] = ()
+    verdicts: Mapping[str, int] | None = None
+    """Submissions by verdict."""
+    rows: Mapping[str, int] | None = None
+    """Rows by outcome."""
+    contested: int = 0
+    """Rows of other cities that are held from now on, because this city sent the same 管理号."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Facts:
+    """What the ledger and the database say about the rows of one call."""
+
+    database: bool
+    match: Mapping[str, Sequence[Any]] | None
+    earlier: "Mapping[str, Sequence[Earlier]]"
+    known: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class _Case:
+    """Everything one call to the judge gave."""
+
+    judged: list[Judged]
+    judgements: "list[Judgement]"
+    numbers: tuple[str, ...]
+    facts: _Facts
+
+
+def check(
+    files: Sequence[Received], settings: Settings, reference: Reference, *, registry: "Registry | None"
+) -> list[Judged]:
+    """Judge files together as the province would; writes nothing.
+
+    Without a registry, or with an empty one, the rules that need the certificate database are silent and DB-OFF says
+    so. ConfigurationError when a rule suite is broken; never an error for whatever bytes a city sends.
+    """
+    return _judge(gather(files, settings, reference), settings, reference, registry).judged
+
+
+def check_city(settings: Settings, registry: "Registry", account: str, actor: "Actor") -> CityReport:
+    """Judge every new file of an account, record the verdicts, and write 退回单 and receipts into its feedback folder.
+
+    Verdicts and rows are recorded in one transaction; files that have a verdict are not judged again, so it may be
+    run at any time. Two runs for one account at once: the second ends with Busy. ConfigurationError when the
+    certificate database is empty or a suite is broken.
+    """
+    from certflow.registry import submissions as ledger
+
+    reference = load_reference(settings)
+    with registry.lock(f"check:{account}"):
+        with registry.read() as conn:
+            if not ledger.database_loaded(conn):
+                raise ConfigurationError("证书数据库为空，无法核对：请先运行 certflow registry load")
+            pending = ledger.pending_files(conn, account)
+            frozen = ledger.frozen_months(conn)
+        report = CityReport(account, verdicts={}, rows={})
+        for lane in ("month", "trial"):
+            files = [
+                _received(settings, one, account) for one in pending if one.lane == lane and one.state != "IGNORED"
+            ]
+            if files:
+                found = _check_lane(settings, registry, reference, account, lane, files, frozen, actor)
+                report = _joined(report, found)
+        repeats = [one for one in pending if one.state == "IGNORED"]
+        for one in repeats:
+            feedback.write_repeat(settings, account, _received(settings, one, account), one.duplicate_of)
+        return replace(report, files=(*report.files, *(one.id for one in repeats)))
+
+
+def render_quality(settings: Settings) -> int:
+    """Render the Data Docs below ``reports/data-docs`` from the validation results kept in ``quality``; pages written.
+
+    One task at a time; no personal value is in them.
+    """
+    from certflow.checks import judge
+
+    return len(judge.render_data_docs(settings.path("quality"), settings.reports / "data-docs"))
+
+
+def _check_lane(
+    settings: Settings,
+    registry: "Registry",
+    reference: Reference,
+    account: str,
+    lane: str,
+    files: list[Received],
+    frozen: set[str],
+    actor: "Actor",
+) -> CityReport:
+    from certflow.checks import judge
+    from certflow.registry import submissions as ledger
+
+    submissions = gather(files, settings, reference)
+    waiting = _waiting(submissions, frozen) if lane == "month" else []
+    idle = tuple(sorted({file.file_id for one in waiting for file in one.files if file.file_id is not None}))
+    submissions = [one for one in submissions if one not in waiting]
+    for _ in range(ATTEMPTS):
+        case = _judge(submissions, settings, reference, registry, lane=lane)
+        feedback.write(settings, account, lane, case.judged)
+
+        def work(conn: "Connection", case: _Case = case) -> "list[Contested] | None":
+            ledger.hold_recording(conn)
+            if lane == "month" and ledger.earlier(conn, case.numbers) != case.facts.earlier:
+                return None
+            if idle:
+                ledger.let_wait(conn, idle)
+            return ledger.record(conn, account, lane, case.judged)
+
+        contested = registry.run(actor, work)
+        if contested is not None:
+            break
+    else:
+        raise Conflict("其他城市同时在登记相同的管理号，本次未保存任何内容，请再次运行")
+    feedback.write_contested(settings, contested)
+    ids = sorted({file.file_id for one in submissions for file in one.files if file.file_id is not None})
+    if ids:
+        judge.write_results(case.judgements, settings.path("quality"), f"{account}-{lane}-{ids[0]:06d}")
+    return CityReport(
+        account,
+        tuple(ids),
+        idle,
+        tuple(sorted({str(one.month) for one in case.judged if one.month is not None})),
+        Counter(one.verdict.value for one in case.judged),
+        Counter(row.outcome.value for one in case.judged for row in one.rows),
+        len(contested),
+    )
+
+
+def _waiting(submissions: Sequence[Submission], frozen: set[str]) -> list[Submission]:
+    """Photos whose workbook has not arrived, of months that are still open."""
+    shared = Counter(file.file_id for one in submissions for file in one.files)
+    return [
+        one
+        for one in submissions
+        if one.workbook is None
+        and one.photos
+        and one.name is not None
+        and one.measures.get("file_fault") is None
+        and str(one.name.month) not in frozen
+        and all(shared[file.file_id] == 1 for file in one.files)
+    ]
+
+
+def _received(settings: Settings, one: "PendingFile", account: str) -> Received:
+    return Received(settings.original(one.sha256), one.name, one.sha256, one.size, account, one.id)
+
+
+def _joined(one: CityReport, other: CityReport) -> CityReport:
+    return CityReport(
+        one.account,
+        (*one.files, *other.files),
+        (*one.waiting, *other.waiting),
+        tuple(sorted({*one.months, *other.months})),
+        Counter(one.verdicts or {}) + Counter(other.verdicts or {}),
+        Counter(one.rows or {}) + Counter(other.rows or {}),
+        one.contested + other.contested,
+    )
+
+
+def _judge(
+    submissions: Sequence[Submission],
+    settings: Settings,
+    reference: Reference,
+    registry: "Registry | None",
+    lane: str = "month",
+) -> _Case:
+    every = suites.load(settings)
+    in_force = [rule for rule in every if rule.belongs_to(settings.rule_set)]
+    rule_set = reference.rule_sets[settings.rule_set]
+    today = datetime.now(SHANGHAI).date()
+    standings = [measure_files.stand(one, reference, today) for one in submissions]
+    rows = measure_rows.gather(submissions)
+    facts = _ask(registry, submissions, rows, lane)
+    found, judgements = outcome.Found(), []
+
+    files = measure_files.measure(
+        submissions, standings, reference,
+        codes=frozenset(rule.code for rule in every), known=facts.known, database=facts.database,
+    )  # fmt: skip
+    files["shift_share"], shifted = measure_rows.shares(rows, len(submissions))  # type: ignore[assignment]
+    files["shift_share_detail"] = list(shifted)
+    files["file_repeated"] = list(measure_duplicates.repeated_share(rows, standings, facts.earlier))
+    places = [wording.Place(position) for position in range(len(submissions))]
+    judgements += _run(in_force, Scope.FILE, files, places, found.files)
+
+    ends = [outcome.file_outcome(found.files[position])[0] for position in range(len(submissions))]
+    counted = [end in (Outcome.ACCEPTED, Outcome.HELD) for end in ends]
+    measure_rows.measure(rows, standings, reference)
+    measure_duplicates.measure(rows, standings, counted, facts.earlier)
+    measure_registry.measure(rows, standings, reference, facts.match, electronic=rule_set.electronic_replaces_paper)
+    photos = measure_photos.measure(submissions, standings, rows, settings, rule_set.photo_free_from)
+    row_places = [wording.Place(owner, number) for owner, number in zip(rows.owner, rows.number, strict=True)]
+    judgements += _run(in_force, Scope.ROW, rows.columns, row_places, found.rows)
+
+    photo_places = [
+        wording.Place(owner, entry=entry.name) for owner, (_, entry) in zip(photos.owner, photos.members, strict=True)
+    ]
+    judgements += _run(in_force, Scope.PHOTO, photos.columns, photo_places, found.photos)
+
+    members, entries = measure_files.measure_entries(submissions)
+    entry_places = [wording.Place(owner, entry=entry.name) for owner, _, entry in members]
+    judgements += _run(in_force, Scope.ENTRY, entries, entry_places, found.entries)
+
+    lines = [(owner, received.sha256, entry.ordinal) for owner, received, entry in members]
+    judged = outcome.conclude(submissions, standings, rows, photos, found, lines, settings)
+    return _Case(judged, judgements, tuple(sorted(set(rows.text("clean_ZSGLH")))), facts)
+
+
+def _ask(registry: "Registry | None", submissions: Sequence[Submission], rows: measure_rows.Rows, lane: str) -> _Facts:
+    """Everything the database is asked, in one look."""
+    if registry is None:
+        return _Facts(False, None, {}, {})
+    from certflow.registry import certificates
+    from certflow.registry import submissions as ledger
+
+    received = [file for one in submissions for file in one.files]
+    own = [file.file_id for file in received if file.file_id is not None]
+    with registry.read() as conn:
+        database = ledger.database_loaded(conn)
+        numbers = rows.text("clean_ZSGLH")
+        match = certificates.match(conn, numbers, rows.text("clean_ZJHM")) if database else None
+        if lane != "month":
+            return _Facts(database, match, ledger.earlier(conn, numbers), {})
+        known = ledger.known_files(conn, [file.sha256 for file in received], own)
+        return _Facts(database, match, ledger.earlier(conn, numbers), dict.fromkeys(known, "（此前已收到）"))
+
+
+_COLUMNS = {Scope.FILE: measure_files.COLUMNS, Scope.PHOTO: measure_photos.COLUMNS}
+"""Columns that may not have been measured in this call, and are silent then."""
+
+
+def _run(
+    in_force: Iterable[Rule],
+    scope: Scope,
+    columns: Mapping[str, Sequence[object]],
+    places: Sequence[wording.Place],
+    found: dict[int, list[Any]],
+) -> "list[Judgement]":
+    """Judge one frame by every suite that speaks of it."""
+    from certflow.checks import frame, judge  # late: pandas and Great Expectations take seconds to import
+
+    judgements = []
+    for suite in suites.SUITES:
+        chosen = [rule for rule in in_force if rule.suite == suite and rule.scope is scope]
+        if not chosen or not places:
+            continue
+        suites.require_columns(chosen, frozenset(columns) | _COLUMNS.get(scope, frozenset()))
+        wanted = {name for rule in chosen for name in rule.columns}
+        judgement = judge.judge(frame.build(columns, wanted, len(places)), chosen)
+        judgements.append(judgement)
+        for breach in judgement.breaches:
+            for line, finding in wording.findings(breach, columns, places):
+                found[line].append(finding)
+    return judgements

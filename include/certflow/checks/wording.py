@@ -1,0 +1,94 @@
+"""Breaches become findings: the texts of the suites, filled from the frames; once plain for the city, once masked."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from certflow.checks.suites import EVERY_FIELD, Rule
+from certflow.findings import FIELD_NAMES, Finding
+from certflow.privacy import mask_id, mask_name, mask_text
+
+if TYPE_CHECKING:
+    from certflow.checks.judge import Breach
+
+_MASKS: Mapping[str, Callable[[str], str]] = {
+    "KSXM": mask_name,
+    "ZJHM": mask_id,
+    "CSNY": lambda text: "*" * len(text),
+}
+"""Fields that are personal by themselves; other texts go through `mask_text`."""
+_RAW = frozenset({"name_length", "id_age"})
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a line of a frame lies."""
+
+    submission: int
+    row: int | None = None
+    entry: str | None = None
+
+
+def findings(
+    breach: "Breach", columns: Mapping[str, Sequence[object]], places: Sequence[Place]
+) -> list[tuple[int, Finding]]:
+    """(line, finding) for each line of the breach; one per field where the rule speaks of every field."""
+    rule = breach.rule
+    found = []
+    for line in breach.lines:
+        fields: Sequence[str | None] = [rule.field]
+        if rule.field == EVERY_FIELD:
+            fields = str(columns[rule.column][line]).split(",")
+        found += [(line, _finding(rule, field, line, columns, places[line])) for field in fields]
+    return found
+
+
+def _finding(
+    rule: Rule, field: str | None, line: int, columns: Mapping[str, Sequence[object]], place: Place
+) -> Finding:
+    sent = _value(columns, field, line)
+    registry = _value(columns, f"db_{field}", line) if rule.suite == "registry_match" else None
+    detail = _value(columns, f"{rule.column.removesuffix('_fault')}_detail", line) or ""
+    words = {
+        "sent": sent or "",
+        "registry": registry or "",
+        "field_name": f"{FIELD_NAMES[field]}（{field}）" if field in FIELD_NAMES else "",
+        "detail": detail,
+        "note": f"（{detail}）" if detail else "",
+        "count": _number(columns.get(rule.column, [None])[line] if rule.column in columns else None),
+    }
+    words |= {
+        name: _number(columns[name][line]) if name in columns else "" for name in rule.placeholders - words.keys()
+    }
+    mask = _MASKS.get(field or "", mask_text)
+    masked = {
+        name: text if name in ("field_name", "count") or name in _RAW else mask_text(text)
+        for name, text in words.items()
+    }
+    masked |= {"sent": mask(words["sent"]), "registry": mask(words["registry"])}
+    return Finding(
+        rule=rule.code,
+        severity=rule.severity,
+        scope=rule.scope,
+        message=rule.message.format_map(words),
+        remedy=rule.remedy,
+        row=place.row,
+        field=field,
+        entry=place.entry,
+        sent=sent,
+        registry=registry,
+        masked=rule.message.format_map(masked),
+    )
+
+
+def _value(columns: Mapping[str, Sequence[object]], name: str | None, line: int) -> str | None:
+    if name is None or name not in columns:
+        return None
+    value = columns[name][line]
+    return None if value is None else str(value)
+
+
+def _number(value: object) -> str:
+    if isinstance(value, float):
+        return f"{value:.2f}".rstrip("0").rstrip(".")
+    return "" if value is None else str(value)

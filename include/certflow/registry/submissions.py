@@ -1,0 +1,475 @@
+"""Submissions in the ledger: what is still to be judged, what was judged, what has to be answered.
+
+Set-based; each function works inside the caller's transaction. States move by INSERT and UPDATE alone: the triggers
+check each move and write the audit row.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from sqlalchemy import Connection, func, insert, select, text, update
+
+from certflow.errors import Conflict
+from certflow.findings import Finding, Outcome, Scope, Severity
+from certflow.registry.schema import (
+    batches,
+    certificates,
+    entries,
+    files,
+    findings,
+    rows,
+    submission_files,
+    submissions,
+)
+
+if TYPE_CHECKING:
+    from certflow.checks.judged import Judged
+
+OPEN = ("HELD", "ACCEPTED", "PACKED", "SENT")
+"""States of a row that still waits for its certificate."""
+_STATES = {
+    Outcome.ACCEPTED: "ACCEPTED",
+    Outcome.HELD: "HELD",
+    Outcome.RETURNED: "RETURNED",
+    Outcome.PROOF: "PROOF",
+    Outcome.IGNORED: "IGNORED",
+}
+_RECORD_LOCK = (4849336, 2)
+"""Advisory lock under which rows are compared with the ledger and recorded: two cities may send one 管理号 (D24)."""
+
+
+@dataclass(frozen=True, slots=True)
+class PendingFile:
+    """One received file that has no verdict yet, or that nobody was told about."""
+
+    id: int
+    lane: str
+    kind: str
+    name: str
+    sha256: str
+    size: int
+    state: str
+    received_at: datetime
+    duplicate_of: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Earlier:
+    """What the ledger holds under one 管理号."""
+
+    row_id: int
+    account: str
+    month: str
+    exam_code: str
+    version: int
+    state: str
+    sent: Mapping[str, str]
+
+    @property
+    def open(self) -> bool:
+        """Whether the request still waits for its certificate."""
+        return self.state in OPEN
+
+
+@dataclass(frozen=True, slots=True)
+class Contested:
+    """An accepted row of another city that is held from now on, because a second city sent the same 管理号 (D24)."""
+
+    account: str
+    month: str
+    file_id: int
+    row_no: int
+    record_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A file whose verdict the city has not been told yet."""
+
+    file_id: int
+    lane: str
+    month: str
+    """Empty: the name did not say."""
+
+    @property
+    def tag(self) -> str:
+        """Stands in the name of every answer to this file, below ``feedback/<account>/``."""
+        return answer_tag(self.file_id)
+
+
+def answer_tag(file_id: int) -> str:
+    """The mark that every answer to a file carries in its name."""
+    return f"F{file_id:06d}"
+
+
+def pending_files(conn: Connection, account: str) -> list[PendingFile]:
+    """Files of an account without a verdict (RECEIVED, WAITING) and repeats nobody was told about, oldest first."""
+    found = conn.execute(
+        select(
+            files.c.id, files.c.lane, files.c.kind, files.c.name, files.c.sha256, files.c.size, files.c.state,
+            files.c.received_at, files.c.duplicate_of,
+        )
+        .where(
+            files.c.account == account,
+            files.c.state.in_(("RECEIVED", "WAITING"))
+            | ((files.c.state == "IGNORED") & files.c.answered_at.is_(None)),
+        )
+        .order_by(files.c.id)
+    )  # fmt: skip
+    return [PendingFile(*row) for row in found]
+
+
+def earlier(conn: Connection, management_nos: Iterable[str]) -> dict[str, list[Earlier]]:
+    """By 管理号 every row of the month lane the ledger knows, oldest first; numbers it does not know are absent."""
+    wanted = sorted({number for number in management_nos if number and "\0" not in number and number.isprintable()})
+    found: dict[str, list[Earlier]] = defaultdict(list)
+    if not wanted:
+        return found
+    query = (
+        select(
+            rows.c.management_no, rows.c.id, submissions.c.account, submissions.c.month, submissions.c.exam_code,
+            submissions.c.version, rows.c.state, rows.c.sent,
+        )
+        .join(submissions, submissions.c.id == rows.c.submission_id)
+        .where(
+            rows.c.management_no == func.any(wanted),
+            rows.c.state.not_in(("RETURNED", "IGNORED", "WITHDRAWN")),
+        )
+        .order_by(rows.c.id)
+    )  # fmt: skip
+    for number, *values in conn.execute(query):
+        found[number].append(Earlier(*values))
+    return dict(found)
+
+
+def database_loaded(conn: Connection) -> bool:
+    """Whether the certificate database holds anything to compare with."""
+    return bool(conn.scalar(select(select(certificates.c.id).limit(1).exists())))
+
+
+def known_files(conn: Connection, digests: Iterable[str], without: Iterable[int]) -> set[str]:
+    """Those of the digests that the month lane has already received, in files other than `without`."""
+    query = select(files.c.sha256).where(
+        files.c.sha256.in_(sorted(set(digests))), files.c.lane == "month", files.c.id.not_in(sorted(without))
+    )
+    return set(conn.scalars(query))
+
+
+def frozen_months(conn: Connection) -> set[str]:
+    """Months that have a batch: nothing waits for a partner there any more."""
+    return set(conn.scalars(select(batches.c.month).distinct()))
+
+
+def hold_recording(conn: Connection) -> None:
+    """Let nobody else record rows until this transaction ends."""
+    conn.execute(text("SELECT pg_advisory_xact_lock(:one, :two)"), dict(zip(("one", "two"), _RECORD_LOCK, strict=True)))
+
+
+def let_wait(conn: Connection, file_ids: Sequence[int]) -> None:
+    """RECEIVED → WAITING for files whose partner has not arrived."""
+    conn.execute(update(files).where(files.c.id.in_(file_ids), files.c.state == "RECEIVED").values(state="WAITING"))
+
+
+def record(conn: Connection, account: str, lane: str, judged: Sequence["Judged"]) -> list[Contested]:
+    """Write what was judged: submissions, entries, rows, findings, and every move of state.
+
+    Files of `account` must be RECEIVED or WAITING: Conflict otherwise (judged by somebody else meanwhile). A trial
+    (`lane` ``trial``) leaves findings but no rows. Call `hold_recording` first.
+    """
+    _move_files(conn, judged)
+    contested: list[Contested] = []
+    for one in judged:
+        submission_id = _record_submission(conn, account, lane, one)
+        entry_ids = _record_entries(conn, submission_id, one)
+        row_ids: dict[int, int] = {}
+        if submission_id is not None and lane == "month":
+            row_ids = _record_rows(conn, account, submission_id, one, entry_ids)
+            contested += _contest(conn, account, one)
+        _record_findings(conn, submission_id, one, entry_ids, row_ids)
+    return contested
+
+
+def unanswered(conn: Connection, account: str) -> list[Answer]:
+    """Files with a verdict the city has not been told, oldest first."""
+    found = conn.execute(
+        select(files.c.id, files.c.lane, func.coalesce(files.c.month, ""))
+        .where(
+            files.c.account == account,
+            files.c.answered_at.is_(None),
+            files.c.state.in_(("JUDGED", "RETURNED", "HELD", "IGNORED")),
+        )
+        .order_by(files.c.id)
+    )
+    return [Answer(*row) for row in found]
+
+
+def mark_answered(conn: Connection, file_ids: Sequence[int]) -> None:
+    """Record that the answers to these files lie in the city's folder."""
+    conn.execute(update(files).where(files.c.id.in_(file_ids)).values(answered_at=func.now()))
+
+
+def _move_files(conn: Connection, judged: Sequence["Judged"]) -> None:
+    verdicts: dict[int, list[Judged]] = defaultdict(list)
+    for one in judged:
+        for received in one.submission.files:
+            if received.file_id is not None:
+                verdicts[received.file_id].append(one)
+    ends = {file_id: _file_state(ones) for file_id, ones in verdicts.items()}
+    held = conn.execute(
+        select(files.c.id)
+        .where(files.c.id.in_(sorted(ends)), files.c.state.in_(("RECEIVED", "WAITING")))
+        .with_for_update()
+    ).all()
+    if len(held) != len(ends):
+        raise Conflict("这些文件已由另一个运行判定，本次未保存任何内容")
+    opened = [file_id for file_id, (state, _) in ends.items() if state == "JUDGED"]
+    conn.execute(update(files).where(files.c.id.in_(opened)).values(state="UNPACKED"))
+    values = [
+        (file_id, state, reason, next((str(one.month) for one in verdicts[file_id] if one.month is not None), None))
+        for file_id, (state, reason) in ends.items()
+    ]
+    ids, states, reasons, months = (
+        (list(column) for column in zip(*values, strict=True)) if values else ([], [], [], [])
+    )
+    conn.execute(
+        text(
+            "UPDATE files f SET state = v.state, reason = v.reason, month = v.month"
+            " FROM unnest(CAST(:ids AS bigint[]), CAST(:states AS text[]), CAST(:reasons AS text[]),"
+            " CAST(:months AS text[])) AS v(id, state, reason, month) WHERE f.id = v.id"
+        ),
+        {"ids": ids, "states": states, "reasons": reasons, "months": months},
+    )
+
+
+def _file_state(ones: Sequence["Judged"]) -> tuple[str, str | None]:
+    """End and deciding rule of a file, which may hold several exams: judged where any of them was."""
+    outcomes = [one.file_outcome for one in ones]
+    for outcome, state in (
+        (Outcome.ACCEPTED, "JUDGED"),
+        (Outcome.HELD, "HELD"),
+        (Outcome.RETURNED, "RETURNED"),
+        (Outcome.IGNORED, "IGNORED"),
+    ):
+        if outcome in outcomes:
+            return state, ones[outcomes.index(outcome)].file_reason
+    return "JUDGED", None
+
+
+def _record_submission(conn: Connection, account: str, lane: str, one: "Judged") -> int | None:
+    """The id; None where the name does not say whose and which it is, or the file is a repeat."""
+    if one.month is None or one.exam_code is None or one.city is None or one.file_outcome is Outcome.IGNORED:
+        return None
+    same = (
+        submissions.c.month == str(one.month), submissions.c.account == account,
+        submissions.c.exam_code == one.exam_code, submissions.c.lane == lane,
+    )  # fmt: skip
+    version = int(conn.scalar(select(func.coalesce(func.max(submissions.c.version), 0) + 1).where(*same)) or 1)
+    values = {
+        "month": str(one.month), "account": account, "city": one.city, "exam_code": one.exam_code, "version": version,
+        "lane": lane, "stem": _storable(one.submission.stem), "verdict": one.verdict.value, "rule_set": one.rule_set,
+    }  # fmt: skip
+    submission_id = int(conn.execute(insert(submissions).values(values).returning(submissions.c.id)).scalar_one())
+    links = [
+        {"submission_id": submission_id, "file_id": received.file_id}
+        for received in one.submission.files
+        if received.file_id is not None
+    ]
+    conn.execute(insert(submission_files), links)
+    return submission_id
+
+
+def _record_entries(conn: Connection, submission_id: int | None, one: "Judged") -> dict[tuple[str, int], int]:
+    """(sha256 of the file, ordinal) → id."""
+    values = []
+    for received, entry in one.members:
+        if received.file_id is None:
+            continue
+        outcome, reason = one.entries[received.sha256, entry.ordinal]
+        values.append(
+            {
+                "file_id": received.file_id, "submission_id": submission_id, "ordinal": entry.ordinal,
+                "name": _storable(entry.name), "raw_name": entry.raw_name, "role": entry.role, "size": entry.size,
+                "packed_size": entry.packed_size, "method": entry.method, "data_offset": entry.data_offset,
+                "crc32": entry.crc32, "sha256": entry.sha256, "outcome": outcome.value, "reason": reason or None,
+            }
+        )  # fmt: skip
+    if not values:
+        return {}
+    digests = {received.file_id: received.sha256 for received in one.submission.files}
+    made = conn.execute(insert(entries).returning(entries.c.id, entries.c.file_id, entries.c.ordinal), values)
+    return {(digests[file_id], ordinal): entry_id for entry_id, file_id, ordinal in made}
+
+
+def _record_rows(
+    conn: Connection, account: str, submission_id: int, one: "Judged", entry_ids: Mapping[tuple[str, int], int]
+) -> dict[int, int]:
+    """Row number → id."""
+    if not one.rows:
+        return {}
+    prefix = f"{account}-{one.month}-{one.exam_code}-"
+    first = 1 + int(
+        conn.scalar(select(func.count()).select_from(rows).where(rows.c.record_id.startswith(prefix, autoescape=True)))
+        or 0
+    )
+    superseded = _supersede(conn, account, one)
+    values = []
+    for number, row in enumerate(one.rows, start=first):
+        emitted, photo = row.emitted, row.photo
+        values.append(
+            {
+                "submission_id": submission_id, "record_id": f"{prefix}{number:06d}", "row_no": row.row,
+                "sent": {name: _storable(value) for name, value in row.sent.items()},
+                "certificate_id": row.certificate_id,
+                **{column: _storable(emitted[field]) for field, column in _COLUMNS.items()},
+                "photo_entry_id": entry_ids.get((photo[0].sha256, photo[1].ordinal)) if photo else None,
+                "replaces": superseded.get(row.emitted["ZSGLH"]) if row.outcome is not Outcome.IGNORED else None,
+            }
+        )  # fmt: skip
+    made = conn.execute(insert(rows).returning(rows.c.id, rows.c.row_no), values)
+    row_ids = {row_no: row_id for row_id, row_no in made}
+    _move_rows(conn, [(row_ids[row.row], _STATES[row.outcome]) for row in one.rows])
+    return row_ids
+
+
+def _supersede(conn: Connection, account: str, one: "Judged") -> dict[str, int]:
+    """Held rows that this newer version of the same submission replaces go back; 管理号 → id of the replaced row."""
+    numbers = sorted({_storable(row.emitted["ZSGLH"]) for row in one.rows if row.outcome is not Outcome.IGNORED} - {""})
+    query = (
+        select(rows.c.management_no, rows.c.id)
+        .join(submissions, submissions.c.id == rows.c.submission_id)
+        .where(
+            rows.c.state == "HELD", submissions.c.account == account, submissions.c.month == str(one.month),
+            submissions.c.exam_code == one.exam_code,
+            rows.c.management_no == func.any(numbers),
+        )
+        .order_by(rows.c.id)
+    )  # fmt: skip
+    found = list(conn.execute(query))
+    _move_rows(conn, [(row_id, "RETURNED") for _, row_id in found])
+    return {str(number): int(row_id) for number, row_id in found}
+
+
+def _move_rows(conn: Connection, ends: Sequence[tuple[int, str]]) -> None:
+    if not ends:
+        return
+    ids, states = (list(column) for column in zip(*ends, strict=True))
+    conn.execute(
+        text(
+            "UPDATE rows r SET state = v.state FROM unnest(CAST(:ids AS bigint[]), CAST(:states AS text[]))"
+            " AS v(id, state) WHERE r.id = v.id"
+        ),
+        {"ids": ids, "states": states},
+    )
+
+
+def _contest(conn: Connection, account: str, one: "Judged") -> list[Contested]:
+    """Hold the accepted rows of other cities that this submission contests (D24).
+
+    The graph knows no way back from ACCEPTED to HELD: the accepted row is withdrawn, and a new one that replaces it
+    comes into being and is held, until a person says which city may go on.
+    """
+    numbers = sorted({row.emitted["ZSGLH"] for row in one.rows if "DUP-CITY" in row.rules} - {""})
+    if not numbers:
+        return []
+    query = (
+        select(rows.c.id)
+        .join(submissions, submissions.c.id == rows.c.submission_id)
+        .where(
+            rows.c.management_no == func.any(numbers), rows.c.state == "ACCEPTED",
+            submissions.c.account != account,
+        )
+        .with_for_update(of=rows)
+    )  # fmt: skip
+    accepted = list(conn.scalars(query))
+    if not accepted:
+        return []
+    _move_rows(conn, [(row_id, "WITHDRAWN") for row_id in accepted])
+    copied = [
+        column.name for column in rows.c if column.name not in ("id", "record_id", "state", "batch_id", "replaces")
+    ]
+    kept = ", ".join(copied)
+    made = conn.execute(
+        text(
+            f"INSERT INTO rows (record_id, replaces, {kept}) SELECT record_id || '-H', id, {kept} FROM rows"  # noqa: S608 (our own column names)
+            " WHERE id = ANY(CAST(:ids AS bigint[])) RETURNING id"
+        ),
+        {"ids": accepted},
+    )
+    held = [int(row_id) for (row_id,) in made]
+    _move_rows(conn, [(row_id, "HELD") for row_id in held])
+    return _tell_contested(conn, held, next(f for f in one.findings if f.rule == "DUP-CITY"), one.rule_set)
+
+
+def _tell_contested(conn: Connection, held: Sequence[int], finding: Finding, rule_set: str) -> list[Contested]:
+    found = conn.execute(
+        select(
+            rows.c.id, rows.c.record_id, rows.c.row_no, submissions.c.id, submissions.c.account, submissions.c.month,
+            func.min(submission_files.c.file_id),
+        )
+        .join(submissions, submissions.c.id == rows.c.submission_id)
+        .join(submission_files, submission_files.c.submission_id == submissions.c.id)
+        .where(rows.c.id.in_(held))
+        .group_by(rows.c.id, submissions.c.id)
+        .order_by(rows.c.id)
+    ).all()  # fmt: skip
+    conn.execute(
+        insert(findings),
+        [
+            {
+                "file_id": file_id, "submission_id": submission_id, "row_id": row_id, "rule": finding.rule,
+                "severity": Severity.HOLD.value, "scope": Scope.ROW.value, "row_no": row_no, "field": finding.field,
+                "message": finding.message, "masked": finding.masked, "remedy": finding.remedy, "rule_set": rule_set,
+            }
+            for row_id, _, row_no, submission_id, _, _, file_id in found
+        ],
+    )  # fmt: skip
+    told = sorted({int(row[-1]) for row in found})
+    conn.execute(update(files).where(files.c.id.in_(told)).values(answered_at=None))
+    return [
+        Contested(account, month, file_id, row_no, record_id)
+        for _, record_id, row_no, _, account, month, file_id in found
+    ]
+
+
+def _record_findings(
+    conn: Connection,
+    submission_id: int | None,
+    one: "Judged",
+    entry_ids: Mapping[tuple[str, int], int],
+    row_ids: Mapping[int, int],
+) -> None:
+    places = {entry.name: (received, entry) for received, entry in one.members}
+    values = []
+    for finding in one.findings:
+        received, entry = places.get(finding.entry or "", (one.submission.files[0], None))
+        if received.file_id is None:
+            continue
+        values.append(
+            {
+                "file_id": received.file_id, "submission_id": submission_id,
+                "row_id": row_ids.get(finding.row) if finding.row is not None else None,
+                "entry_id": entry_ids.get((received.sha256, entry.ordinal)) if entry is not None else None,
+                "rule": finding.rule, "severity": finding.severity.value, "scope": finding.scope.value,
+                "row_no": finding.row, "field": finding.field, "message": _storable(finding.message),
+                "masked": _storable(finding.masked), "remedy": finding.remedy,
+                "sent": None if finding.sent is None else _storable(finding.sent),
+                "registry": None if finding.registry is None else _storable(finding.registry),
+                "rule_set": one.rule_set,
+            }
+        )  # fmt: skip
+    if values:
+        conn.execute(insert(findings), values)
+
+
+_COLUMNS = {
+    "ZSGLH": "management_no", "KSXM": "name", "ZJHM": "id_number", "ZJLB": "id_type", "XB": "sex", "BKJB": "level",
+    "BKZY": "specialty", "CSNY": "birth_month", "PZRQ": "approved_on", "BMS": "city",
+}  # fmt: skip
+
+
+def _storable(value: str) -> str:
+    """Text PostgreSQL can hold: NUL and halves of surrogate pairs (E46) are written as escapes."""
+    return value.replace("\0", "\\x00").encode("utf-8", "backslashreplace").decode("utf-8")
