@@ -12,7 +12,7 @@ from certflow.registry.migrations import HEAD
 if TYPE_CHECKING:
     from certflow.registry.ledger import Registry
 
-_LOCK = text("SELECT pg_advisory_xact_lock(4849336, 2)")
+_LOCK = text("SELECT pg_advisory_xact_lock(4849336, 0)")
 
 
 def upgrade(registry: "Registry") -> None:

@@ -1,0 +1,179 @@
+"""The home folder's part of `certflow doctor`: originals, packages, leftovers, and the search for personal data.
+
+Files are named by digest, by id or by the package's stem, never by a name that a city gave.
+"""
+
+import contextlib
+import hashlib
+import json
+import os
+import re
+import time
+import zipfile
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+
+from sqlalchemy import Connection, select, union
+
+from certflow.registry.schema import batches, files, packages, returns
+from certflow.settings import Settings
+
+_SERVER = "postgres"
+"""Folder of the embedded server: its files come and go by its own law."""
+_DIGITS = str.maketrans("０１２３４５６７８９Ｘｘ", "0123456789Xx")
+_DIGEST = re.compile(r"[0-9a-f]{64}")
+
+
+def lost_originals(conn: Connection, settings: Settings) -> list[str]:
+    """I1: every received file and return has its digest, size and account, and its bytes are still there."""
+    problems = [
+        f"文件 {number} 缺少摘要、大小或账号"
+        for number, digest, size, account in conn.execute(
+            select(files.c.id, files.c.sha256, files.c.size, files.c.account).order_by(files.c.id)
+        )
+        if not _DIGEST.fullmatch(digest) or size < 0 or not account
+    ]
+    known = union(select(files.c.sha256, files.c.size), select(returns.c.sha256, returns.c.size)).subquery()
+    for digest, size in conn.execute(select(known).order_by(known.c.sha256)):
+        path = settings.original(digest)
+        if not path.is_file():
+            problems.append(f"原件 {digest[:12]} 不在 {settings.originals.name} 中")
+        elif path.stat().st_size != size or _sha256(path) != digest:
+            problems.append(f"原件 {digest[:12]} 的内容与摘要不符")
+    return problems
+
+
+def wrong_packages(conn: Connection, settings: Settings) -> list[str]:
+    """I5: under a package's final name lies what the ledger recorded, its manifest says the same, nothing else."""
+    problems = []
+    recorded: dict[Path, set[str]] = {}
+    needed: list[tuple[int, Path]] = []
+    query = (
+        select(packages, batches.c.month, batches.c.number)
+        .join(batches, batches.c.id == packages.c.batch_id)
+        .order_by(packages.c.id)
+    )
+    for package in conn.execute(query):
+        folder = package.month if package.number == 0 else f"{package.month}-补报{package.number}"
+        path = settings.packages / folder / package.file_name
+        recorded.setdefault(path, set()).add(package.sha256)
+        if package.state not in ("SENT", "REJECTED"):
+            needed.append((package.id, path))
+    problems += [f"数据包 {number} 的文件不在 {path.parent.name} 中" for number, path in needed if not path.is_file()]
+    for path in sorted(settings.packages.glob("*/*.zip")):
+        if path not in recorded:
+            problems.append(f"{path.parent.name} 中有台账没有的数据包（{path.stat().st_size} 字节）")
+            continue
+        digest = _sha256(path)
+        if digest not in recorded[path]:
+            problems.append(f"{path.parent.name}/{path.name} 的内容与台账的摘要不符")
+        if _manifest_digest(path) != digest:
+            problems.append(f"{path.parent.name}/{path.name} 的清单与数据包不符")
+    return problems
+
+
+def wrong_package_contents(conn: Connection, settings: Settings) -> list[str]:
+    """I8, the part inside the zip: one workbook, and as many photos as the ledger counts."""
+    problems = []
+    query = select(packages.c.id, packages.c.sha256, packages.c.stem, packages.c.file_name, packages.c.photo_count)
+    counted = {row.sha256: row for row in conn.execute(query.where(packages.c.state != "REJECTED"))}
+    for path in sorted(settings.packages.glob("*/*.zip")):
+        row = counted.get(_sha256(path))
+        if row is None:
+            continue
+        try:
+            with zipfile.ZipFile(path) as archive:
+                names = archive.namelist()
+        except zipfile.BadZipFile:
+            problems.append(f"数据包 {row.id} 不是完好的 zip")
+            continue
+        photos = [name for name in names if name.startswith(f"{row.stem}/")]
+        if f"{row.stem}.XLS" not in names or len(photos) != row.photo_count or len(names) != len(photos) + 1:
+            problems.append(f"数据包 {row.id} 内有 {len(names)} 个文件，台账为 1 个工作簿和 {row.photo_count} 张照片")
+    return problems
+
+
+def leftovers(conn: Connection, settings: Settings, older_than: float) -> list[str]:
+    """I11: no ``.part``, nothing in the work folder, no original nobody knows, older than `older_than` seconds."""
+    problems = []
+    for path in _walk(settings.home):
+        place = path.relative_to(settings.home)
+        if place.parts[0] == settings.work.name or path.suffix == ".part":
+            age = _age(path)
+            if age is not None and age >= older_than:
+                problems.append(f"{place.parts[0]} 中有 {age / 60:.0f} 分钟前遗留的临时文件")
+    known = set(conn.scalars(union(select(files.c.sha256), select(returns.c.sha256))))
+    strangers = [
+        path
+        for path in settings.originals.glob("*/*.bin")
+        if path.stem not in known and (_age(path) or 0) >= max(older_than, 3600)  # stored first, recorded right after
+    ]
+    if strangers:
+        problems.append(f"{settings.originals.name} 中有 {len(strangers)} 个台账没有的原件")
+    return problems
+
+
+def scan(places: Iterable[Path], texts: Mapping[str, str | bytes], planted: Iterable[str]) -> list[str]:
+    r"""I10: where planted personal values show up, though nobody should see them there.
+
+    Args:
+        places: files, or folders to walk; file names are searched as well as contents. Rotated or compressed
+            logs have to be unpacked by the caller.
+        texts: other texts by a name to report them under (XCom, rendered fields, log tables).
+        planted: the values (names, ID numbers); full-width digits and ``\uXXXX`` escapes are found too.
+
+    Returns one line per place with the number of values found there, never a value.
+    """
+    values = sorted({value for value in planted if value})
+    needles = [
+        {
+            form.encode()
+            for form in (value, json.dumps(value)[1:-1], value.lower(), value.encode("unicode_escape").decode())
+        }
+        for value in values
+    ]
+    problems = []
+    for name, content in _contents(places, texts):
+        narrow = content.decode("utf-8", "replace").translate(_DIGITS).encode()
+        hits = sum(any(form in content or form in narrow for form in forms) for forms in needles)
+        if hits:
+            problems.append(f"{name} 中出现 {hits} 个不应出现的个人信息")
+    return problems
+
+
+def _contents(places: Iterable[Path], texts: Mapping[str, str | bytes]) -> Iterator[tuple[str, bytes]]:
+    for place in places:
+        for path in [place] if place.is_file() else _walk(place):
+            # A log that is named after a person is a leak as well, and its name must not be repeated.
+            shown = f"{place.name} 下的第 {path.stat().st_ino} 号文件" if path != place else place.name
+            yield shown, path.read_bytes() + b"\n" + os.fsencode(path.relative_to(place.parent))
+    for name, text in texts.items():
+        yield name, text if isinstance(text, bytes) else text.encode("utf-8", "surrogatepass")
+
+
+def _walk(folder: Path) -> Iterator[Path]:
+    for root, names, found in os.walk(folder):
+        if Path(root) == folder and _SERVER in names:
+            names.remove(_SERVER)
+        for name in sorted(found):
+            yield Path(root) / name
+
+
+def _manifest_digest(package: Path) -> str | None:
+    manifest = package.with_name(f"{package.name.removesuffix('.zip')}.manifest.json")
+    with contextlib.suppress(OSError, ValueError):
+        content = json.loads(manifest.read_text(encoding="utf-8"))
+        return content.get("sha256") if isinstance(content, dict) else None
+    return None
+
+
+def _age(path: Path) -> float | None:
+    try:
+        return time.time() - path.stat().st_mtime
+    except FileNotFoundError:  # gone meanwhile: somebody was still at work on it
+        return None
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
