@@ -58,7 +58,9 @@ class PackageName:
 
     def __post_init__(self) -> None:
         match = _PACKAGE.fullmatch(self.stem)
-        if match is None or not _balanced(self.exam_name) or self.stem != _folded(self.stem):
+        read = match.group("code", "exam", "city", "count") if match else ()
+        written = (self.exam_code, self.exam_name, self.city, str(self.count))
+        if read != written or not _balanced(self.exam_name) or self.stem != _folded(self.stem):
             message = "a package name needs a code of letters and digits, and exam and city in half-width signs"
             raise ValueError(message)
 

@@ -1,0 +1,294 @@
+"""Commands of the month: take in, prepare, approve, send, and what comes back."""
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from certflow.cli.show import AsJson, By, Desk, InMonth, as_json, complain, desk, say, table
+from certflow.errors import Conflict
+from certflow.month import Month
+
+if TYPE_CHECKING:
+    from certflow.registry.packages import Batch
+    from certflow.returns.reconcile import Reconciliation
+
+app = typer.Typer()
+month_app = typer.Typer(help="一个月的数据：查看、冻结组包、批准、上报。", no_args_is_help=True)
+returns_app = typer.Typer(help="上级返回的制证数据：取回、对账、入账。", no_args_is_help=True)
+app.add_typer(month_app, name="month")
+app.add_typer(returns_app, name="returns")
+
+_Number = Annotated[
+    int | None, typer.Option("--batch", min=0, help="批次：0 为当月，n 为第 n 次补报；不写为最近一批。")
+]
+_STATUS = {"reported": "已报", "nil": "零报", "missing": "未报"}
+_BUCKETS = {
+    "printed": "已印制",
+    "refused": "上级退回",
+    "missing": "未返回",
+    "extra": "多出",
+    "changed": "内容不同",
+    "duplicate": "重复",
+}
+
+
+@app.command()
+def intake(
+    accounts: Annotated[list[str] | None, typer.Argument(metavar="[账号]…", help="地市账号；不写为全部地市。")] = None,
+    *,
+    json: AsJson = False,
+) -> None:
+    """取回各市新报送的文件，审核，并把退回单和回执放回各市的文件夹。可随时重复运行。"""
+    from certflow.checks.run import check_city
+    from certflow.intake.pull import pull, reply
+    from certflow.reference import load_reference
+
+    with desk() as (settings, registry, actor):
+        cities = load_reference(settings).cities
+        for account in accounts or sorted(cities):
+            if account not in cities:
+                raise typer.BadParameter(f"没有账号 {account}，请核对地市表")
+            pulled = pull(settings, registry, account, actor)
+            judged = check_city(settings, registry, account, actor)
+            answered = reply(settings, registry, account, actor)
+            if json:
+                as_json(
+                    {"account": account, "pull": asdict(pulled), "check": asdict(judged), "reply": asdict(answered)}
+                )
+            else:
+                taken = f"新收 {len(pulled.new)}，重复 {len(pulled.duplicates)}，上传中 {pulled.waiting}"
+                say(f"{cities[account].name}：{taken}，审核 {len(judged.files)}，答复 {len(answered.answered)}")
+
+
+@month_app.command("status")
+def month_status(month: InMonth, *, json: AsJson = False) -> None:
+    """各市报了没有，每个考试有多少行、在哪一步，有哪些数据包。"""
+    from certflow.dispatch.month import month_status as look
+
+    with desk() as (settings, registry, _actor):
+        found = look(registry, settings, month)
+    if json:
+        as_json(found)
+        return
+    table(
+        f"{month} {'已冻结' if found['frozen'] else '未冻结'}，待入批 {found['waiting_for_batch']} 行",
+        ("账号", "地市", "状态", "份数", "各考试"),
+        [
+            (one["account"], one["city"], _STATUS[one["status"]], one["submissions"], _exams(one["exams"]))
+            for one in found["cities"]
+        ],
+    )
+    for batch in found["batches"]:
+        table(
+            f"{batch['folder']}",
+            ("编号", "数据包", "行", "照片", "状态"),
+            [(one["id"], one["file"], one["rows"], one["photos"], one["state"]) for one in batch["packages"]],
+        )
+
+
+@month_app.command("prepare")
+def month_prepare(month: InMonth, *, number: _Number = None, json: AsJson = False) -> None:
+    """冻结一个月（或其后的补报）并按考试组包；可重复运行，结果相同。"""
+    from certflow.dispatch.assemble import assemble
+    from certflow.dispatch.freeze import freeze
+    from certflow.dispatch.month import reporting
+
+    with desk() as (settings, registry, actor):
+        batch = freeze(registry, month, actor, number=number)
+        built = {exam: assemble(settings, registry, batch.id, exam, actor) for exam in sorted(batch.exams)}
+        missing = [city.city for city in reporting(settings, registry, month) if city.status == "missing"]
+    if json:
+        as_json(
+            {
+                "month": str(month),
+                "batch": batch.number,
+                "batch_id": batch.id,
+                "rows": batch.exams,
+                "packages": built,
+                "missing": missing,
+            }
+        )
+        return
+    say(f"{month} 批次 {batch.number}：{batch.rows} 行，{len(built)} 个数据包")
+    for exam, package in built.items():
+        say(f"    {exam}：{batch.exams[exam]} 行 → 数据包 {package}")
+    if missing:
+        say(f"未报：{'、'.join(missing)}")
+
+
+@month_app.command("approve")
+def month_approve(
+    month: InMonth,
+    *,
+    by: By,
+    number: _Number = None,
+    reason: Annotated[str, typer.Option(help="批准时的说明。")] = "",
+) -> None:
+    """批准一批数据包上报。批准的是这一组数据包的内容；内容变了须重新批准。"""
+    from certflow.dispatch.approve import approve
+
+    with desk() as at:
+        batch = _batch(at, month, number)
+        digest = approve(at.registry, batch.id, by, at.actor, reason=reason)
+    say(f"{batch.folder} 已由 {by} 批准（{digest[:12]}）")
+
+
+@month_app.command("reject")
+def month_reject(
+    month: InMonth,
+    *,
+    by: By,
+    reason: Annotated[str, typer.Option(help="退回的原因。")],
+    number: _Number = None,
+) -> None:
+    """退回一批数据包：其中的行回到已受理，改好后重新组包。"""
+    from certflow.dispatch.approve import reject
+
+    with desk() as at:
+        batch = _batch(at, month, number)
+        reject(at.registry, batch.id, by, reason, at.actor)
+    say(f"{batch.folder} 已由 {by} 退回")
+
+
+@month_app.command("send")
+def month_send(month: InMonth, *, number: _Number = None, json: AsJson = False) -> None:
+    """把一批已批准的数据包上报；每个包恰好一次，可重复运行。无法确认是否送达的，退出码为 1，由人核实。"""
+    from certflow.dispatch.approve import pass_gate
+    from certflow.dispatch.send import send
+    from certflow.registry.packages import packages_of
+
+    with desk() as at:
+        settings, registry, actor = at
+        batch = _batch(at, month, number)
+        gate = pass_gate(settings, registry, batch.id, actor)
+        if gate.needs_approval:
+            reasons = "；".join(gate.reasons)
+            raise Conflict(f"{batch.folder} 须先由人批准（certflow month approve {month} --by 姓名）：{reasons}")
+        with registry.read() as conn:
+            packages = [one for one in packages_of(conn, batch.id) if one.state != "REJECTED"]
+        states = {one.id: send(settings, registry, one.id, actor) for one in packages}
+    if json:
+        as_json({"month": str(month), "batch": batch.number, "packages": states})
+    else:
+        for package in packages:
+            say(f"{package.file_name}：{states[package.id]}")
+    if any(state != "SENT" for state in states.values()):
+        complain("有数据包无法确认是否送达：请与上级核对后，用 certflow month resolve 记录结果")
+        raise typer.Exit(1)
+
+
+@month_app.command("resolve")
+def month_resolve(
+    package: Annotated[int, typer.Argument(metavar="数据包编号")],
+    *,
+    delivered: Annotated[
+        bool, typer.Option("--delivered/--not-delivered", help="上级已收到，或没有收到（将重新上报）。")
+    ],
+    by: By,
+    reason: Annotated[str, typer.Option(help="依据，如与何人通话核实。")],
+) -> None:
+    """记录人对“无法确认是否送达”的数据包的核实结果。"""
+    from certflow.dispatch.send import resolve_unknown
+
+    with desk() as (_settings, registry, actor):
+        state = resolve_unknown(registry, package, delivered=delivered, by=by, reason=reason, actor=actor)
+    say(f"数据包 {package}：{state}")
+
+
+@returns_app.command("fetch")
+def returns_fetch(*, json: AsJson = False) -> None:
+    """从上级的返回文件夹取回新文件，逐个对账并入账。"""
+    from certflow.returns.fetch import fetch
+
+    with desk() as at:
+        found = [_take(at, return_id) for return_id in fetch(at.settings, at.registry, at.actor)]
+    for one in found:
+        _report(one, json=json)
+    if not found and not json:
+        say("没有新的返回文件")
+    _end(found)
+
+
+@returns_app.command("apply")
+def returns_apply(
+    file: Annotated[Path, typer.Argument(metavar="FILE", exists=True, dir_okay=False, readable=True)],
+    *,
+    json: AsJson = False,
+) -> None:
+    """对一个返回文件（CSV 或 Excel）对账并入账；同一文件只入账一次。证书数据库中的身份信息不会被改动。"""
+    from certflow.returns.apply import receive
+
+    with desk() as at:
+        found = _take(at, receive(at.settings, at.registry, file, at.actor))
+    _report(found, json=json)
+    _end([found])
+
+
+@returns_app.command("missing")
+def returns_missing(*, json: AsJson = False) -> None:
+    """已上报而尚无结果的，按数据包和天数。"""
+    from certflow.returns.apply import missing
+
+    with desk() as (_settings, registry, _actor):
+        found = missing(registry)
+    if json:
+        for one in found:
+            as_json(
+                {
+                    "package": one.package_id,
+                    "month": one.month,
+                    "exam": one.exam_code,
+                    "rows": one.rows,
+                    "days": one.age_days,
+                }
+            )
+        return
+    table(
+        "",
+        ("数据包", "月份", "考试", "行", "天"),
+        [(one.package_id, one.month, one.exam_code, one.rows, one.age_days) for one in found],
+    )
+
+
+def _take(at: Desk, return_id: int) -> "Reconciliation":
+    from certflow.returns.apply import apply
+    from certflow.returns.reconcile import reconcile
+
+    found = reconcile(at.settings, at.registry, return_id, at.actor)
+    return apply(at.registry, return_id, at.actor) if found.state == "RECONCILED" else found
+
+
+def _report(found: "Reconciliation", *, json: bool) -> None:
+    if json:
+        as_json(found.as_json())
+        return
+    say(f"返回 {found.return_id}：{found.state}{f'（{found.reason}）' if found.reason else ''}")
+    say("    " + "，".join(f"{_BUCKETS[bucket]} {count}" for bucket, count in found.counts.items()))
+    for doubt in found.doubts:
+        say(f"    第 {doubt.row_no} 行须由人核实：{doubt.why} {doubt.record_id or ''}")
+
+
+def _end(found: "list[Reconciliation]") -> None:
+    if any(one.state != "APPLIED" for one in found):
+        raise typer.Exit(1)
+
+
+def _batch(at: Desk, month: Month, number: int | None) -> "Batch":
+    from certflow.registry.packages import batches_of
+
+    with at.registry.read() as conn:
+        known = batches_of(conn, str(month))
+    if not known:
+        raise Conflict(f"{month} 还没有冻结：请先运行 certflow month prepare {month}")
+    for batch in known:
+        if batch.number == (known[-1].number if number is None else number):
+            return batch
+    raise Conflict(f"{month} 没有批次 {number}")
+
+
+def _exams(exams: dict[str, dict[str, int]]) -> str:
+    return "；".join(
+        f"{exam} {'、'.join(f'{state} {rows}' for state, rows in counts.items())}" for exam, counts in exams.items()
+    )

@@ -1,0 +1,189 @@
+"""Commands on the province's own data: the certificate database, reference tables, one certificate, the invariants."""
+
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from certflow.cli.show import AsJson, as_json, complain, desk, say, table
+from certflow.privacy import mask_id, mask_name
+from certflow.settings import Settings
+
+app = typer.Typer()
+registry_app = typer.Typer(help="证书数据库：装入、查看。", no_args_is_help=True)
+reference_app = typer.Typer(help="参考表：考试、地市、证件类别等。", no_args_is_help=True)
+app.add_typer(registry_app, name="registry")
+app.add_typer(reference_app, name="reference")
+
+_File = Annotated[Path, typer.Argument(metavar="FILE", exists=True, dir_okay=False, readable=True)]
+_SHOWN = 20
+
+
+@registry_app.command("load")
+def registry_load(
+    file: _File,
+    *,
+    encoding: Annotated[str, typer.Option(help="CSV 的编码：utf-8-sig（有无 BOM 均可）或 gb18030。")] = "utf-8-sig",
+    json: AsJson = False,
+) -> None:
+    """装入或更新证书数据库（CSV 或 Excel）。
+
+    表头：ZSGLH,KSXM,ZJHM,ZJLB,XB,KSDM,KSMC,BKJB,BKZY,CSNY,PZRQ,BMS，可加 ZSBH、DZZS。重复装入同一文件不会改变任何内容；
+    有问题的行逐行列出原因，其余照常装入；有被拒绝的行时退出码为 1。
+    """
+    from certflow.registry.certificates import load
+
+    with desk() as (_settings, registry, actor), _progress() as bar:
+        task = bar.add_task("读取", total=None)
+        report = load(registry, actor, file, encoding=encoding, progress=lambda read: bar.update(task, completed=read))
+    if json:
+        refused = [{"line": line, "reason": reason} for line, reason in report.refused]
+        as_json(
+            {
+                "read": report.read,
+                "inserted": report.inserted,
+                "updated": report.updated,
+                "unchanged": report.unchanged,
+                "refused": refused,
+                "ignored_columns": report.ignored_columns,
+            }
+        )
+    else:
+        say(
+            f"读取 {report.read} 行：新增 {report.inserted}，更新 {report.updated}，未变 {report.unchanged}，"
+            f"拒绝 {len(report.refused)}"
+        )
+        if report.ignored_columns:
+            say(f"未采用的列：{'、'.join(report.ignored_columns)}")
+        for line, reason in report.refused[:_SHOWN]:
+            complain(f"第 {line} 行：{reason}")
+        if len(report.refused) > _SHOWN:
+            complain(f"……其余 {len(report.refused) - _SHOWN} 行请用 --json 查看")
+    if report.refused:
+        raise typer.Exit(1)
+
+
+@registry_app.command("stats")
+def registry_stats(*, json: AsJson = False) -> None:
+    """证书数据库里有多少证书，按考试和地市。"""
+    from certflow.registry.certificates import stats
+
+    with desk() as (_settings, registry, _actor):
+        found = stats(registry)
+    if json:
+        as_json(found)
+        return
+    say(f"证书 {found['certificates']} 条，无管理号 {found['without_number']} 条，有电子证书 {found['electronic']} 条")
+    table("", ("考试代码", "证书"), found["exams"].items())
+    table("", ("报名市", "证书"), found["cities"].items())
+
+
+@reference_app.command("load")
+def reference_load(name: Annotated[str, typer.Argument(metavar="TABLE")], file: _File, *, json: AsJson = False) -> None:
+    """检查一个参考表并启用为新版本；有一行不对就整表不收，并指出行号和原因。
+
+    TABLE：exams、cities、id_types、level_aliases、name_variants、areas（CSV），rule_sets（TOML）。
+    考试表的列：code,name,family,cancelled_levels,levels,first_year,last_year；family 为 normal、ruankao 或 tongxin；
+    levels 写成 级别:专业|专业;级别:…（空为不限）；cancelled_levels 用分号隔开，* 为全部取消。
+    """
+    from certflow.reference import load_table
+
+    version = load_table(Settings.load(), name, file)
+    if json:
+        as_json({"table": name, "version": version})
+    else:
+        say(f"{name} 表已启用第 {version} 版")
+
+
+@app.command()
+def trace(
+    management_no: Annotated[str, typer.Argument(metavar="管理号")],
+    *,
+    json: AsJson = False,
+    unmasked: Annotated[bool, typer.Option("--unmasked", help="显示完整的姓名和证件号码。")] = False,
+) -> None:
+    """一本证书的全过程：申请、核对、组包、上报、制证。"""
+    from certflow.registry.timeline import timeline
+
+    with desk() as (_settings, registry, _actor), registry.read() as conn:
+        story = timeline(conn, management_no.strip())
+    if story is None:
+        complain("证书数据库和台账里都没有这个管理号")
+        raise typer.Exit(1)
+    certificate = story["certificate"]
+    if certificate is not None and not unmasked:
+        certificate["name"] = mask_name(certificate["name"])
+        certificate["id_number"] = mask_id(certificate["id_number"])
+    if json:
+        as_json(story)
+    else:
+        _tell(story)
+
+
+@app.command()
+def doctor(
+    *,
+    rebuild: Annotated[bool, typer.Option("--rebuild", help="把每个数据包重新组一遍，须与原来逐字节相同。")] = False,
+    older_than: Annotated[float, typer.Option(min=0, metavar="秒", help="不看最近这些秒内的临时文件。")] = 0.0,
+    json: AsJson = False,
+) -> None:
+    """逐条核对不变量（I1–I12）：台账、原件、数据包、审计链。一切完好时退出码为 0。
+
+    有流程正在运行时，用 --older-than 3600 略过它们的临时文件。
+    """
+    from certflow.dispatch.assemble import rebuild as build_again
+    from certflow.registry.doctor import examine
+
+    with desk() as (settings, registry, _actor):
+        again = partial(build_again, settings, registry) if rebuild else None
+        found = examine(registry, settings, older_than=older_than, rebuild=again)
+    healthy = not any(found.values())
+    if json:
+        as_json({"ok": healthy, "invariants": found})
+    else:
+        for invariant, problems in found.items():
+            say(f"{invariant:<4} {'完好' if not problems else f'{len(problems)} 个问题'}")
+            for problem in problems[:_SHOWN]:
+                say(f"     {problem}")
+    if not healthy:
+        raise typer.Exit(1)
+
+
+def _tell(story: dict[str, Any]) -> None:
+    certificate = story["certificate"]
+    if certificate is None:
+        say(f"{story['management_no']}：证书数据库中没有")
+    else:
+        say(
+            f"{story['management_no']}：{certificate['name']} {certificate['id_number']} {certificate['exam_name']} "
+            f"{certificate['level']} {certificate['specialty']} 批准 {certificate['approved_on']} {certificate['city']}"
+        )
+    lines: list[tuple[str, str]] = []
+    for request in story["requests"]:
+        where = f"{request['record_id']}（{request['city']} {request['month']}）"
+        lines += [(file["received_at"], f"{where} 收到文件 {file['file_id']}") for file in request["files"]]
+        lines += [
+            (step["at"], f"{where} {step['from'] or '登记'} → {step['to']}，{step['by']}") for step in request["moves"]
+        ]
+        lines += [
+            (one["built_at"], f"{where} 组入数据包 {one['id']}（现为 {one['state']}）") for one in request["packages"]
+        ]
+    lines += [
+        (event["recorded_at"], f"制证 {event['serial']}（{event['mark']}，{event['printed_on']}）")
+        for event in story["prints"]
+    ]
+    table("", ("时间", "事件"), sorted(lines))
+
+
+def _progress() -> Progress:
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        console=Console(stderr=True),
+        transient=True,
+    )

@@ -1,0 +1,171 @@
+"""The command line as programs and people meet it: exit codes, JSON, clear lines, never a traceback."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+SAMPLE = "202005-034-一级建造师(证书补换印制信息)数据(济南市)(100人)"
+ID = "11010519491231002X"
+COMMANDS = [
+    ["check"],
+    ["rules"],
+    ["trace"],
+    ["doctor"],
+    ["intake"],
+    ["demo", "run"],
+    ["demo", "generate"],
+    ["up"],
+    ["down"],
+    ["name", "parse"],
+    ["name", "build"],
+    ["registry", "load"],
+    ["registry", "stats"],
+    ["reference", "load"],
+    ["month", "status"],
+    ["month", "prepare"],
+    ["month", "approve"],
+    ["month", "reject"],
+    ["month", "send"],
+    ["month", "resolve"],
+    ["returns", "fetch"],
+    ["returns", "apply"],
+    ["returns", "missing"],
+]
+
+
+@pytest.fixture
+def certflow(tmp_path):
+    """Run the program in a process of its own, with a home of its own."""
+
+    def run(*words, **environment):
+        environment = {"CERTFLOW_HOME": str(tmp_path / "home"), "COLUMNS": "200", **environment}
+        return subprocess.run(
+            [sys.executable, "-c", "from certflow.cli import main; main()", *words],
+            env={**os.environ, **environment},
+            capture_output=True,
+            text=True,
+            check=False,
+            cwd=tmp_path,
+        )
+
+    return run
+
+
+def test_every_command_teaches_in_its_help():
+    from typer.main import get_command
+    from typer.testing import CliRunner
+
+    from certflow.cli import app
+
+    assert get_command(app) is not None
+    for words in [[], *COMMANDS]:
+        shown = CliRunner().invoke(app, [*words, "--help"])
+        assert shown.exit_code == 0, words
+        assert any("\u4e00" <= sign <= "\u9fff" for sign in shown.output), words
+
+
+def test_a_name_is_parsed_to_json(certflow):
+    done = certflow("name", "parse", "--json", SAMPLE.replace("(", "（") + ".XLS")
+    assert done.returncode == 0
+    found = json.loads(done.stdout)
+    assert (found["month"], found["exam_code"], found["city"], found["count"]) == ("202005", "034", "济南市", 100)
+    assert found["stem"] == SAMPLE
+    assert found["notes"] == ["brackets"]
+
+
+def test_a_nil_report_is_named_as_one(certflow):
+    found = json.loads(certflow("name", "parse", "--json", "202005-零报(济南市).txt").stdout)
+    assert (found["kind"], found["month"], found["city"]) == ("nil", "202005", "济南市")
+
+
+def test_n06_a_name_that_says_nothing_ends_with_one(certflow):
+    done = certflow("name", "parse", SAMPLE.replace("202005", "202013"))
+    assert done.returncode == 1
+    assert "申报年月" in done.stderr
+    assert json.loads(certflow("name", "parse", "--json", "数据.xls").stdout)["fault"] == "NAME-FORM"
+
+
+def test_a_name_is_built_in_half_width(certflow):
+    done = certflow("name", "build", "202005", "913", "注册咨询工程师（投资）", "济南市", "7")
+    assert done.stdout == "202005-913-注册咨询工程师(投资)(证书补换印制信息)数据(济南市)(7人)\n"
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["name", "build", "202013", "034", "一级建造师", "济南市", "1"],
+        ["name", "build", "202005", "03-4", "一级建造师", "济南市", "1"],
+        ["month", "status", "2020-05"],
+        ["check", "nowhere.zip"],
+        ["check"],
+        ["nonsense"],
+        ["registry", "load", "nowhere.csv"],
+    ],
+)
+def test_wrong_usage_ends_with_two(certflow, words):
+    done = certflow(*words)
+    assert done.returncode == 2
+    assert "Traceback" not in done.stderr
+
+
+def test_a_reference_table_is_loaded_and_a_bad_line_named(certflow, tmp_path):
+    header = "code,name,family,cancelled_levels,levels,first_year,last_year"
+    (tmp_path / "exams.csv").write_text(f"{header}\n034,一级建造师,normal,,,,\n", "utf-8")
+    done = certflow("reference", "load", "exams", "exams.csv", "--json")
+    assert json.loads(done.stdout) == {"table": "exams", "version": 1}
+    (tmp_path / "exams.csv").write_text(f"{header}\n034,一级建造师,normal,,,,\n035,,normal,,,,\n", "utf-8")
+    done = certflow("reference", "load", "exams", "exams.csv")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == "certflow：exams 表，第 3 行 name：不能为空\n"
+
+
+def test_a_wrong_setting_is_one_line(certflow):
+    done = certflow("rules", CERTFLOW_APPROVAL="perhaps")
+    assert done.returncode == 1
+    assert done.stderr.count("\n") == 1
+    assert "CERTFLOW_APPROVAL" in done.stderr
+
+
+def test_what_the_program_writes_is_for_its_owner_alone(certflow, tmp_path):
+    (tmp_path / "levels.csv").write_text("level,aliases\n一级,1级\n", "utf-8")
+    assert certflow("reference", "load", "level_aliases", "levels.csv").returncode == 0
+    for path in [tmp_path / "home", *(tmp_path / "home").rglob("*")]:
+        assert path.stat().st_mode & 0o077 == 0, path
+
+
+@pytest.mark.parametrize(("level", "traceback"), [("INFO", False), ("DEBUG", True)])
+def test_an_unforeseen_error_is_named_by_its_type_and_masked(monkeypatch, capsys, caplog, level, traceback):
+    from certflow import cli
+
+    def fail():
+        raise RuntimeError(ID)
+
+    monkeypatch.setattr(cli, "app", fail)
+    monkeypatch.setenv("CERTFLOW_LOG_LEVEL", level)
+    monkeypatch.setattr(cli, "install_log_masking", _filter_caplog(caplog))
+    before = os.umask(0o022)
+    try:
+        with pytest.raises(SystemExit, match="1"):
+            cli.main()
+    finally:
+        os.umask(before)
+    shown = capsys.readouterr().err + caplog.text
+    assert "RuntimeError" in shown
+    assert ID not in shown
+    assert ("Traceback" in shown) == traceback
+
+
+def _filter_caplog(caplog):
+    from certflow.privacy import MaskingFilter
+
+    return lambda: caplog.handler.addFilter(MaskingFilter())
+
+
+def test_every_rule_is_listed_once(certflow):
+    lines = certflow("rules", "--json").stdout.splitlines()
+    codes = [json.loads(line)["rule"] for line in lines]
+    assert len(codes) == len(set(codes))
+    assert {"ID-CHECKDIGIT", "DB-NAME", "PHOTO-SIZE", "ZIP-TRAVERSAL"} <= set(codes)
