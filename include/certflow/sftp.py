@@ -293,7 +293,10 @@ class Session:
             raise
         except (paramiko.BadHostKeyException, _UnknownHostError, asyncssh.HostKeyNotVerifiable):
             raise AccessRefused(f"{place}失败：主机密钥与登记的不一致，已断开；请核实后再更新 known_hosts") from None
-        except (paramiko.AuthenticationException, asyncssh.PermissionDenied):
+        except (paramiko.AuthenticationException, asyncssh.PermissionDenied) as error:
+            # paramiko calls a silence and a cut during the login a failed authentication too.
+            if str(error).startswith(("Authentication timeout", "Authentication failed: transport shut down")):
+                raise TransferError(f"{place}失败：登录过程中断或没有响应") from None
             raise AccessRefused(f"{place}失败：登录被拒绝（密钥失效或账号停用），不再重试") from None
         except (PermissionError, asyncssh.SFTPPermissionDenied):
             raise AccessRefused(f"{place}失败：没有权限") from None

@@ -11,6 +11,7 @@ Links, folders and oversized files are refused and the city is told so; names in
 
 import hashlib
 import json
+import re
 import time
 from collections.abc import Sequence
 from contextlib import suppress
@@ -20,7 +21,7 @@ from pathlib import Path
 from certflow import originals
 from certflow.errors import AccessRefused, ConfigurationError, Conflict, TransferError
 from certflow.naming import parse_nil
-from certflow.registry import transfers
+from certflow.registry import submissions, transfers
 from certflow.registry.ledger import Actor, Registry
 from certflow.registry.transfers import Arrival, Owed
 from certflow.settings import Settings
@@ -66,6 +67,76 @@ def pull(settings: Settings, registry: Registry, account: str, actor: Actor) -> 
         raise ConfigurationError("没有配置地市服务器：请设置 CERTFLOW_CITY_SFTP")
     with registry.lock(f"pull:{account}"), connect(settings.city_sftp, settings.transfer_timeout) as session:
         return _Round(settings, registry, account, actor, session).run()
+
+
+@dataclass(frozen=True, slots=True)
+class ReplyReport:
+    """What one reply did; ids and counts only."""
+
+    answered: tuple[int, ...] = ()
+    """Ids of files whose answers now lie in the city's 回执."""
+    uploaded: int = 0
+    """Answers uploaded by this call; the others were there already."""
+    missing: tuple[int, ...] = ()
+    """Ids of judged files whose answers are not written yet; the next reply looks again."""
+
+
+def reply(settings: Settings, registry: Registry, account: str, actor: Actor) -> ReplyReport:
+    """Upload the answers to every judged file that was not answered yet into the city's 回执.
+
+    May be run again at any time: what lies there with the same bytes is not sent twice, and nothing is ever
+    overwritten. Raises as `pull`.
+    """
+    if settings.city_sftp is None:
+        raise ConfigurationError("没有配置地市服务器：请设置 CERTFLOW_CITY_SFTP")
+    with registry.lock(f"reply:{account}"):
+        with registry.read() as conn:
+            owed = submissions.unanswered(conn, account)
+        written = _answers(settings.feedback / account, [answer.tag for answer in owed])
+        ready = [answer for answer in owed if written[answer.tag]]
+        missing = tuple(answer.file_id for answer in owed if not written[answer.tag])
+        if not ready:
+            return ReplyReport(missing=missing)
+        uploaded = 0
+        with connect(settings.city_sftp, settings.transfer_timeout) as session:
+            shelf = f"/{account}/{settings.folders.replies}"
+            session.makedirs(shelf)
+            for answer in ready:
+                uploaded += sum(_deliver(session, file, f"{shelf}/{file.name}") for file in written[answer.tag])
+                with registry.begin(actor) as conn:
+                    submissions.mark_answered(conn, [answer.file_id])
+        return ReplyReport(tuple(answer.file_id for answer in ready), uploaded, missing)
+
+
+def _answers(folder: Path, tags: Sequence[str]) -> dict[str, list[Path]]:
+    """Tag → complete files below `folder` that carry it in their name."""
+    found: dict[str, list[Path]] = {tag: [] for tag in tags}
+    for file in sorted(folder.rglob("*")):
+        if file.is_file() and file.suffix != PART:
+            for tag in re.findall(r"(?<![0-9A-Za-z])F[0-9]{6,}(?![0-9A-Za-z])", file.name):
+                if tag in found:
+                    found[tag].append(file)
+    return found
+
+
+def _deliver(session: Session, file: Path, wanted: str) -> bool:
+    """Bring one answer under its name, or ``name~2`` and so on where other bytes lie; False when it was there."""
+    with file.open("rb") as stream:
+        digest, size = hashlib.file_digest(stream, "sha256").hexdigest(), file.stat().st_size
+    stem, dot, suffix = wanted.rpartition(".")
+    for number in range(1, 1000):
+        final = wanted if number == 1 else f"{stem}~{number}{dot}{suffix}"
+        there = session.stat(final)
+        if there is None:
+            part = session.put_part(file, final)
+            if session.hash(part.path) != digest:
+                session.remove(part.path)
+                raise TransferError("回执上传后回读不一致，已清除，稍后重试")
+            session.rename(part.path, final)
+            return True
+        if there.size == size and session.hash(final) == digest:
+            return False
+    raise Conflict("回执文件夹中同名文件过多，请清理后重试")
 
 
 @dataclass(slots=True)
@@ -208,6 +279,7 @@ class _Round:
         final = f"/{self.account}/{self.settings.folders.replies}/未接收-{hashlib.sha256(content).hexdigest()[:12]}.txt"
         if self.session.stat(final) is not None:
             return
+        self.settings.work.mkdir(mode=0o700, parents=True, exist_ok=True)
         note = self.settings.work / f"refused-{self.account}.txt"
         try:
             note.write_bytes(content)

@@ -1,0 +1,266 @@
+"""The servers every transfer test runs against: our embedded asyncssh ones and a real OpenSSH sshd.
+
+`far`     one far side: a login, the folder it shows as ``/``, and the folder as it lies on the disk.
+`city`    the same, laid out as the cities' server with the accounts 370100 and 370200, set in `settings`.
+`authority` the same, laid out as the authority's server, set in `settings`.
+`wire`    a TCP proxy in front of a far side: cut at byte N, stall.
+"""
+
+import contextlib
+import dataclasses
+import getpass
+import hashlib
+import json
+import os
+import shutil
+import socket
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from sqlalchemy import insert, update
+
+from certflow.demo.servers import AuthoritySftp
+from certflow.registry import schema
+from certflow.settings import Folders, Remote, Settings
+
+ACCOUNTS = ("370100", "370200")
+
+
+@dataclasses.dataclass(frozen=True)
+class Far:
+    """A far side as a test sees it."""
+
+    remote: Remote
+    tree: Path
+
+    def files(self) -> dict[str, bytes]:
+        """Every file below the tree, by path."""
+        return {
+            str(path.relative_to(self.tree)): path.read_bytes()
+            for path in sorted(self.tree.rglob("*"))
+            if path.is_file() and not path.is_symlink()
+        }
+
+
+class Wire:
+    """A TCP proxy that can go wrong in one direction after a number of bytes."""
+
+    def __init__(self, remote: Remote, folder: Path) -> None:
+        self._target = (remote.host, remote.port)
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.cut_after: dict[str, int] = {}
+        """``up`` (towards the server) or ``down`` → bytes after which both sides are cut."""
+        self.stall_after: dict[str, int] = {}
+        """The same, but nothing passes any more and nobody is told."""
+        self.passed = {"up": 0, "down": 0}
+        self.connections = 0
+        port = self._listener.getsockname()[1]
+        known_hosts = folder / f"wire-{port}"
+        known_hosts.write_text(remote.known_hosts.read_text().replace(f"]:{remote.port} ", f"]:{port} "))
+        self.remote = dataclasses.replace(remote, port=port, known_hosts=known_hosts)
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                near, _ = self._listener.accept()
+            except OSError:
+                return
+            self.connections += 1
+            far = socket.create_connection(self._target)
+            for source, target, way in ((near, far, "up"), (far, near, "down")):
+                threading.Thread(target=self._pump, args=(source, target, way), daemon=True).start()
+
+    def _pump(self, source: socket.socket, target: socket.socket, way: str) -> None:
+        try:
+            while data := source.recv(16384):
+                if (limit := self.cut_after.get(way)) is not None and self.passed[way] + len(data) > limit:
+                    target.sendall(data[: max(0, limit - self.passed[way])])
+                    break
+                if (limit := self.stall_after.get(way)) is not None and self.passed[way] + len(data) > limit:
+                    threading.Event().wait()
+                self.passed[way] += len(data)
+                target.sendall(data)
+        except OSError:
+            pass
+        for end in (source, target):
+            with contextlib.suppress(OSError):
+                end.shutdown(socket.SHUT_RDWR)
+            end.close()
+
+    def close(self) -> None:
+        self._listener.close()
+
+
+class OpenSsh:
+    """A real sshd for the user who runs the tests, with a configuration and a host key of its own."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        folder.mkdir(mode=0o700, parents=True)
+        for name in ("host_key", "login"):
+            subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", folder / name], check=True)
+        self.tree = folder / "tree"
+        self.tree.mkdir()
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            port = free.getsockname()[1]
+        (folder / "sshd_config").write_text(
+            f"Port {port}\nListenAddress 127.0.0.1\nHostKey {folder}/host_key\nPidFile none\n"
+            f"AuthorizedKeysFile {folder}/login.pub\nStrictModes no\nUsePAM no\nPermitRootLogin prohibit-password\n"
+            "PasswordAuthentication no\nKbdInteractiveAuthentication no\n"
+            "Subsystem sftp internal-sftp\nForceCommand internal-sftp\n"
+        )
+        if os.geteuid() == 0:
+            Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)  # sshd's own privilege separation folder
+        self.process = subprocess.Popen(
+            [str(sshd()), "-D", "-e", "-f", str(folder / "sshd_config")], stderr=(folder / "log").open("wb")
+        )
+        public = (folder / "host_key.pub").read_text().rsplit(" ", 1)[0]
+        known_hosts = folder / "known_hosts"
+        known_hosts.write_text(f"[127.0.0.1]:{port} {public}\n")
+        self.remote = Remote("127.0.0.1", port, getpass.getuser(), folder / "login", known_hosts, str(self.tree))
+        deadline = time.monotonic() + 20
+        while not listens(port):
+            if time.monotonic() > deadline or self.process.poll() is not None:
+                raise RuntimeError((folder / "log").read_text())
+            time.sleep(0.05)
+
+    def close(self) -> None:
+        self.process.terminate()
+        self.process.wait(10)
+
+
+def listens(port: int) -> bool:
+    try:
+        socket.create_connection(("127.0.0.1", port), 1).close()
+    except OSError:
+        return False
+    return True
+
+
+def sshd() -> str | None:
+    return shutil.which("sshd", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin")
+
+
+@pytest.fixture(params=["embedded", pytest.param("openssh", marks=pytest.mark.openssh)])
+def kind(request: pytest.FixtureRequest) -> str:
+    if request.param == "openssh" and not sshd():
+        pytest.skip("OpenSSH server is not installed")
+    return request.param
+
+
+@pytest.fixture
+def far(kind: str, tmp_path: Path) -> Iterator[Far]:
+    if kind == "embedded":
+        with AuthoritySftp(tmp_path / "far") as server:
+            shutil.rmtree(server.address.tree)
+            server.address.tree.mkdir()
+            yield Far(server.remote(), server.address.tree)
+    else:
+        server = OpenSsh(tmp_path / "far")
+        yield Far(server.remote, server.tree)
+        server.close()
+
+
+@pytest.fixture
+def wire(far: Far, tmp_path: Path) -> Iterator[Wire]:
+    proxy = Wire(far.remote, tmp_path)
+    yield proxy
+    proxy.close()
+
+
+@pytest.fixture
+def city(far: Far) -> Far:
+    names = Folders()
+    for account in ACCOUNTS:
+        for name in (names.inbox, names.trial, names.received, names.replies, names.proofs):
+            (far.tree / account / name).mkdir(parents=True)
+    return far
+
+
+@pytest.fixture
+def authority(far: Far) -> Far:
+    names = Folders()
+    for name in (names.upward, names.returned, names.archive):
+        (far.tree / name).mkdir(parents=True)
+    return far
+
+
+@pytest.fixture
+def office(settings: Settings, far: Far) -> Settings:
+    """The province's settings with both servers set to the far side of the test, and short looks."""
+    return dataclasses.replace(
+        settings, city_sftp=far.remote, authority_sftp=far.remote, look_seconds=0.05, transfer_timeout=10
+    )
+
+
+@pytest.fixture
+def approved(settings, registry, actor) -> Callable[..., int]:
+    """Makes an approved package of two rows with `content` as its zip; gives its id."""
+    numbers = iter(range(1, 10_000))
+
+    def make(content: bytes = b"zip", *, batch: int | None = None) -> int:
+        number = next(numbers)
+        stem = f"202005-034-测试{number}"
+        folder = settings.packages / "202005"
+        folder.mkdir(parents=True, exist_ok=True)
+        manifest = {"file": f"{stem}.zip", "sha256": hashlib.sha256(content).hexdigest()}
+        (folder / f"{stem}.zip").write_bytes(content)
+        (folder / f"{stem}.manifest.json").write_text(json.dumps(manifest))
+        with registry.begin(actor) as conn:
+            if batch is None:
+                found = conn.execute(schema.batches.select()).first()
+                batch = (
+                    found.id
+                    if found
+                    else conn.scalar(
+                        insert(schema.batches)
+                        .values(month="202005", number=0, rule_set="2020")
+                        .returning(schema.batches.c.id)
+                    )
+                )
+            submission = conn.scalar(
+                insert(schema.submissions)
+                .values(
+                    month="202005", account="370100", city="济南市", exam_code="034", version=number,
+                    lane="month", stem=stem, verdict="accepted", rule_set="2020",
+                )
+                .returning(schema.submissions.c.id)
+            )  # fmt: skip
+            ids = [_row(conn, submission, batch, f"{number}-{position}") for position in range(2)]
+            package = conn.scalar(
+                insert(schema.packages)
+                .values(
+                    batch_id=batch, exam_code="034", part=number, stem=stem, file_name=f"{stem}.zip",
+                    sha256=manifest["sha256"], size=len(content), row_count=2, photo_count=0, manifest=manifest,
+                )
+                .returning(schema.packages.c.id)
+            )  # fmt: skip
+            conn.execute(
+                insert(schema.package_rows),
+                [{"package_id": package, "row_id": row, "ordinal": order} for order, row in enumerate(ids, 1)],
+            )
+            conn.execute(update(schema.rows).where(schema.rows.c.id.in_(ids)).values(state="ACCEPTED"))
+            conn.execute(update(schema.rows).where(schema.rows.c.id.in_(ids)).values(state="PACKED"))
+            conn.execute(update(schema.packages).where(schema.packages.c.id == package).values(state="APPROVED"))
+        return package
+
+    return make
+
+
+def _row(conn, submission: int, batch: int, number: str) -> int:
+    texts = (
+        "name", "id_number", "id_type", "sex", "level", "specialty", "birth_month", "approved_on", "city",
+    )  # fmt: skip
+    return conn.scalar(
+        insert(schema.rows)
+        .values(
+            {"submission_id": submission, "record_id": f"370100-202005-034-{number}", "row_no": 1, "sent": {},
+             "management_no": number, "batch_id": batch} | dict.fromkeys(texts, "x")
+        )
+        .returning(schema.rows.c.id)
+    )  # fmt: skip
