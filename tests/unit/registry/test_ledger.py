@@ -222,4 +222,4 @@ def test_a_hundred_thousand_rows_move_in_seconds(registry, actor):
     with registry.read() as connection:
         assert connection.scalar(text("SELECT count(*) FROM moves WHERE to_state = 'ACCEPTED'")) == 100_000
         assert connection.scalar(text("SELECT count(*) FROM audit")) == 2
-    assert took < 15, "set-based it takes 2 to 3 s; row by row it would be minutes"
+    assert took < 30, "set-based it takes 2 to 3 s on an idle machine; row by row it would be minutes"
