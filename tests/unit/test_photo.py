@@ -127,7 +127,9 @@ def test_p08_zeroed_bytes_inside_are_damaged(share):
     assert photo.measure(bytes(data))["photo_fault"] == "PHOTO-DAMAGED"
 
 
-@pytest.mark.parametrize("options", [{}, {"optimize": True}, {"progressive": True}, {"quality": 60}, {"subsampling": 0}])
+@pytest.mark.parametrize(
+    "options", [{}, {"optimize": True}, {"progressive": True}, {"quality": 60}, {"subsampling": 0}]
+)
 def test_p08_sound_photos_are_never_taken_for_zeroed(options):
     for seed in range(5):
         assert photo.measure(portrait(seed, **options))["photo_fault"] is None

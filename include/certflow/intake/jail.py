@@ -70,10 +70,13 @@ def read(data: bytes, limits: "Limits") -> Book:
     if child.returncode:
         # Killed, aborted (E27: calamine's allocator) or out of processor time; our own faults come as JSON.
         raise SubmissionError("BOOK-LIMIT", "读取时超出内存或时间限制")
-    answer = json.loads(out)
-    if "fault" in answer:
-        raise SubmissionError(answer["fault"], answer["detail"])
-    return Book(answer["look"], answer["grids"])
+    try:
+        answer = json.loads(out)
+        if "fault" in answer:
+            raise SubmissionError(str(answer["fault"]), str(answer["detail"]))
+        return Book(answer["look"], answer["grids"])
+    except (ValueError, KeyError, TypeError):  # a reader overrun by its file may say anything
+        raise SubmissionError("BOOK-DAMAGED", "读取结果无法理解") from None
 
 
 _CHILD = "import sys, json; sys.path[:] = json.loads(sys.argv[1]); from certflow.intake.jail import main; main()"

@@ -57,7 +57,9 @@ def zip_bytes(*members: Member, comment: bytes = b"", tail: bytes = b"", count: 
         sums = (0, 0, 0) if member.descriptor else (crc, len(packed), size)
         local = member.raw if member.local_name is None else member.local_name
         offset = len(out)
-        out += struct.pack("<4s5H3L2H", b"PK\x03\x04", member.version, flags, member.method, *member.time, *sums, len(local), 0)
+        out += struct.pack(
+            "<4s5H3L2H", b"PK\x03\x04", member.version, flags, member.method, *member.time, *sums, len(local), 0
+        )
         out += local + packed
         if member.descriptor:
             out += struct.pack("<4s3L", b"PK\x07\x08", crc, len(packed), size)

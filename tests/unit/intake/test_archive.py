@@ -365,7 +365,8 @@ def test_z39_other_methods_are_returned_by_name(unpack, method, word):
 
 
 @pytest.mark.parametrize(
-    "name", ["ab:c.jpg", "a*.jpg", "a\nb.jpg", "-rf.jpg", "CON", "con.jpg", "a/NUL.txt", "gpj.\u202eexe", "a?.jpg", "x/-a.jpg"]
+    "name",
+    ["ab:c.jpg", "a*.jpg", "a\nb.jpg", "-rf.jpg", "CON", "con.jpg", "a/NUL.txt", "gpj.\u202eexe", "a?.jpg", "x/-a.jpg"],
 )
 def test_z46_names_no_system_bears_are_returned(fault, name):
     assert fault(zip_bytes(Member(name, JPEG))) == "ZIP-NAMES"

@@ -1,0 +1,77 @@
+"""Workbooks with planted oddities; the people in them are nobody."""
+
+import io
+import zipfile
+from collections.abc import Callable, Iterable, Sequence
+
+import openpyxl
+import xlwt
+
+from certflow.findings import FIELDS
+
+ROW = (
+    "2015034370000001", "王𠮷·买买提", "11010519491231002X", "居民身份证", "女", "", "建筑工程", "194912", "20150922",
+    "11010519491231002X.jpg", "济南市",
+)  # fmt: skip
+
+
+def row(number: int = 1, **changes: str) -> list[str]:
+    values = dict(zip(FIELDS, ROW, strict=True)) | {"ZSGLH": f"201503437{number:07d}"} | changes
+    return list(values.values())
+
+
+def xlsx(
+    rows: Iterable[Sequence[object]] = (FIELDS, ROW), change: Callable[[openpyxl.Workbook], object] | None = None
+) -> bytes:
+    book = openpyxl.Workbook()
+    for values in rows:
+        book.active.append(list(values))
+    if change is not None:
+        change(book)
+    out = io.BytesIO()
+    book.save(out)
+    return out.getvalue()
+
+
+def xls(
+    rows: Iterable[Sequence[object]] = (FIELDS, ROW), change: Callable[[xlwt.Workbook], object] | None = None
+) -> bytes:
+    book = xlwt.Workbook(encoding="utf-8")
+    sheet = book.add_sheet("Sheet1", cell_overwrite_ok=True)
+    for down, values in enumerate(rows):
+        for across, value in enumerate(values):
+            sheet.write(down, across, value)
+    if change is not None:
+        change(book)
+    out = io.BytesIO()
+    book.save(out)
+    return out.getvalue()
+
+
+def with_parts(book: bytes, parts: dict[str, bytes], *, twice: bool = False) -> bytes:
+    """An xlsx with some parts replaced or added; `twice` leaves the old ones in beside the new."""
+    out = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(book)) as old, zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as new:
+        for name in old.namelist():
+            if twice or name not in parts:
+                new.writestr(name, old.read(name))
+        for name, data in parts.items():
+            new.writestr(name, data)
+    return out.getvalue()
+
+
+def part(book: bytes, name: str = "xl/worksheets/sheet1.xml") -> bytes:
+    with zipfile.ZipFile(io.BytesIO(book)) as package:
+        return package.read(name)
+
+
+def sheet_xml(rows: str, *, before: str = "", after: str = "") -> bytes:
+    space = "http://schemas.openxmlformats.org/spreadsheetml/2006/main"
+    return f'<?xml version="1.0"?><worksheet xmlns="{space}">{before}<sheetData>{rows}</sheetData>{after}</worksheet>'.encode()
+
+
+def inline(rows: Iterable[Sequence[str]], first: int = 1) -> str:
+    return "".join(
+        f'<row r="{down}">' + "".join(f'<c r="{chr(65 + a)}{down}" t="inlineStr"><is><t>{v}</t></is></c>' for a, v in enumerate(values)) + "</row>"
+        for down, values in enumerate(rows, start=first)
+    )  # fmt: skip
