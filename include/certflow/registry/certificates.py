@@ -15,7 +15,7 @@ from sqlalchemy import Connection, func, select, text
 
 from certflow.registry.export import Line, read_export
 from certflow.registry.ledger import Actor, Registry, note
-from certflow.registry.schema import certificates, rows, submissions
+from certflow.registry.schema import certificates
 
 Progress = Callable[[int], None]
 """Told the number of lines read so far."""
@@ -27,7 +27,6 @@ _MATCHED = (
 )  # fmt: skip
 _WITHOUT_NUMBER = ("id_number", "exam_code", "level", "specialty", "approved_on")
 """What tells apart certificates of one person that have no 管理号."""
-_OPEN = ("HELD", "ACCEPTED", "PACKED", "SENT")
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,19 +135,6 @@ def match(conn: Connection, management_nos: Sequence[str], id_numbers: Sequence[
         )
     ).all()
     return {name: [row[index] for row in found] for index, name in enumerate(columns)}
-
-
-def open_requests(conn: Connection, management_nos: Sequence[str]) -> list[tuple[str, str] | None]:
-    """For each 管理号 the (account, month) of a request that is still open or held, or None (DUP-OPEN, DUP-CITY)."""
-    wanted = sorted({_comparable(number) for number in management_nos} - {""})
-    found = conn.execute(
-        select(rows.c.management_no, submissions.c.account, submissions.c.month)
-        .join(submissions, submissions.c.id == rows.c.submission_id)
-        .where(rows.c.management_no == func.any(wanted), rows.c.state.in_(_OPEN))
-        .order_by(rows.c.id.desc())
-    )
-    first = {number: (account, month) for number, account, month in found}
-    return [first.get(number) for number in management_nos]
 
 
 def _stored(fields: Sequence[str], line: Line) -> Iterator[str | None]:

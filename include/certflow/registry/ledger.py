@@ -24,6 +24,7 @@ from sqlalchemy import Connection, Engine, create_engine, text
 from sqlalchemy.exc import DBAPIError
 
 from certflow.errors import Busy, CertflowError, ConfigurationError, Conflict, TransferError
+from certflow.privacy import mask_text
 from certflow.registry import server
 from certflow.settings import Settings
 
@@ -150,7 +151,11 @@ class Overtaken(Conflict):
 
 
 def note(conn: Connection, event: str, **detail: object) -> None:
-    """Chain something that is no move of state (an approval, an undo, a load): counts, ids and digests, no PII."""
+    """Chain something that is no move of state (an approval, an undo, a load): counts, ids, digests, a person's words.
+
+    Texts are masked on their way in: a reason that a person typed may quote an ID number, and the chain is for ever.
+    """
+    detail = {key: mask_text(value) if isinstance(value, str) else value for key, value in detail.items()}
     conn.execute(
         text("SELECT certflow_append(:event, CAST(:detail AS jsonb))"),
         {"event": event, "detail": json.dumps(detail, ensure_ascii=False)},

@@ -2,7 +2,7 @@
 
 import openpyxl
 import pytest
-from sqlalchemy import insert, select, update
+from sqlalchemy import select
 
 from certflow.errors import Busy, ConfigurationError
 from certflow.registry import certificates, schema
@@ -168,27 +168,3 @@ def test_match_gives_columns_in_the_order_asked(registry, actor, export):
     assert found["e_certificate"][0] == ""
     assert again["certificate_id"] == []
     assert set(again) == set(found)
-
-
-def test_open_requests_name_the_account_and_the_month(registry, actor):
-    def row(number, state):
-        connection.execute(insert(schema.rows).values(
-            submission_id=submission, record_id=f"r{number}", row_no=number, sent={}, management_no=f"no{number}",
-            name="", id_number="", id_type="", sex="", level="", specialty="", birth_month="", approved_on="", city="",
-        ))  # fmt: skip
-        connection.execute(update(schema.rows).where(schema.rows.c.row_no == number).values(state=state))
-
-    with registry.begin(actor) as connection:
-        submission = connection.scalar(
-            insert(schema.submissions)
-            .values(
-                month="202004", account="370200", city="青岛市", exam_code="034", version=1, lane="month", stem="",
-                verdict="accepted", rule_set="2020",
-            )
-            .returning(schema.submissions.c.id)
-        )  # fmt: skip
-        for number, state in enumerate(["ACCEPTED", "HELD", "RETURNED"], start=1):
-            row(number, state)
-    with registry.read() as connection:
-        found = certificates.open_requests(connection, ["no3", "no2", "no1", "other", "\0"])
-    assert found == [None, ("370200", "202004"), ("370200", "202004"), None, None]

@@ -129,6 +129,15 @@ def test_i10_no_value_leaves_in_a_database_error(registry, actor, through_copy):
     assert planted not in "".join(traceback.format_exception(raised.value))
 
 
+def test_i10_words_of_a_person_are_masked_before_they_are_chained(registry, actor):
+    with registry.begin(actor) as connection:
+        note(connection, "rejected", reason="440524188001010014 的照片不对", digest="0a" * 32, batch=0)
+    with registry.read() as connection:
+        payload = json.loads(connection.scalar(text("SELECT payload FROM audit")))
+    assert payload["reason"] == "440524********0014 的照片不对"
+    assert payload["digest"] == "0a" * 32
+
+
 def test_evidence_only_grows(registry, actor):
     with registry.begin(actor) as connection:
         connection.execute(insert(schema.files).values(file_values()))
