@@ -73,6 +73,7 @@ def environment(settings: Settings, *, port: int = PORT) -> dict[str, str]:
         "LOGGING__BASE_LOG_FOLDER": str(folder / "logs"),
         "LOGGING__LOGGING_CONFIG_CLASS": "masked_logs.LOGGING_CONFIG",
         "LOGGING__COLORED_CONSOLE_LOG": "False",
+        "LOGGING__NAMESPACE_LEVELS": "great_expectations=warning alembic=warning",
         "LOGGING__FILE_TASK_HANDLER_NEW_FOLDER_PERMISSIONS": "0o700",
         "LOGGING__FILE_TASK_HANDLER_NEW_FILE_PERMISSIONS": "0o600",
         "DAG_PROCESSOR__REFRESH_INTERVAL": "30",

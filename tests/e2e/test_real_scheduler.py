@@ -35,17 +35,17 @@ ROW = ["2018034370000001", PERSON, NUMBER, "居民身份证", "女", "", "建筑
 STEM = "202005-034-一级建造师(证书补换印制信息)数据(济南市)(1人)"
 
 
-def sound_submission():
+def zipped(name, content):
     packed = io.BytesIO()
     with zipfile.ZipFile(packed, "w") as archive:
-        archive.writestr(f"{STEM}.XLS", write_xls(FIELDS, [ROW]))
+        archive.writestr(name, content)
     return packed.getvalue()
 
 
 DROPS = {
-    "370100": (f"{STEM}.zip", sound_submission()),
+    "370100": (f"{STEM}.zip", zipped(f"{STEM}.XLS", write_xls(FIELDS, [ROW]))),
     "370200": ("202005-零报(青岛市).txt", b""),
-    "370300": ("202005-034.zip", b"<html>not a zip</html>"),
+    "370300": ("202005-034.zip", zipped("../../evil.XLS", b"climbs out")),
 }
 
 
@@ -68,10 +68,11 @@ class Api:
         with urllib.request.urlopen(request, timeout=30) as reply:
             return json.load(reply)
 
-    def run(self, dag_id, conf, limit=120):
-        """Unpause, trigger and wait; the run and its task instances."""
-        self("PATCH", f"/api/v2/dags/{dag_id}", {"is_paused": False})
+    def run(self, dag_id, conf, limit=240):
+        """Trigger, unpause and wait; the run and its task instances."""
         run = self("POST", f"/api/v2/dags/{dag_id}/dagRuns", {"conf": conf, "logical_date": None})
+        # Only now: unpausing starts the last missed slot at once, and that run shall wait behind ours.
+        self("PATCH", f"/api/v2/dags/{dag_id}", {"is_paused": False})
         path = f"/api/v2/dags/{dag_id}/dagRuns/{run['dag_run_id']}"
         deadline = time.monotonic() + limit
         while (run := self("GET", path))["state"] in {"queued", "running"} and time.monotonic() < deadline:
