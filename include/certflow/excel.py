@@ -159,7 +159,7 @@ def read_sheets(data: bytes) -> list[Grid]:
     except (KeyboardInterrupt, SystemExit, MemoryError):
         raise
     except BaseException as error:  # noqa: BLE001 (E47: PanicException is a BaseException)
-        raise SubmissionError("BOOK-DAMAGED", type(error).__name__) from None
+        raise SubmissionError("BOOK-DAMAGED", f"文件内容损坏（{type(error).__name__}）") from None
 
 
 def _grid(sheet: Any) -> Grid:  # noqa: ANN401 (calamine has no types for mypy here)

@@ -105,7 +105,7 @@ def main() -> None:
     except MemoryError:
         answer = {"fault": "BOOK-LIMIT", "detail": "内存不足"}
     except BaseException as error:  # noqa: BLE001 (E47: any exception type)
-        answer = {"fault": "BOOK-DAMAGED", "detail": type(error).__name__}
+        answer = {"fault": "BOOK-DAMAGED", "detail": f"文件内容损坏（{type(error).__name__}）"}
     sys.stdout.buffer.write(json.dumps(answer).encode())
     sys.stdout.buffer.flush()
     os._exit(0)  # no time for taking a large heap apart

@@ -67,11 +67,17 @@ def part(book: bytes, name: str = "xl/worksheets/sheet1.xml") -> bytes:
 
 def sheet_xml(rows: str, *, before: str = "", after: str = "") -> bytes:
     space = "http://schemas.openxmlformats.org/spreadsheetml/2006/main"
-    return f'<?xml version="1.0"?><worksheet xmlns="{space}">{before}<sheetData>{rows}</sheetData>{after}</worksheet>'.encode()
+    body = f'<worksheet xmlns="{space}">{before}<sheetData>{rows}</sheetData>{after}</worksheet>'
+    return f'<?xml version="1.0"?>{body}'.encode()
 
 
 def inline(rows: Iterable[Sequence[str]], first: int = 1) -> str:
+    def cell(reference: str, text: str) -> str:
+        return f'<c r="{reference}" t="inlineStr"><is><t>{text}</t></is></c>'
+
     return "".join(
-        f'<row r="{down}">' + "".join(f'<c r="{chr(65 + a)}{down}" t="inlineStr"><is><t>{v}</t></is></c>' for a, v in enumerate(values)) + "</row>"
+        f'<row r="{down}">'
+        + "".join(cell(f"{chr(65 + across)}{down}", text) for across, text in enumerate(values))
+        + "</row>"
         for down, values in enumerate(rows, start=first)
-    )  # fmt: skip
+    )

@@ -122,7 +122,8 @@ def test_z07_unicode_path_that_contradicts_the_name_is_returned(fault):
 
 @pytest.mark.parametrize(
     "name",
-    ["../x.xls", "a/../../x.xls", "..\\x.xls", "/etc/x.xls", "C:\\x.xls", "c:x.xls", "\\\\server\\share\\x.xls", "a/.. /x.xls"],
+    ["../x.xls", "a/../../x.xls", "..\\x.xls", "/etc/x.xls", "C:\\x.xls", "c:x.xls", "\\\\server\\share\\x.xls",
+     "a/.. /x.xls"],
 )  # fmt: skip
 def test_z08_z09_z10_paths_that_leave_the_archive_are_returned(fault, name):
     assert fault(zip_bytes(Member(name))) == "ZIP-TRAVERSAL"
@@ -284,8 +285,8 @@ def test_z30_composed_and_decomposed_names_are_one(unpack):
 
 @pytest.mark.parametrize(
     "name",
-    ["__MACOSX/._11010519491231002X.jpg", "._11010519491231002X.jpg", ".DS_Store", "Thumbs.db", "desktop.ini", "~$a.xls",
-     ".~a.et", "Icon\r"],
+    ["__MACOSX/._11010519491231002X.jpg", "._11010519491231002X.jpg", ".DS_Store", "Thumbs.db", "desktop.ini",
+     "~$a.xls", ".~a.et", "Icon\r"],
 )  # fmt: skip
 def test_z31_leftovers_of_systems_are_junk_and_no_photo(unpack, name):
     result = unpack(zip_bytes(Member(BOOK), Member(name, JPEG)))
@@ -298,7 +299,8 @@ def test_z31_leftovers_of_systems_are_junk_and_no_photo(unpack, name):
     [
         (b"Rar!\x1a\x07\x01\x00" + bytes(99), "RAR"), (b"7z\xbc\xaf\x27\x1c" + bytes(99), "7z"),
         (gzip.compress(b"x" * 99), "gzip"), (b"\r\n<!DOCTYPE html><html>404</html>", "网页"),
-        (b"MZ" + bytes(99) + zip_bytes(Member(BOOK)), "程序"), (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(99), "Excel"),
+        (b"MZ" + bytes(99) + zip_bytes(Member(BOOK)), "程序"),
+        (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(99), "Excel"),
         (b"%PDF-1.7", "PDF"), ("你好".encode("gbk"), "文本"), (b"\x01\x02\x03\x04", "未知"),
     ],
 )  # fmt: skip

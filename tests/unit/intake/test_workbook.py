@@ -492,14 +492,18 @@ def test_a_header_without_rows_is_empty():
 def test_the_child_imports_nothing_heavy():
     code = (
         "import sys; from certflow.intake import jail; from certflow import excel; import python_calamine; "
-        "print(sorted(set(m.split('.')[0] for m in sys.modules) & {'numpy','pandas','openpyxl','xlwt','PIL','asyncio'}))"
+        "heavy = {'numpy', 'pandas', 'openpyxl', 'xlwt', 'PIL', 'asyncio'}; "
+        "print(sorted(set(m.split('.')[0] for m in sys.modules) & heavy))"
     )
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert out.stdout.strip() == "[]"
 
 
 def _instead(monkeypatch: pytest.MonkeyPatch, body: str) -> None:
-    limits = "from certflow.intake import jail; r = json.loads(sys.stdin.buffer.readline()); jail._limit(r['memory'], r['cpu']); "
+    limits = (
+        "from certflow.intake import jail; r = json.loads(sys.stdin.buffer.readline()); "
+        "jail._limit(r['memory'], r['cpu']); "
+    )
     monkeypatch.setattr(jail, "_CHILD", "import sys, json; sys.path[:] = json.loads(sys.argv[1]); " + limits + body)
 
 

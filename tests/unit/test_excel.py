@@ -1,0 +1,92 @@
+"""Workbooks we write, read by other readers than our own."""
+
+import hashlib
+import time
+import zipfile
+
+import openpyxl
+import pytest
+import xlrd
+
+from certflow import excel
+from certflow.errors import Conflict, SubmissionError
+from certflow.findings import FIELDS
+
+ROWS = [["2015034370000001", "王𠮷·买买提", "11010519491231002X", "", "女", "=1+1", "@x", "-", "𬎆", "0", "济南市"]]
+
+
+def test_xls_is_real_biff8_with_text_cells_only():
+    data = excel.write_xls(FIELDS, ROWS)
+    assert data.startswith(b"\xd0\xcf\x11\xe0")
+    book = xlrd.open_workbook(file_contents=data, formatting_info=True)
+    assert book.biff_version == 80
+    sheet = book.sheet_by_index(0)
+    assert sheet.row_values(0) == list(FIELDS)
+    assert sheet.row_values(1) == ROWS[0]
+    assert {sheet.cell_type(1, column) for column in range(11)} <= {xlrd.XL_CELL_TEXT, xlrd.XL_CELL_BLANK}
+    formats = {
+        book.format_map[book.xf_list[sheet.cell_xf_index(1, column)].format_key].format_str for column in range(11)
+    }
+    assert formats == {"@"}
+
+
+def test_same_content_same_bytes_at_any_time():
+    first = excel.write_xls(FIELDS, ROWS)
+    time.sleep(1.1)
+    assert hashlib.sha256(excel.write_xls(FIELDS, ROWS)).digest() == hashlib.sha256(first).digest()
+
+
+def test_d12_every_rare_character_survives_whichever_record_it_falls_into():
+    rows = [[f"{'野' * (number % 5)}𠮷𬎆{number}"] for number in range(6000)]
+    data = excel.write_xls(["KSXM"], rows)
+    assert excel.read_xls_text(data)[1:] == rows
+    assert xlrd.open_workbook(file_contents=data).sheet_by_index(0).col_values(0)[1:] == [value for (value,) in rows]
+
+
+def test_the_last_row_of_an_xls_is_written_and_one_more_is_refused():
+    rows = [["x"]] * excel.XLS_ROWS
+    assert len(excel.read_xls_text(excel.write_xls(["a"], rows))) == 65_536
+    with pytest.raises(Conflict, match="65535"):
+        excel.write_xls(["a"], [*rows, ["x"]])
+
+
+def test_a_value_longer_than_a_record_is_refused():
+    assert excel.read_xls_text(excel.write_xls(["a"], [["𠮷" * 2000]]))[1] == ["𠮷" * 2000]
+    with pytest.raises(Conflict, match="row 2 column 1"):
+        excel.write_xls(["a"], [["x" * 4001]])
+
+
+def test_e35_xlsx_for_people_holds_text_only(tmp_path):
+    path = tmp_path / "退回单.xlsx"
+    odd = ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "a_x000D_b", "𠮷", "a\x00b", "\ud800"]
+    page = excel.Page("退回", [[excel.Cell("标题", "title")], [excel.Cell(text, "bad") for text in odd]], [20] * 9,
+                      freeze="A2", landscape=True, repeat_rows=1, footer="第 &P 页/共 &N 页")  # fmt: skip
+    excel.write_xlsx(path, [page])
+    sheet = openpyxl.load_workbook(path)["退回"]
+    assert [cell.data_type for cell in sheet[2]] == ["s"] * len(odd)
+    assert [cell.number_format for cell in sheet[2]] == ["@"] * len(odd)
+    assert next(iter(list(excel.read_table(path))[1:])) == [*odd[:5], "a_x000D_b", "𠮷", "a\ufffdb", "\ufffd"]
+    assert sheet.freeze_panes == "A2"
+    assert sheet.oddFooter.center.text == "第 &P 页/共 &N 页"
+    assert sheet.print_title_rows == "$1:$1"
+    with zipfile.ZipFile(path) as package:
+        assert b"<f>" not in package.read("xl/worksheets/sheet1.xml")
+    assert [one.name for one in tmp_path.iterdir()] == ["退回单.xlsx"]
+
+
+def test_read_table_gives_text_and_refuses_numbers_that_lost_digits(tmp_path):
+    path = tmp_path / "registry.xls"
+    path.write_bytes(excel.write_xls(FIELDS, ROWS))
+    assert list(excel.read_table(path)) == [list(FIELDS), ROWS[0]]
+    book = openpyxl.Workbook()
+    book.active.append(["ZSGLH", "PZRQ"])
+    book.active.append(["1", 20150922])
+    book.save(path)
+    assert list(excel.read_table(path))[1] == ["1", "20150922"]
+    book.active.append([370102199001010018, "x"])
+    book.save(path)
+    with pytest.raises(SubmissionError, match="第 3 行第 1 列"):
+        list(excel.read_table(path))
+    path.write_text("a,b")
+    with pytest.raises(SubmissionError, match="BOOK-TYPE"):
+        list(excel.read_table(path))
