@@ -53,9 +53,7 @@ def main() -> None:
     try:
         level = Settings.load().log_level.upper()
         debug = level == "DEBUG"
-        logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
-        logging.getLogger("certflow").setLevel(level if level in logging.getLevelNamesMapping() else logging.INFO)
-        install_log_masking()
+        _log(level)
         app()
     except CertflowError as error:
         complain(str(error))
@@ -69,3 +67,13 @@ def main() -> None:
         )
         logging.getLogger("certflow").log(logging.DEBUG if debug else logging.NOTSET, "unforeseen", exc_info=debug)
         sys.exit(1)
+
+
+def _log(level: str) -> None:
+    """Our own lines from `level` on, the libraries' warnings; whatever levels the libraries give themselves."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("%(levelname)s %(name)s: %(message)s"))
+    handler.addFilter(lambda record: record.levelno >= logging.WARNING or record.name.partition(".")[0] == "certflow")
+    logging.getLogger().addHandler(handler)
+    logging.getLogger("certflow").setLevel(level if level in logging.getLevelNamesMapping() else logging.INFO)
+    install_log_masking()

@@ -175,7 +175,10 @@ def _tell(story: dict[str, Any]) -> None:
         (event["recorded_at"], f"制证 {event['serial']}（{event['mark']}，{event['printed_on']}）")
         for event in story["prints"]
     ]
-    table("", ("时间", "事件"), sorted(lines))
+    if lines:
+        table("", ("时间", "事件"), sorted(lines))
+    else:
+        say("没有补换记录")
 
 
 def _progress() -> Progress:

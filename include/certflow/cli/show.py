@@ -19,10 +19,10 @@ if TYPE_CHECKING:
     from certflow.registry.ledger import Actor, Registry
 
 
-def parse_month(text: str) -> Month:
-    """A month from an argument; wrong usage when it is none."""
+def parse_month(text: str | Month) -> Month:
+    """A month from an argument or a default; wrong usage when it is none."""
     try:
-        return Month.parse(text)
+        return Month.parse(str(text))
     except ValueError:
         raise typer.BadParameter("申报年月写成六位数字 YYYYMM，如 202005") from None
 

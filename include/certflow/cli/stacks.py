@@ -13,6 +13,7 @@ app = typer.Typer()
 demo_app = typer.Typer(help="合成的一个月：没有真人，答案已知。", no_args_is_help=True)
 app.add_typer(demo_app, name="demo")
 
+_MAY_2020 = Month(2020, 5)
 _Rows = Annotated[int, typer.Option(min=1, help="证书数据库的行数。")]
 _Seed = Annotated[int, typer.Option(help="随机种子；同一种子得到同样的数据包。")]
 
@@ -52,7 +53,7 @@ def demo_generate(
     *,
     rows: _Rows = 20_000,
     seed: _Seed = 2020,
-    month: Annotated[Month, typer.Option(metavar="YYYYMM", help="申报年月。", parser=parse_month)] = Month(2020, 5),
+    month: Annotated[Month, typer.Option(metavar="YYYYMM", help="申报年月。", parser=parse_month)] = _MAY_2020,
 ) -> None:
     """只生成合成数据：证书数据库 registry.csv、各市的报送 cities/、答案 answers.json。"""
     from certflow.demo.province import generate
