@@ -194,19 +194,19 @@ def _page(number: int, one: Judged) -> Page:
     return Page(name, rows, _WIDTHS, freeze=f"C{head + 1}", landscape=True, footer="第 &P 页/共 &N 页")
 
 
-def _by_row(one: Judged) -> Mapping[int, Sequence[Finding]]:
+def _by_row(one: Judged) -> Mapping[int | None, Sequence[Finding]]:
     """Findings by row number; a photo's findings stand at every row it belongs to."""
-    found: dict[int, list[Finding]] = defaultdict(list)
-    photos: dict[str, list[int]] = defaultdict(list)
+    found: dict[int | None, list[Finding]] = defaultdict(list)
+    photos: dict[str, list[int | None]] = defaultdict(list)
     for row in one.rows:
         if row.photo is not None:
             photos[row.photo[1].name].append(row.row)
     for finding in one.findings:
-        if finding.row is not None:
-            found[finding.row].append(finding)
-        elif finding.scope is Scope.PHOTO and finding.entry is not None:
-            for row_no in photos[finding.entry]:
-                found[row_no].append(finding)
+        numbers = {finding.row} - {None}
+        if finding.scope is Scope.PHOTO and finding.entry is not None:
+            numbers |= set(photos[finding.entry])
+        for number in numbers:
+            found[number].append(finding)
     return found
 
 

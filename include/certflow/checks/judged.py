@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from certflow.findings import Finding, Outcome, Verdict
 from certflow.intake.submission import Entry, Received, Submission
 from certflow.month import Month
-from certflow.privacy import mask_text
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,9 +62,8 @@ class Judged:
 
     def as_json(self, *, rows: bool, unmasked: bool) -> dict[str, object]:
         """The contract of ``certflow check --json`` (DESIGN §5); without `unmasked` no personal value is in it."""
-        path = str(self.submission.files[0].path)
         found: dict[str, object] = {
-            "file": path if unmasked else mask_text(path),
+            "file": str(self.submission.files[0].path),
             "sha256": self.submission.files[0].sha256,
             "verdict": self.verdict.value,
             "month": None if self.month is None else str(self.month),

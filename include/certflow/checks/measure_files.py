@@ -194,12 +194,15 @@ def _measure_repetition(
         elif seen.setdefault((*digests, submission.stem), paths) != paths:
             duplicate[position], detail[position] = 1, "（本次一并提交的另一个文件）"
     kinds = [
-        (standing.month, standing.exam.code, standing.city.account)
-        if submission.workbook is not None and standing.exam is not None and standing.city is not None
+        (standing.month, standing.exam.code, naming.fold(submission.name.exam_name), standing.city.account)
+        if submission.workbook is not None
+        and submission.name is not None
+        and standing.exam is not None
+        and standing.city is not None
         and duplicate[position] is None
         else None
         for position, (submission, standing) in enumerate(zip(submissions, standings, strict=True))
-    ]  # fmt: skip
+    ]
     counts = Counter(kind for kind in kinds if kind is not None)
     for position, kind in enumerate(kinds):
         if kind is not None and counts[kind] > 1:

@@ -249,7 +249,8 @@ def _judge(
     judgements += _run(in_force, Scope.ROW, rows.columns, row_places, found.rows)
 
     photo_places = [
-        wording.Place(owner, entry=entry.name) for owner, (_, entry) in zip(photos.owner, photos.members, strict=True)
+        wording.Place(owner, rows.number[lines[0]] if lines else None, entry.name)
+        for owner, lines, (_, entry) in zip(photos.owner, photos.rows, photos.members, strict=True)
     ]
     judgements += _run(in_force, Scope.PHOTO, photos.columns, photo_places, found.photos)
 
@@ -277,7 +278,7 @@ def _ask(registry: "Registry | None", submissions: Sequence[Submission], rows: m
         match = certificates.match(conn, numbers, rows.text("clean_ZJHM")) if database else None
         if lane != "month":
             return _Facts(database, match, ledger.earlier(conn, numbers), {})
-        known = ledger.known_files(conn, [file.sha256 for file in received], own)
+        known = ledger.known_files(conn, [file.sha256 for file in received], received[0].account if received else None, own)
         return _Facts(database, match, ledger.earlier(conn, numbers), dict.fromkeys(known, "（此前已收到）"))
 
 

@@ -150,11 +150,18 @@ def database_loaded(conn: Connection) -> bool:
     return bool(conn.scalar(select(select(certificates.c.id).limit(1).exists())))
 
 
-def known_files(conn: Connection, digests: Iterable[str], without: Iterable[int]) -> set[str]:
-    """Those of the digests that the month lane has already received, in files other than `without`."""
+def known_files(
+    conn: Connection, digests: Iterable[str], account: str | None, without: Iterable[int]
+) -> set[str]:
+    """Those of the digests that the month lane received before, from `account` (None: anybody), in other files."""
     query = select(files.c.sha256).where(
-        files.c.sha256.in_(sorted(set(digests))), files.c.lane == "month", files.c.id.not_in(sorted(without))
+        files.c.sha256.in_(sorted(set(digests))),
+        files.c.lane == "month",
+        files.c.duplicate_of.is_(None),
+        files.c.id.not_in(sorted(without)),
     )
+    if account is not None:
+        query = query.where(files.c.account == account)
     return set(conn.scalars(query))
 
 
