@@ -126,6 +126,18 @@ def test_a_count_far_from_the_months_before_asks_for_a_person(settings, registry
     assert gate(settings, registry, frozen.id).needs_approval == asks
 
 
+def test_an_empty_month_passes_and_a_supplement_asks_nothing_about_cities(settings, registry, actor, month):
+    nil(registry, actor, "202005", others(settings))
+    empty = freeze(registry, MAY, actor)
+    assert not pass_gate(settings, registry, empty.id, actor).needs_approval
+    month.submit([Person(1)])
+    supplement = freeze(registry, MAY, actor)
+    assemble(settings, registry, supplement.id, "034", actor)
+    assert supplement.number == 1
+    assert not pass_gate(settings, registry, supplement.id, actor).needs_approval
+    assert states(registry, supplement) == ["APPROVED"]
+
+
 def test_approving_twice_is_one_approval(registry, actor, batch):
     first = approve(registry, batch.id, "王处长", actor)
     assert approve(registry, batch.id, "李处长", actor) == first

@@ -16,6 +16,7 @@ from certflow.errors import Busy, ConfigurationError, Conflict, DigestMismatch
 from certflow.findings import FIELDS
 from certflow.month import Month
 from certflow.registry import packages, schema
+from certflow.zips import write_zip
 
 MAY = Month(2020, 5)
 STEM = "202005-034-一级建造师(证书补换印制信息)数据(山东省)({}人)"
@@ -34,7 +35,11 @@ def built(settings, registry, package_id):
 
 def test_packages_hold_the_rows_of_all_cities_in_the_order_of_the_notice(settings, registry, actor, month):
     month.submit([Person(3, approved_on="20120101", photo=b"c"), Person(2, photo=b"b")])
-    month.submit([Person(1, photo=b"a"), Person(4, photo=None, approved_on="20180101")], account="370200", deflate=True)
+    month.submit(
+        [Person(1, photo=b"a", approved_on="20150101"), Person(4, photo=None, approved_on="20180101")],
+        account="370200",
+        deflate=True,
+    )
     batch = freeze(registry, MAY, actor)
     package, path = built(settings, registry, assemble(settings, registry, batch.id, "034", actor))
     assert (package.state, package.row_count, package.photo_count) == ("BUILT", 4, 3)
@@ -43,8 +48,8 @@ def test_packages_hold_the_rows_of_all_cities_in_the_order_of_the_notice(setting
         grid = excel.read_xls_text(archive.read(f"{STEM.format(4)}.XLS"))
         photos = {name: archive.read(name) for name in archive.namelist()[1:]}
     assert grid[0] == list(FIELDS)
-    assert [row[0][-1] for row in grid[1:]] == ["1", "2", "3", "4"]
-    assert [row[9] for row in grid[1:]] == [f"{id_number(number)}.jpg" for number in (1, 2, 3)] + [""]
+    assert [row[0][-1] for row in grid[1:]] == ["2", "3", "1", "4"]
+    assert [row[9] for row in grid[1:]] == [f"{id_number(number)}.jpg" for number in (2, 3, 1)] + [""]
     assert photos == {f"{STEM.format(4)}/{id_number(n)}.jpg": data for n, data in ((1, b"a"), (2, b"b"), (3, b"c"))}
     assert package.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
 
@@ -172,6 +177,24 @@ def test_dying_between_the_file_and_the_ledger_is_mended_by_running_again(
     package, path = built(settings, registry, assemble(settings, registry, batch.id, "034", actor))
     assert package.revision == 1
     assert hashlib.sha256(path.read_bytes()).hexdigest() == package.sha256
+
+
+def test_a_row_withdrawn_while_its_package_is_built_stops_the_package(settings, registry, actor, month, monkeypatch):
+    ids = month.submit([Person(1), Person(2)])
+    batch = freeze(registry, MAY, actor)
+
+    def write_and_withdraw(target, members):
+        count = write_zip(target, members)
+        with registry.begin(actor) as conn:
+            conn.execute(update(schema.rows).where(schema.rows.c.id == ids[0]).values(state="WITHDRAWN"))
+        return count
+
+    with monkeypatch.context() as patch:
+        patch.setattr("certflow.dispatch.assemble.write_zip", write_and_withdraw)
+        with pytest.raises(Conflict, match="变动"):
+            assemble(settings, registry, batch.id, "034", actor)
+    package, _ = built(settings, registry, assemble(settings, registry, batch.id, "034", actor))
+    assert package.row_count == 1
 
 
 def test_a_leftover_of_another_size_does_not_stay_beside_the_package(settings, registry, actor, month):

@@ -140,6 +140,16 @@ def test_r02_returned_twice_alike_is_ignored(settings, registry, actor, month, a
     assert len(events(registry)) == 1
 
 
+def test_r02_a_line_repeated_in_one_file_counts_once(settings, registry, actor, month, authority):
+    people = [Person(1), Person(2)]
+    ids = sent(settings, registry, actor, month, people)
+    report = authority.applied(
+        printed(people[0]), printed(people[0]), refused(people[1]), refused(people[1]), refused(people[1])
+    )
+    assert report.counts == {"printed": 1, "refused": 1, "missing": 0, "extra": 0, "changed": 0, "duplicate": 3}
+    assert month.states(ids) == ["PRINTED", "REFUSED"]
+
+
 def test_r02_the_same_file_again_is_the_same_return(settings, registry, actor, month, authority):
     people = [Person(1)]
     sent(settings, registry, actor, month, people)
