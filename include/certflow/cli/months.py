@@ -172,6 +172,8 @@ def month_send(month: InMonth, *, number: _Number = None, json: AsJson = False) 
     if json:
         as_json({"month": str(month), "batch": batch.number, "packages": states})
     else:
+        if not packages:
+            say(f"{batch.folder} 没有数据包")
         for package in packages:
             say(f"{package.file_name}：{states[package.id]}")
     if any(state != "SENT" for state in states.values()):

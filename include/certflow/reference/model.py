@@ -45,12 +45,6 @@ class Exam:
         specialties = self.levels.get(level)
         return not specialties or specialty in specialties
 
-    def existed_in(self, year: int) -> bool:
-        """Whether a certificate can have been approved in that year (D33)."""
-        return (self.first_year is None or year >= self.first_year) and (
-            self.last_year is None or year <= self.last_year
-        )
-
 
 @dataclass(frozen=True, slots=True)
 class City:

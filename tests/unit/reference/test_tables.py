@@ -1,7 +1,5 @@
 """Reference tables: what shipped holds, and a loaded table replaces the shipped one as a whole or not at all."""
 
-from dataclasses import replace
-
 import pytest
 
 from certflow import identity
@@ -89,11 +87,6 @@ def test_the_one_confirmed_code_has_its_ten_specialties(shipped):
     assert not exam.has_specialty("一级", "港口工程")
     assert not exam.has_level("二级")
     assert all(code == "034" or code.startswith("9") for code in shipped.exams)
-
-
-def test_d33_an_exam_bounds_the_year_of_approval(shipped):
-    exam = replace(shipped.exam_by_code("034"), first_year=2002, last_year=2010)
-    assert [exam.existed_in(year) for year in (2001, 2002, 2010, 2011)] == [False, True, True, False]
 
 
 @pytest.mark.parametrize(
