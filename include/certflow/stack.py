@@ -97,11 +97,12 @@ def up(settings: Settings, *, port: int = airflow_home.PORT, say: Callable[[str]
 def down(settings: Settings, *, say: Callable[[str], None] = print) -> None:
     """Stop everything that `up` started, whatever state it is in; nothing to stop is no error."""
     stopped = False
-    if _alive(settings, KEEPER):
-        os.kill(int(str(_read(settings, KEEPER)["pid"])), signal.SIGTERM)
+    keeper = _read(settings, KEEPER)  # it takes its note away before it ends
+    if _lives(keeper):
+        os.kill(int(str(keeper["pid"])), signal.SIGTERM)
         stopped = True
         for _ in _patience(STOP_LIMIT * 2):
-            if not _alive(settings, KEEPER):
+            if not _lives(keeper):
                 break
     left = {name: int(str(_read(settings, name)["pid"])) for name in (*AIRFLOW, SFTP, KEEPER) if _alive(settings, name)}
     _end_groups(left, lambda name: _alive(settings, name))
@@ -252,8 +253,11 @@ def _read(settings: Settings, name: str) -> dict[str, object]:
 
 
 def _alive(settings: Settings, name: str) -> bool:
-    """Whether the process of the note still lives: same number and same birth."""
-    note = _read(settings, name)
+    return _lives(_read(settings, name))
+
+
+def _lives(note: Mapping[str, object]) -> bool:
+    """Whether the process of a note still lives: same number and same birth."""
     return bool(note) and note["born"] != "" and _born(int(str(note["pid"]))) == note["born"]
 
 
