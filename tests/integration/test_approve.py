@@ -13,7 +13,7 @@ from certflow.dispatch.month import month_status, reporting
 from certflow.errors import Conflict
 from certflow.month import Month
 from certflow.reference import load_reference
-from certflow.registry import packages, schema
+from certflow.registry import approvals, packages, schema
 from certflow.settings import Settings
 
 MAY = Month(2020, 5)
@@ -142,7 +142,7 @@ def test_approving_twice_is_one_approval(registry, actor, batch):
     first = approve(registry, batch.id, "王处长", actor)
     assert approve(registry, batch.id, "李处长", actor) == first
     with registry.read() as conn:
-        assert [one["by"] for one in packages.decisions(conn, batch.id)] == ["王处长"]
+        assert [one["by"] for one in approvals.decisions(conn, batch.id)] == ["王处长"]
 
 
 def test_an_approval_counts_for_the_packages_that_were_shown(settings, registry, actor, batch):

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from certflow.dispatch.month import reporting
 from certflow.errors import Conflict
-from certflow.registry import months, packages
+from certflow.registry import approvals, months, packages
 from certflow.registry.ledger import Actor, Registry, note
 from certflow.registry.packages import Batch, Package
 from certflow.settings import Settings
@@ -56,7 +56,7 @@ def gate(settings: Settings, registry: Registry, batch_id: int) -> Gate:
         live = [one for one in packages.packages_of(conn, batch_id) if one.state != "REJECTED"]
         _complete(batch, packages.unpacked(conn, batch_id))
         digest = digest_of(one.sha256 for one in live)
-        decision = packages.last_decision(conn, batch_id, digest)
+        decision = approvals.last_decision(conn, batch_id, digest)
         if decision is not None and decision[0] == "approved":
             return Gate(batch_id, digest, needs_approval=False, reasons=(), approved_by=decision[1])
         reasons: list[str] = []
@@ -96,14 +96,14 @@ def approve(
     by = _person(by)
     with registry.begin(actor) as conn:
         batch = _batch(packages.batch(conn, batch_id), batch_id)
-        live = packages.lock_packages(conn, batch_id)
+        live = approvals.lock_packages(conn, batch_id)
         _complete(batch, packages.unpacked(conn, batch_id))
         now = _shown(batch, live, digest)
-        decision = packages.last_decision(conn, batch_id, now)
+        decision = approvals.last_decision(conn, batch_id, now)
         if decision is None or decision[0] != "approved":
-            packages.decide(conn, batch_id, digest=now, decision="approved", by=by, reason=reason.strip())
+            approvals.decide(conn, batch_id, digest=now, decision="approved", by=by, reason=reason.strip())
             note(conn, "approve", batch=batch.folder, packages=len(live), digest=now, by=by)
-        packages.approve_packages(conn, batch_id)
+        approvals.approve_packages(conn, batch_id)
         return now
 
 
@@ -119,16 +119,16 @@ def reject(registry: Registry, batch_id: int, by: str, reason: str, actor: Actor
         raise Conflict("退回数据包须写明原因")
     with registry.begin(actor) as conn:
         batch = _batch(packages.batch(conn, batch_id), batch_id)
-        live = packages.lock_packages(conn, batch_id)
+        live = approvals.lock_packages(conn, batch_id)
         settled = [one for one in live if one.state != "BUILT"]
         if settled:
             raise Conflict(f"批次 {batch.folder} 有 {len(settled)} 个数据包已批准或已发送，不能退回")
         if not live:
             return digest or digest_of(())  # said twice, or nothing to send back
         now = _shown(batch, live, digest)
-        packages.decide(conn, batch_id, digest=now, decision="rejected", by=by, reason=reason.strip())
+        approvals.decide(conn, batch_id, digest=now, decision="rejected", by=by, reason=reason.strip())
         note(conn, "reject", batch=batch.folder, packages=len(live), digest=now, by=by)
-        packages.reject_packages(conn, batch_id)
+        approvals.reject_packages(conn, batch_id)
         return now
 
 

@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from certflow.month import Month
 from certflow.reference import load_reference
-from certflow.registry import months, packages
+from certflow.registry import approvals, months, packages
 from certflow.registry.ledger import Registry
 from certflow.settings import Settings
 
@@ -70,7 +70,7 @@ def month_status(registry: Registry, settings: Settings, month: Month) -> dict[s
                     }
                     for one in packages.packages_of(conn, batch.id)
                 ],
-                "approvals": packages.decisions(conn, batch.id),
+                "approvals": approvals.decisions(conn, batch.id),
             }
             for batch in packages.batches_of(conn, str(month))
         ]

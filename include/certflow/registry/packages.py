@@ -1,4 +1,4 @@
-"""Batches, packages and approvals in the ledger: which rows go up together, in which file, and who said yes.
+"""Batches and packages in the ledger: which rows go up together, and in which file.
 
 Set-based; each function works inside the caller's transaction. States move by UPDATE alone: the triggers
 check the move and write the audit row.
@@ -12,7 +12,6 @@ from typing import Any
 from sqlalchemy import Connection, Row, and_, func, insert, select, update
 
 from certflow.registry.schema import (
-    approvals,
     batches,
     entries,
     files,
@@ -82,6 +81,14 @@ class PackRow:
     record_id: str
     values: Mapping[str, str]
     photo: Photo | None
+
+
+PACKAGE = select(
+    packages.c.id, packages.c.batch_id, packages.c.exam_code, packages.c.revision, packages.c.stem,
+    packages.c.file_name, packages.c.sha256, packages.c.size, packages.c.row_count, packages.c.photo_count,
+    packages.c.manifest, packages.c.state, packages.c.built_at,
+)  # fmt: skip
+"""Every column of `Package`."""
 
 
 def batches_of(conn: Connection, month: str) -> list[Batch]:
@@ -161,16 +168,21 @@ def packed_rows(conn: Connection, package_id: int) -> list[PackRow]:
 
 def package(conn: Connection, package_id: int) -> Package | None:
     """One package by id."""
-    row = conn.execute(_PACKAGE.where(packages.c.id == package_id)).one_or_none()
-    return _package(row) if row else None
+    row = conn.execute(PACKAGE.where(packages.c.id == package_id)).one_or_none()
+    return as_package(row) if row else None
+
+
+def as_package(row: Row[*tuple[Any, ...]]) -> Package:
+    """A row of the query `PACKAGE`."""
+    return Package(*row)
 
 
 def packages_of(conn: Connection, batch_id: int, exam_code: str | None = None) -> list[Package]:
     """Every package of a batch, rejected ones included, by exam and revision."""
-    query = _PACKAGE.where(packages.c.batch_id == batch_id)
+    query = PACKAGE.where(packages.c.batch_id == batch_id)
     if exam_code is not None:
         query = query.where(packages.c.exam_code == exam_code)
-    return [_package(row) for row in conn.execute(query.order_by(packages.c.exam_code, packages.c.revision))]
+    return [as_package(row) for row in conn.execute(query.order_by(packages.c.exam_code, packages.c.revision))]
 
 
 def record_package(
@@ -220,71 +232,7 @@ def record_package(
     return package_id
 
 
-def lock_packages(conn: Connection, batch_id: int) -> list[Package]:
-    """The packages of a batch that count (not rejected), held until the transaction ends."""
-    query = _PACKAGE.where(packages.c.batch_id == batch_id, packages.c.state != "REJECTED")
-    return [_package(row) for row in conn.execute(query.order_by(packages.c.id).with_for_update())]
-
-
-def approve_packages(conn: Connection, batch_id: int) -> int:
-    """Move every BUILT package of the batch to APPROVED; returns how many."""
-    moved = update(packages).where(packages.c.batch_id == batch_id, packages.c.state == "BUILT")
-    return conn.execute(moved.values(state="APPROVED")).rowcount
-
-
-def reject_packages(conn: Connection, batch_id: int) -> int:
-    """Move every BUILT package of the batch to REJECTED and its rows back to ACCEPTED; returns how many packages."""
-    conn.execute(
-        update(rows)
-        .where(
-            rows.c.id == package_rows.c.row_id,
-            package_rows.c.package_id == packages.c.id,
-            packages.c.batch_id == batch_id,
-            packages.c.state == "BUILT",
-            rows.c.state == "PACKED",
-        )
-        .values(state="ACCEPTED")
-    )
-    moved = update(packages).where(packages.c.batch_id == batch_id, packages.c.state == "BUILT")
-    return conn.execute(moved.values(state="REJECTED")).rowcount
-
-
-def decide(conn: Connection, batch_id: int, *, digest: str, decision: str, by: str, reason: str) -> None:
-    """Record a decision about the set of packages with this digest."""
-    conn.execute(insert(approvals).values(batch_id=batch_id, digest=digest, decision=decision, by=by, reason=reason))
-
-
-def last_decision(conn: Connection, batch_id: int, digest: str) -> tuple[str, str] | None:
-    """The newest (decision, by) about exactly this set of packages."""
-    row = conn.execute(
-        select(approvals.c.decision, approvals.c.by)
-        .where(approvals.c.batch_id == batch_id, approvals.c.digest == digest)
-        .order_by(approvals.c.id.desc())
-        .limit(1)
-    ).one_or_none()
-    return (str(row[0]), str(row[1])) if row else None
-
-
-def decisions(conn: Connection, batch_id: int) -> list[dict[str, str]]:
-    """Every decision about a batch, oldest first."""
-    found = conn.execute(
-        select(approvals.c.decision, approvals.c.by, approvals.c.reason, approvals.c.digest, approvals.c.at)
-        .where(approvals.c.batch_id == batch_id)
-        .order_by(approvals.c.id)
-    )
-    return [
-        {"decision": row.decision, "by": row.by, "reason": row.reason, "digest": row.digest, "at": row.at.isoformat()}
-        for row in found
-    ]
-
-
 _BATCH = select(batches.c.id, batches.c.month, batches.c.number, batches.c.rule_set)
-
-_PACKAGE = select(
-    packages.c.id, packages.c.batch_id, packages.c.exam_code, packages.c.revision, packages.c.stem,
-    packages.c.file_name, packages.c.sha256, packages.c.size, packages.c.row_count, packages.c.photo_count,
-    packages.c.manifest, packages.c.state, packages.c.built_at,
-)  # fmt: skip
 
 _VALUES = {
     "ZSGLH": rows.c.management_no,
@@ -327,10 +275,6 @@ def _unbatched(month: str) -> Any:  # noqa: ANN401 (a SQL condition; SQLAlchemy'
         rows.c.state == "ACCEPTED",
         rows.c.batch_id.is_(None),
     )
-
-
-def _package(row: Row[*tuple[Any, ...]]) -> Package:
-    return Package(*row)
 
 
 def _pack_row(row: Row[*tuple[Any, ...]]) -> PackRow:

@@ -6,9 +6,7 @@ Reading and sorting change no certificate and no row of ours; `certflow.returns.
 import dataclasses
 import hashlib
 from dataclasses import dataclass
-from typing import Any
-
-from sqlalchemy import Connection
+from typing import TYPE_CHECKING, Any
 
 from certflow.errors import Conflict, DigestMismatch, SubmissionError
 from certflow.registry import reprints
@@ -16,6 +14,9 @@ from certflow.registry.ledger import Actor, Registry, note
 from certflow.registry.reprints import Doubt, Missing, Return
 from certflow.returns.profile import UNREADABLE, Line, load_profile, read_return
 from certflow.settings import Settings
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +81,7 @@ def reconcile(settings: Settings, registry: Registry, return_id: int, actor: Act
         return report(conn, existing(reprints.find(conn, return_id), return_id))
 
 
-def report(conn: Connection, found: Return) -> Reconciliation:
+def report(conn: "Connection", found: Return) -> Reconciliation:
     """Where a return stands now, counted from the ledger."""
     sorted_in = found.state in ("RECONCILED", "APPLIED", "HELD")
     missing = reprints.missing(conn, found.id) if sorted_in else []
@@ -115,7 +116,7 @@ def _read(settings: Settings, found: Return) -> list[Line]:
     return read_return(load_profile(settings), original)
 
 
-def _settle(conn: Connection, found: Return, state: str, reason: str) -> None:
+def _settle(conn: "Connection", found: Return, state: str, reason: str) -> None:
     if (found.state, found.reason) == (state, reason):
         return
     reprints.settle(conn, found.id, state, reason)
