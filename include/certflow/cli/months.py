@@ -201,11 +201,13 @@ def month_resolve(
 
 @returns_app.command("fetch")
 def returns_fetch(*, json: AsJson = False) -> None:
-    """从上级的返回文件夹取回新文件，逐个对账并入账。"""
+    """从上级的返回文件夹取回新文件，逐个对账并入账；上次因数据包正在发送而等待的一并处理。"""
+    from certflow.returns.apply import pending
     from certflow.returns.fetch import fetch
 
     with desk() as at:
-        found = [_take(at, return_id) for return_id in fetch(at.settings, at.registry, at.actor)]
+        fetch(at.settings, at.registry, at.actor)
+        found = [_take(at, return_id) for return_id in pending(at.registry)]
     for one in found:
         _report(one, json=json)
     if not found and not json:
