@@ -64,10 +64,13 @@ def _deflate(data: bytes) -> bytes:
     return squeezer.compress(data) + squeezer.flush()
 
 
-_CRC_TABLE: Final = tuple(
-    (lambda value: [value := value >> 1 ^ (0xEDB88320 if value & 1 else 0) for _ in range(8)][-1])(number)
-    for number in range(256)
-)
+def _crc_step(value: int) -> int:
+    for _ in range(8):
+        value = value >> 1 ^ (0xEDB88320 if value & 1 else 0)
+    return value
+
+
+_CRC_TABLE: Final = tuple(map(_crc_step, range(256)))
 
 
 def _encrypt(data: bytes, password: bytes, crc: int) -> bytes:

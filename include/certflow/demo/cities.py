@@ -5,19 +5,13 @@ encoding, workbook format, folders. `write` turns a parcel into the files that l
 and tells every row the number Excel shows for it.
 """
 
-import io
-import re
-import zipfile
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
-from datetime import date
+from dataclasses import dataclass, field
 from typing import Final
-
-import openpyxl
-import xlwt
 
 from certflow.demo.archives import Member, pack
 from certflow.demo.people import Certificate
+from certflow.demo.workbooks import Line, Value, write_xls, write_xlsx
 from certflow.month import Month
 from certflow.reference import City, Exam
 
@@ -36,22 +30,6 @@ CHINESE: Final = (
     "照片",
     "报名市",
 )
-
-
-@dataclass(frozen=True, slots=True)
-class ErrorCell:
-    """A cell that shows ``#N/A``."""
-
-
-@dataclass(frozen=True, slots=True)
-class FormulaCell:
-    """A cell with a formula, without the equals sign."""
-
-    text: str
-
-
-Value = str | float | date | ErrorCell | FormulaCell
-"""A cell as typed: text, number, date cell, error, formula."""
 
 
 @dataclass(slots=True)
@@ -169,6 +147,12 @@ class Drop:
     parcels: tuple[Parcel, ...] = ()
     defect: str = ""
 
+    @property
+    def raw_name(self) -> bytes:
+        """The name as the city's SFTP program sends it: some send GBK (T16)."""
+        old = any(parcel.style.encoding != "utf-8" for parcel in self.parcels)
+        return self.name.encode("gb18030" if old else "utf-8")
+
 
 def sound_values(certificate: Certificate, *, photo: bool) -> dict[str, Value]:
     """A row as a careful clerk types it."""
@@ -241,22 +225,22 @@ def workbook(parcel: Parcel) -> bytes:
     columns = list(parcel.columns or COLUMNS)
     if style.header == "shuffled" and parcel.columns is None:
         columns = columns[4:] + columns[:4]
-    labels = [_label(column, style.header) for column in columns]
-    grid: list[tuple[int, list[Value], Row | None]] = []
-    line = 0
+    lines: list[Line] = []
+    at = 0
     if style.title:
-        grid.append((line, [f"{parcel.city.name}证书补换印制信息"], None))
-        line += 1
-    grid.append((line, [*labels], None))
+        lines.append(Line(at, (f"{parcel.city.name}证书补换印制信息",)))
+        at += 1
+    lines.append(Line(at, tuple(_label(column, style.header) for column in columns)))
     for order, row in enumerate(parcel.rows):
-        line += 1
+        at += 1
         if style.blank and order == len(parcel.rows) // 2 and order:
-            line += 1
-        row.number = line + 1
-        grid.append((line, [row.values.get(column, "") for column in columns], row))
+            at += 1
+        row.number = at + 1
+        values = tuple(row.values.get(column, "") for column in columns)
+        lines.append(Line(at, values, hidden=row.hidden, merged=columns.index("ZP") if row.merged else None))
     if style.total:
-        grid.append((line + 1, ["合计", f"{len(parcel.rows)}人"], None))
-    return _xlsx(grid) if style.xlsx else _xls(grid, columns, second=parcel.second_sheet)
+        lines.append(Line(at + 1, ("合计", f"{len(parcel.rows)}人")))
+    return write_xlsx(lines) if style.xlsx else write_xls(lines, second=parcel.second_sheet)
 
 
 def _label(column: str, header: str) -> str:
@@ -264,69 +248,3 @@ def _label(column: str, header: str) -> str:
         return column
     chinese = CHINESE[COLUMNS.index(column)]
     return {"lower": column.lower(), "chinese": chinese, "both": f"{column}（{chinese}）"}.get(header, column)
-
-
-def _xls(grid: Sequence[tuple[int, list[Value], Row | None]], columns: Sequence[str], *, second: bool) -> bytes:
-    book = xlwt.Workbook(encoding="utf-8")
-    sheet = book.add_sheet("Sheet1")
-    text = xlwt.easyxf(num_format_str="@")
-    day = xlwt.easyxf(num_format_str="yyyy-mm-dd")
-    plain = xlwt.easyxf(num_format_str="General")
-    merged: set[tuple[int, int]] = set()
-    for line, values, row in grid:
-        for column, value in enumerate(values):
-            if isinstance(value, ErrorCell):
-                sheet.row(line).set_cell_error(column, 0x2A, text)
-            elif isinstance(value, FormulaCell):
-                sheet.write(line, column, xlwt.Formula(value.text), plain)
-            elif isinstance(value, date):
-                sheet.write(line, column, value, day)
-            elif (line, column) in merged:
-                continue
-            elif row is not None and row.merged and columns[column] == "ZP":
-                sheet.write_merge(line, line + 1, column, column, value, text)
-                merged.add((line + 1, column))
-            else:
-                sheet.write(line, column, value, text if isinstance(value, str) else plain)
-        if row is not None and row.hidden:
-            sheet.row(line).hidden = True
-    if second:
-        other = book.add_sheet("Sheet2")
-        for line, values, _ in grid:
-            for column, value in enumerate(values):
-                other.write(line, column, value if isinstance(value, str) else "", text)
-    stream = io.BytesIO()
-    book.save(stream)
-    return stream.getvalue()
-
-
-def _xlsx(grid: Sequence[tuple[int, list[Value], Row | None]]) -> bytes:
-    book = openpyxl.Workbook()
-    sheet = book.active
-    for line, values, _ in grid:
-        for column, value in enumerate(values):
-            cell = sheet.cell(line + 1, column + 1)
-            if isinstance(value, ErrorCell):
-                cell.value, cell.data_type = "#N/A", "e"
-            elif isinstance(value, FormulaCell):
-                cell.value = f"={value.text}"
-            elif isinstance(value, str):
-                if value:
-                    cell.value, cell.data_type = value, "s"
-                cell.number_format = "@"
-            else:
-                cell.value = value
-    stream = io.BytesIO()
-    book.save(stream)
-    return _timeless(stream.getvalue())
-
-
-def _timeless(data: bytes) -> bytes:
-    """The same workbook without the moment of its making."""
-    with zipfile.ZipFile(io.BytesIO(data)) as book:
-        parts = [Member(name, book.read(name), method=8) for name in book.namelist()]
-    stamp = re.compile(rb"(<dcterms:(?:created|modified)[^>]*>)[^<]*")
-    return pack([
-        replace(part, data=stamp.sub(rb"\g<1>2020-05-29T08:00:00Z", part.data)) if part.name == "docProps/core.xml" else part
-        for part in parts
-    ])  # fmt: skip

@@ -5,8 +5,9 @@ from dataclasses import replace
 from typing import Final
 
 from certflow.demo.archives import LINK_MODE, Member, pack
-from certflow.demo.cities import COLUMNS, FormulaCell, Parcel
+from certflow.demo.cities import COLUMNS, Parcel
 from certflow.demo.planting import Planter
+from certflow.demo.workbooks import FormulaCell
 
 _PAGE: Final = "<!DOCTYPE html><html><head><title>登录</title></head><body>会话已过期，请重新登录。</body></html>\n"
 
@@ -134,7 +135,8 @@ def other_folder(plant: Planter) -> None:
     parcel = _filled(plant, "照片文件夹名称不符", rows=0)
     for _ in range(3):
         plant.fresh(parcel=parcel, photo=True)
-    parcel.overrides["folder"] = parcel.stem.replace(parcel.exam.code, "034").replace(parcel.exam.name, "一级建造师")
+    other = plant.reference.exams["934"]
+    parcel.overrides["folder"] = parcel.stem.replace(parcel.exam.code, other.code).replace(parcel.exam.name, other.name)
     plant.file("照片文件夹名称不符", "NAME-FOLDER", "held", parcel)
 
 
@@ -142,7 +144,7 @@ def sent_twice(plant: Planter) -> None:
     parcel = _filled(plant, "同一文件重复报送")
     parcel.zip_name = f"{parcel.stem}.zip"
     # The copy is dropped beside it under another name; the first one is sound.
-    plant.file("同一文件重复报送", "FILE-DUPLICATE", "ignored", parcel, f"{parcel.stem}-2.zip")
+    plant.file("同一文件重复报送", "FILE-DUPLICATE", "ignored", parcel, f"{parcel.stem}副本.zip")
 
 
 def _cut(data: bytes) -> bytes:
@@ -160,7 +162,7 @@ DEFECTS: Final[tuple[Callable[[Planter], None], ...]] = (
     _entries("压缩包加密", "ZIP-ENCRYPTED", lambda all_: [replace(one, password=b"123456") for one in all_]),
     _entries("压缩包校验和错误", "ZIP-DAMAGED", _spoilt_crc),
     _entries("压缩包内同名文件", "ZIP-DUPLICATE", lambda all_: [*all_, all_[0]]),
-    _entries("压缩包内有链接", "ZIP-SPECIAL", lambda all_: [*all_, Member("link.jpg", b"/etc/hostname", mode=LINK_MODE)]),
+    _entries("压缩包内有链接", "ZIP-SPECIAL", lambda all_: [*all_, Member("link.jpg", b"/etc/motd", mode=LINK_MODE)]),
     _entries("压缩炸弹", "ZIP-BOMB", lambda all_: [*all_, Member("filler.jpg", bytes(12 << 20), method=8)]),
     _entries("压缩包套压缩包", "ZIP-NESTED", lambda all_: [Member("数据.zip", pack(all_))]),
     _entries("压缩方式不支持", "ZIP-METHOD", lambda all_: [replace(all_[0], method=9), *all_[1:]]),
@@ -172,7 +174,7 @@ DEFECTS: Final[tuple[Callable[[Planter], None], ...]] = (
     formula, column_absent, column_twice, no_rows, two_sheets, shifted_columns, second_workbook, other_count,
     other_account, other_folder, sent_twice,
     _named("申报年月不存在", "NAME-MONTH", "held", month="202013"),
-    _named("考试代码与名称不符", "NAME-EXAM", "held", code="034"),
+    _named("考试代码与名称不符", "NAME-EXAM", "held", code="906"),
     _named("考试不在目录", "NAME-EXAM-UNKNOWN", "held", code="999", exam="不存在的考试"),
     _named("城市不在目录", "NAME-CITY", "held", city="某某市"),
     _named("名称不合规则", "NAME-FORM", "held", count="约100"),

@@ -27,8 +27,14 @@ OFFICER: Final = "军官证"
 LAST_YEAR: Final = 2019
 """Nobody in the demo was approved after this year, so every certificate is older than the month."""
 
-_SURNAMES = "王李张刘陈杨赵黄周吴徐孙胡朱高林何郭马罗梁宋郑谢韩唐冯于董萧程曹袁邓许傅沈曾彭吕苏卢蒋蔡贾丁魏薛叶余潘杜戴夏钟汪田任姜范方石姚谭廖邹熊金陆郝孔白崔康毛邱秦江史顾侯邵孟龙万段雷钱汤尹黎易常武乔贺赖龚文"
-_GIVEN = "伟芳娜敏静丽强磊军洋勇艳杰娟涛明超秀霞平刚桂英华玉兰春梅建国志远海波文斌晓东雪琴立新宏图嘉怡思源子涵博宇欣然雨桐梓萱俊凯一诺天佑瑞雪永康云飞少峰长青红燕小龙书香佳宁若曦"
+_SURNAMES = (
+    "王李张刘陈杨赵黄周吴徐孙胡朱高林何郭马罗梁宋郑谢韩唐冯于董萧程曹袁邓许傅沈曾彭吕苏卢蒋蔡贾丁魏薛叶余潘杜戴夏钟汪田任姜范"
+    "方石姚谭廖邹熊金陆郝孔白崔康毛邱秦江史顾侯邵孟龙万段雷钱汤尹黎易常武乔贺赖龚文"
+)
+_GIVEN = (
+    "伟芳娜敏静丽强磊军洋勇艳杰娟涛明超秀霞平刚桂英华玉兰春梅建国志远海波文斌晓东雪琴立新宏图嘉怡思源子涵"
+    "博宇欣然雨桐梓萱俊凯一诺天佑瑞雪永康云飞少峰长青红燕小龙书香佳宁若曦"
+)
 _RARE = ("杨䶮", "王𠮷", "陈𬱖", "李𬎆", "赵㛃", "孙𫖯", "周𬭎", "吴𪟝", "刘䶮璟", "郑𬀩")
 _MINORITY = (
     "阿卜杜热依木·买买提", "古丽巴哈尔·阿不都热合曼", "买买提江·吐尔逊", "迪丽娜尔·艾合买提江", "努尔夏提·居马别克",
@@ -158,9 +164,16 @@ class People:
         return made
 
     def person(
-        self, approved: date | None = None, *, kind: str = "", name: str = "", sex: str = "", area: str = "", born: date | None = None,
+        self,
+        approved: date | None = None,
+        *,
+        kind: str = "",
+        name: str = "",
+        sex: str = "",
+        area: str = "",
+        born: date | None = None,
         historic: bool = False,
-    ) -> Person:  # fmt: skip
+    ) -> Person:
         """Somebody new. `kind` is a type of document ("" draws one), `historic` wants a 15-digit ID number."""
         roll = self._random.random()
         approved = approved or date(2012, 5, 1)
@@ -222,22 +235,18 @@ class People:
     def _number(self, kind: str, sex: str, born: date, area: str, *, historic: bool) -> str:
         draw = self._random
         order = draw.randrange(1, 499) * 2 + (sex == "男")
+        short, long = draw.randrange(10**6, 10**7), draw.randrange(10**7, 10**8)
+        place = area or draw.choice(_RETIRED_AREAS if draw.random() < 0.03 else _AREAS)
         if kind == RESIDENT:
-            place = area or draw.choice(_RETIRED_AREAS if draw.random() < 0.03 else _AREAS)
             number = resident_number(place, born, order)
             return shortened(number) if historic else number
-        if kind == RESIDENCE_PERMIT:
-            return resident_number(draw.choice(("810000", "820000", "830000")), born, order)
-        if kind == FOREIGNER:
-            if draw.random() < 0.5:
-                return resident_number(f"911{draw.randrange(4, 900):03d}", born, order)
-            return f"{''.join(draw.choices('ABCDEFGHKLMNPRSTUVWXY', k=3))}3700{born:%y%m%d}{draw.randrange(100):02d}"
-        if kind == HONG_KONG:
-            return f"{draw.choice('HM')}{draw.randrange(10**8):08d}" + (
-                f"{draw.randrange(100):02d}" if draw.random() < 0.4 else ""
-            )
-        if kind == TAIWAN:
-            return f"{draw.randrange(10**7, 10**8)}"
-        if kind == PASSPORT:
-            return f"{draw.choice('EGPK')}{draw.randrange(10**8):08d}"
-        return f"{draw.choice(('军', '空', '海'))}字第{draw.randrange(10**6, 10**7)}号"
+        if kind == FOREIGNER and draw.random() < 0.5:
+            return f"{''.join(draw.choices('ABCDEFGHKLMNPRSTUVWXY', k=3))}3700{born:%y%m%d}{long % 100:02d}"
+        return {
+            RESIDENCE_PERMIT: resident_number(draw.choice(("810000", "820000", "830000")), born, order),
+            FOREIGNER: resident_number(f"911{100 + short % 800}", born, order),
+            HONG_KONG: f"{draw.choice('HM')}{long}" + draw.choice(("", f"{short % 100:02d}")),
+            TAIWAN: f"{long}",
+            PASSPORT: f"{draw.choice('EGPK')}{long}",
+            OFFICER: f"{draw.choice('军空海')}字第{short}号",
+        }[kind]

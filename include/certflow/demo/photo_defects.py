@@ -2,7 +2,7 @@
 
 import struct
 from collections.abc import Callable
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from PIL import Image
@@ -12,7 +12,7 @@ from certflow.demo.people import RESIDENT
 from certflow.demo.planting import Planter
 from certflow.demo.portraits import HEIGHT, WIDTH, Pixels, encode, paint, save
 
-_PLAIN: Final = {"kind": RESIDENT}
+_PLAIN: Final[dict[str, Any]] = {"kind": RESIDENT}
 
 
 def _with_photo(plant: Planter, exam: str = "034") -> tuple[Parcel, Row, Photo]:
@@ -51,51 +51,51 @@ def named_but_absent(plant: Planter) -> None:
 def one_pixel_short(plant: Planter) -> None:
     parcel, row, photo = _with_photo(plant)
     photo.data = encode(plant.pixels(row.certificate.person)[:, :-1])
-    plant.photo("照片窄一个像素", "PHOTO-PIXELS", "returned", parcel, photo, row)
+    plant.photo("照片窄一个像素", "PHOTO-PIXELS", "returned", parcel, photo, row=row)
 
 
 def too_large_frame(plant: Planter) -> None:
     parcel, row, photo = _with_photo(plant)
     frame = Image.fromarray(plant.pixels(row.certificate.person)).resize((WIDTH * 2, HEIGHT * 2))
     photo.data = _sized(frame)
-    plant.photo("照片像素加倍", "PHOTO-PIXELS", "returned", parcel, photo, row)
+    plant.photo("照片像素加倍", "PHOTO-PIXELS", "returned", parcel, photo, row=row)
 
 
 def too_light(plant: Planter) -> None:
     parcel, row, photo = _with_photo(plant)
     photo.data = save(plant.pixels(row.certificate.person), quality=12)
-    plant.photo("照片不足 10KB", "PHOTO-SIZE", "returned", parcel, photo, row)
+    plant.photo("照片不足 10KB", "PHOTO-SIZE", "returned", parcel, photo, row=row)
 
 
 def too_heavy(plant: Planter) -> None:
     parcel, row, photo = _with_photo(plant)
     photo.data = save(plant.pixels(row.certificate.person), quality=99, subsampling=0)
-    plant.photo("照片超过 30KB", "PHOTO-SIZE", "returned", parcel, photo, row)
+    plant.photo("照片超过 30KB", "PHOTO-SIZE", "returned", parcel, photo, row=row)
 
 
 def light_for_ruankao(plant: Planter) -> None:
     parcel, row, photo = _with_photo(plant, "901")
     photo.data = encode(plant.pixels(row.certificate.person))
-    plant.photo("软考照片不足 30KB", "PHOTO-SIZE-LARGE", "returned", parcel, photo, row)
+    plant.photo("软考照片不足 30KB", "PHOTO-SIZE-LARGE", "returned", parcel, photo, row=row)
 
 
 def other_format(plant: Planter) -> None:
     parcel, row, photo = _with_photo(plant)
     picture = Image.fromarray(plant.pixels(row.certificate.person)).quantize(24, dither=Image.Dither.NONE)
     photo.data = save(picture, "PNG")
-    plant.photo("PNG 冒充 jpg", "PHOTO-FORMAT", "returned", parcel, photo, row)
+    plant.photo("PNG 冒充 jpg", "PHOTO-FORMAT", "returned", parcel, photo, row=row)
 
 
 def web_page(plant: Planter) -> None:
     parcel, row, photo = _with_photo(plant)
     photo.data = b"<!DOCTYPE html><html><body>404</body></html>\n" * 300
-    plant.photo("网页冒充 jpg", "PHOTO-FORMAT", "returned", parcel, photo, row)
+    plant.photo("网页冒充 jpg", "PHOTO-FORMAT", "returned", parcel, photo, row=row)
 
 
 def truncated(plant: Planter) -> None:
     parcel, row, photo = _with_photo(plant)
     photo.data = photo.data[: max(10_300, len(photo.data) * 3 // 4)]
-    plant.photo("照片被截断", "PHOTO-DAMAGED", "returned", parcel, photo, row)
+    plant.photo("照片被截断", "PHOTO-DAMAGED", "returned", parcel, photo, row=row)
 
 
 def zeroed(plant: Planter) -> None:
@@ -104,13 +104,13 @@ def zeroed(plant: Planter) -> None:
     middle = len(data) * 2 // 3
     data[middle : middle + 160] = bytes(160)  # P08: Pillow loads it without a word
     photo.data = bytes(data)
-    plant.photo("照片内部数据被清零", "PHOTO-DAMAGED", "returned", parcel, photo, row)
+    plant.photo("照片内部数据被清零", "PHOTO-DAMAGED", "returned", parcel, photo, row=row)
 
 
 def _background(plant: Planter, kind: str, rule: str, outcome: str, colour: tuple[int, int, int]) -> None:
     parcel, row, photo = _with_photo(plant)
     photo.data = encode(paint(np.random.default_rng([len(plant.labels), 77]), colour))
-    plant.photo(kind, rule, outcome, parcel, photo, row)
+    plant.photo(kind, rule, outcome, parcel, photo, row=row)
 
 
 def blue_background(plant: Planter) -> None:
@@ -130,26 +130,26 @@ def turned(plant: Planter) -> None:
     exif = Image.Exif()
     exif[0x0112] = 6
     photo.data = _sized(plant.pixels(row.certificate.person), exif=exif.tobytes())
-    plant.photo("照片带旋转标记", "PHOTO-ORIENTATION", "returned", parcel, photo, row)
+    plant.photo("照片带旋转标记", "PHOTO-ORIENTATION", "returned", parcel, photo, row=row)
 
 
 def cmyk(plant: Planter) -> None:
     parcel, row, photo = _with_photo(plant)
     photo.data = _sized(Image.fromarray(plant.pixels(row.certificate.person)).convert("CMYK"))
-    plant.photo("CMYK 照片", "PHOTO-COLOUR", "returned", parcel, photo, row)
+    plant.photo("CMYK 照片", "PHOTO-COLOUR", "returned", parcel, photo, row=row)
 
 
 def grey(plant: Planter) -> None:
     parcel, row, photo = _with_photo(plant)
     photo.data = _sized(Image.fromarray(plant.pixels(row.certificate.person)).convert("L"))
-    plant.photo("黑白照片", "PHOTO-GREY", "held", parcel, photo, row)
+    plant.photo("黑白照片", "PHOTO-GREY", "held", parcel, photo, row=row)
 
 
 def trailing(plant: Planter) -> None:
     parcel, row, photo = _with_photo(plant)
     photo.data = save(plant.pixels(row.certificate.person), quality=80) + b"PK\x03\x04" + bytes(1_500)
     photo.data += bytes(max(0, 10_500 - len(photo.data)))
-    plant.photo("照片末尾附有数据", "PHOTO-TRAILING", "returned", parcel, photo, row)
+    plant.photo("照片末尾附有数据", "PHOTO-TRAILING", "returned", parcel, photo, row=row)
 
 
 def padded(plant: Planter) -> None:
@@ -157,13 +157,13 @@ def padded(plant: Planter) -> None:
     small = save(plant.pixels(row.certificate.person), quality=15)
     comment = bytes(12_000)
     photo.data = small[:2] + b"\xff\xfe" + struct.pack(">H", len(comment) + 2) + comment + small[2:]  # P13
-    plant.photo("照片靠填充凑大小", "PHOTO-PADDED", "held", parcel, photo, row)
+    plant.photo("照片靠填充凑大小", "PHOTO-PADDED", "held", parcel, photo, row=row)
 
 
 def blank(plant: Planter) -> None:
     parcel, row, photo = _with_photo(plant)
     photo.data = save(np.full((HEIGHT, WIDTH, 3), 255, dtype=np.uint8), quality=95)
-    plant.photo("全白照片", "PHOTO-BLANK", "returned", parcel, photo, row)
+    plant.photo("全白照片", "PHOTO-BLANK", "returned", parcel, photo, row=row)
 
 
 def nobody(plant: Planter) -> None:
@@ -188,7 +188,7 @@ def two_for_one(plant: Planter) -> None:
     second = Photo(f"{row.certificate.person.id_number}.jpeg", plant.portrait(stranger, parcel.exam))
     parcel.photos.append(second)
     for one in (photo, second):  # P23: which one is right, only the city knows
-        plant.photo("一人两张照片", "PHOTO-DOUBLE", "held", parcel, one, row)
+        plant.photo("一人两张照片", "PHOTO-DOUBLE", "held", parcel, one, row=row)
 
 
 def same_for_two(plant: Planter) -> None:
@@ -196,8 +196,8 @@ def same_for_two(plant: Planter) -> None:
     _, other = plant.fresh(parcel=parcel, photo=True, holder=_PLAIN)
     if other.photo is not None:
         other.photo.data = photo.data
-        plant.photo("两人同一张照片", "PHOTO-SAME", "held", parcel, photo, row)
-        plant.photo("两人同一张照片", "PHOTO-SAME", "held", parcel, other.photo, other)
+        plant.photo("两人同一张照片", "PHOTO-SAME", "held", parcel, photo, row=row)
+        plant.photo("两人同一张照片", "PHOTO-SAME", "held", parcel, other.photo, row=other)
 
 
 def same_again_encoded(plant: Planter) -> None:
@@ -205,14 +205,14 @@ def same_again_encoded(plant: Planter) -> None:
     _, other = plant.fresh(parcel=parcel, photo=True, holder=_PLAIN)
     if other.photo is not None:
         other.photo.data = _sized(plant.pixels(row.certificate.person), subsampling=0)
-        plant.photo("两人照片相同但重新压缩", "PHOTO-SAME", "held", parcel, photo, row)
-        plant.photo("两人照片相同但重新压缩", "PHOTO-SAME", "held", parcel, other.photo, other)
+        plant.photo("两人照片相同但重新压缩", "PHOTO-SAME", "held", parcel, photo, row=row)
+        plant.photo("两人照片相同但重新压缩", "PHOTO-SAME", "held", parcel, other.photo, row=other)
 
 
 def progressive(plant: Planter) -> None:
     parcel, row, photo = _with_photo(plant)
     photo.data = _sized(plant.pixels(row.certificate.person), progressive=True)
-    plant.odd("渐进式照片", "PHOTO-PROGRESSIVE", parcel, row)
+    plant.odd("渐进式照片", "PHOTO-PROGRESSIVE", parcel, row, photo=photo)
 
 
 def other_extension(plant: Planter) -> None:

@@ -127,7 +127,9 @@ class Planter:
         """Label a spoilt row; `rules` and `outcome` may name several, parted by a blank."""
         self.labels.append(Label(kind, tuple(rules.split()), tuple(outcome.split()), "row", parcel, row))
 
-    def photo(self, kind: str, rules: str, outcome: str, parcel: Parcel, photo: Photo, row: Row | None = None) -> None:
+    def photo(
+        self, kind: str, rules: str, outcome: str, parcel: Parcel, photo: Photo, *, row: Row | None = None
+    ) -> None:
         """Label a spoilt photo, and the row it belongs to."""
         self.labels.append(Label(kind, tuple(rules.split()), tuple(outcome.split()), "photo", parcel, row, photo))
 
@@ -136,9 +138,9 @@ class Planter:
         parcel.defect = kind
         self.labels.append(Label(kind, tuple(rules.split()), tuple(outcome.split()), "file", parcel, file=file))
 
-    def odd(self, kind: str, rules: str, parcel: Parcel, row: Row, outcome: str = "accepted") -> None:
-        """Label a row that is odd but sound."""
-        self.labels.append(Label(kind, tuple(rules.split()), (outcome,), "row", parcel, row, sound=True))
+    def odd(self, kind: str, rules: str, parcel: Parcel, row: Row, *, photo: Photo | None = None) -> None:
+        """Label a row that is odd but sound, with its photo where that is what is odd."""
+        self.labels.append(Label(kind, tuple(rules.split()), ("accepted",), "row", parcel, row, photo, sound=True))
 
 
 def renumber(row: Row, number: str) -> None:

@@ -11,7 +11,7 @@ from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw
+from PIL import Image, ImageDraw, ImageFilter
 
 WIDTH: Final = 295
 HEIGHT: Final = 413
@@ -72,7 +72,9 @@ def paint(rng: np.random.Generator, background: tuple[int, int, int] = WHITE) ->
     light = _field(rng, 3, 3, 0.6, 1.25) * _field(rng, 9, 10, 0.72, 1.2)
     grain = rng.integers(-9, 10, (HEIGHT, WIDTH), dtype=np.int8).astype(np.float32)
     shaded = pixels * light[:, :, None] + grain[:, :, None]
-    return np.where(inside[:, :, None], np.clip(shaded, 0, 250), pixels).astype(np.uint8)
+    sharp = np.where(inside[:, :, None], np.clip(shaded, 0, 250), pixels).astype(np.uint8)
+    # As a lens does: edges that a camera never makes give streams that no photo has.
+    return np.asarray(Image.fromarray(sharp).filter(ImageFilter.BoxBlur(1)))
 
 
 def encode(pixels: Pixels, band: Band = NORMAL) -> bytes:
@@ -167,9 +169,11 @@ class _Figure:
         reach = self._rng.uniform(0.55, 0.72) * self.face_width
         down = self.chin + self._rng.uniform(-30, 50)
         self._ellipse(self.middle, self.top + self.face_height * 0.42, reach, self.face_height * 0.62, self.hair)
+        ear = self.top + self.face_height * 0.4
+        right, left = (reach * self._rng.uniform(0.8, 1.05) for _ in range(2))
         self._polygon(
-            [(self.middle - reach, self.top + self.face_height * 0.4), (self.middle + reach, self.top + self.face_height * 0.4),
-             (self.middle + reach * self._rng.uniform(0.8, 1.05), down), (self.middle - reach * self._rng.uniform(0.8, 1.05), down)],
+            [(self.middle - reach, ear), (self.middle + reach, ear),
+             (self.middle + right, down), (self.middle - left, down)],
             self.hair,
         )  # fmt: skip
 
@@ -278,10 +282,12 @@ class _Figure:
         crown = self.top - self._rng.uniform(4, 24)
         half = self.face_width / 2 + self._rng.uniform(0, 10)
         part = self.middle + self._rng.uniform(-half, half) * 0.8
+        left, right = (line + self._rng.uniform(0, 66) for _ in range(2))
         self._polygon(
-            [(self.middle - half, line + self._rng.uniform(0, 66)), (self.middle - half * 0.94, crown + 34), (self.middle - half * 0.5, crown),
-             (self.middle + half * 0.5, crown), (self.middle + half * 0.94, crown + 34), (self.middle + half, line + self._rng.uniform(0, 66)),
-             (self.middle + half * 0.8, line), (part, line + self._rng.uniform(-16, 14)), (self.middle - half * 0.8, line)],
+            [(self.middle - half, left), (self.middle - half * 0.94, crown + 34), (self.middle - half * 0.5, crown),
+             (self.middle + half * 0.5, crown), (self.middle + half * 0.94, crown + 34), (self.middle + half, right),
+             (self.middle + half * 0.8, line), (part, line + self._rng.uniform(-16, 14)),
+             (self.middle - half * 0.8, line)],
             self.hair,
         )  # fmt: skip
 

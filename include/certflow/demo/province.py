@@ -7,12 +7,11 @@ the reference tables and nothing of the checking code, so that it can bear witne
 import hashlib
 import json
 import random
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
-from certflow.demo import file_defects, photo_defects, row_defects
+from certflow.demo import file_defects, photo_defects, row_defects, row_oddities
 from certflow.demo.cities import STYLES, Drop, Parcel, Style, write
 from certflow.demo.people import LAST_YEAR, People
 from certflow.demo.planting import Label, Planter
@@ -70,10 +69,15 @@ class Province:
                 if id(row) not in spoilt
             ],
             "files": [
-                {"account": drop.account, "file": drop.name, "sha256": hashlib.sha256(drop.data).hexdigest(), "defect": drop.defect}
+                {
+                    "account": drop.account,
+                    "file": drop.name,
+                    "sha256": hashlib.sha256(drop.data).hexdigest(),
+                    "defect": drop.defect,
+                }
                 for drop in self.drops
             ],
-        }  # fmt: skip
+        }
 
 
 def build(reference: Reference, rows: int = ROWS, seed: int = SEED, month: Month = MONTH) -> Province:
@@ -102,7 +106,7 @@ def build(reference: Reference, rows: int = ROWS, seed: int = SEED, month: Month
     for catalogue in (row_defects, photo_defects, file_defects):
         for kind in catalogue.DEFECTS:
             kind(plant)
-    for odd in (*row_defects.ODDITIES, *photo_defects.ODDITIES):
+    for odd in (*row_oddities.ODDITIES, *photo_defects.ODDITIES):
         odd(plant)
     drops = [drop for city in reporting for drop in write([parcel for parcel in parcels if parcel.city is city])]
     drops += [
@@ -145,8 +149,3 @@ def _years(exam: Exam, draw: random.Random) -> tuple[int, int]:
 
 def _carriers(cities: list[Any], exams: list[Exam], month: Month) -> list[Parcel]:
     return [Parcel(city, exam, month, Style()) for exam in exams for city in cities]
-
-
-def names_by_account(accounts: tuple[str, ...], reference: Reference) -> Mapping[str, str]:
-    """Account → name of the city."""
-    return {account: reference.cities[account].name for account in accounts}
