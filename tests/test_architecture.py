@@ -21,7 +21,7 @@ BASE = {
     "zips",
     "sniff",
 }
-ADAPTERS = {"registry", "sftp", "excel", "book", "biff", "ooxml", "photo", "originals"}
+ADAPTERS = {"registry", "sftp", "excel", "book", "biff", "ooxml", "photo", "pdf", "originals"}
 USE_CASES = {"intake", "checks", "dispatch", "returns", "proofs", "verify", "delivery", "reports"}
 FACES = {"cli", "desk", "airflow_home", "stack", "demo"}
 HOME = {
@@ -34,10 +34,11 @@ HOME = {
     "simplejpeg": "photo",
     "paramiko": "sftp",
     "asyncssh": "sftp",
+    "typst": "pdf",
 }
 """Heavy library → the only module that may import it (`demo` excepted)."""
 SQL = {"sqlalchemy", "psycopg", "alembic"}
-HEAVY = {*HOME, *SQL, "numpy", "typst", "segno", "mplfonts"}
+HEAVY = {*HOME, *SQL, "numpy", "segno", "mplfonts"}
 
 
 def modules() -> list[Path]:
