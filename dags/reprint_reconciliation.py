@@ -56,7 +56,8 @@ def reprint_reconciliation() -> None:
             with workplace() as place:
                 return return_work.apply(place, return_id)
 
-        apply(reconcile(return_id))
+        # By name: map_index_template reads op_kwargs.
+        apply(return_id=reconcile(return_id=return_id))
 
     @task(task_display_name="统计尚未回传", trigger_rule="none_failed")
     def report() -> dict[str, int]:
