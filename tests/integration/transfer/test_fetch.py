@@ -1,0 +1,90 @@
+"""What the authority returns comes in once, complete."""
+
+import io
+import json
+import os
+import zipfile
+
+import pytest
+from sqlalchemy import delete, select
+
+from certflow.errors import Busy
+from certflow.registry import schema
+from certflow.returns.fetch import fetch
+
+
+@pytest.fixture
+def outbox(authority):
+    return authority.tree / "返回"
+
+
+def known(registry):
+    with registry.read() as conn:
+        return conn.execute(select(schema.returns).order_by(schema.returns.c.id)).all()
+
+
+def a_workbook() -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        archive.writestr(zipfile.ZipInfo("xl/workbook.xml"), "x" * 4000)
+    return buffer.getvalue()
+
+
+def test_a_return_is_stored_and_recorded_and_stays_where_it_was(office, registry, actor, authority, outbox):
+    (outbox / "返回.csv").write_bytes(b"ZSGLH\r\n1\r\n")
+    (number,) = fetch(office, registry, actor)
+    (row,) = known(registry)
+    assert (row.id, row.name, row.state, row.size) == (number, "返回.csv", "RECEIVED", 10)
+    assert office.original(row.sha256).read_bytes() == b"ZSGLH\r\n1\r\n"
+    assert "返回/返回.csv" in authority.files()
+    assert fetch(office, registry, actor) == []
+
+
+def test_r02_the_same_bytes_under_another_name_count_for_nothing(office, registry, actor, outbox):
+    (outbox / "a.csv").write_bytes(b"1")
+    fetch(office, registry, actor)
+    (outbox / "b.csv").write_bytes(b"1")
+    assert fetch(office, registry, actor) == []
+    assert len(known(registry)) == 1
+
+
+def test_r02_other_bytes_under_the_same_name_are_a_return_of_their_own(office, registry, actor, outbox):
+    (outbox / "a.csv").write_bytes(b"1")
+    fetch(office, registry, actor)
+    (outbox / "a.csv").write_bytes(b"2")
+    os.utime(outbox / "a.csv", (1_700_000_000, 1_700_000_000))
+    assert len(fetch(office, registry, actor)) == 1
+
+
+def test_r08_a_workbook_that_is_still_being_written_waits(office, registry, actor, outbox):
+    (outbox / "a.xlsx").write_bytes(a_workbook()[:-10])
+    assert fetch(office, registry, actor) == []
+    (outbox / "a.xlsx").write_bytes(a_workbook())
+    assert len(fetch(office, registry, actor)) == 1
+
+
+def test_links_and_folders_are_left_alone(office, registry, actor, outbox):
+    (outbox / "link.csv").symlink_to("/etc/hostname")
+    (outbox / "folder").mkdir()
+    assert fetch(office, registry, actor) == []
+
+
+def test_b06_a_ledger_restored_from_yesterday_gets_its_returns_again(office, registry, actor, outbox):
+    (outbox / "a.csv").write_bytes(b"1")
+    fetch(office, registry, actor)
+    with registry.begin(actor) as conn:
+        conn.execute(delete(schema.returns))
+    assert len(fetch(office, registry, actor)) == 1
+
+
+def test_what_is_remembered_names_no_file(office, registry, actor, outbox):
+    (outbox / "11010519491231002X.csv").write_bytes(b"1")
+    fetch(office, registry, actor)
+    memory = office.path("inbox", "returns.json").read_text()
+    assert "11010519491231002X" not in memory
+    assert len(json.loads(memory)) == 1
+
+
+def test_two_at_once_do_not_meet(office, registry, actor, outbox):
+    with registry.lock("fetch"), pytest.raises(Busy):
+        fetch(office, registry, actor)
