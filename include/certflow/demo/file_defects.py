@@ -105,8 +105,8 @@ def two_sheets(plant: Planter) -> None:
 
 
 def shifted_columns(plant: Planter) -> None:
-    parcel = _filled(plant, "列错位", rows=24)
-    for row in parcel.rows:  # D38
+    parcel = _filled(plant, "列错位", rows=20)
+    for row in parcel.rows[::2]:  # D38: twenty rows, half of them
         row.values["KSXM"], row.values["ZJHM"] = row.values["ZJHM"], row.values["KSXM"]
     plant.file("列错位", "BOOK-SHIFTED", "returned", parcel)
 
@@ -119,7 +119,7 @@ def second_workbook(plant: Planter) -> None:
 
 def other_count(plant: Planter) -> None:
     parcel = _filled(plant, "名称人数与行数不符")
-    parcel.overrides["count"] = "5人"
+    parcel.overrides["count"] = "4人"
     plant.file("名称人数与行数不符", "NAME-COUNT", "held", parcel)
 
 
@@ -174,6 +174,7 @@ DEFECTS: Final[tuple[Callable[[Planter], None], ...]] = (
     formula, column_absent, column_twice, no_rows, two_sheets, shifted_columns, second_workbook, other_count,
     other_account, other_folder, sent_twice,
     _named("申报年月不存在", "NAME-MONTH", "held", month="202013"),
+    _named("申报年月超前", "NAME-MONTH", "held", month="209912"),
     _named("考试代码与名称不符", "NAME-EXAM", "held", code="906"),
     _named("考试不在目录", "NAME-EXAM-UNKNOWN", "held", code="999", exam="不存在的考试"),
     _named("城市不在目录", "NAME-CITY", "held", city="某某市"),

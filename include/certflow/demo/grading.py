@@ -7,7 +7,7 @@ decides what is right: `answers.json` does.
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, Self
 
 from sqlalchemy import Connection, text
 
@@ -43,57 +43,71 @@ class Grade:
 
 
 @dataclass(frozen=True, slots=True)
-class _Found:
+class Found:
+    """One finding of the ledger."""
+
     rule: str
     severity: str
     row: int | None
     entry: str | None
 
 
+@dataclass(slots=True)
 class Ledger:
     """What the ledger says about the files of the month, by the names the cities gave them."""
 
-    def __init__(self, conn: Connection) -> None:
-        self.files: dict[tuple[str, str], tuple[str, str]] = {}
+    files: dict[tuple[str, str], tuple[str, str]] = field(default_factory=dict)
+    """(account, file name) → outcome, deciding rule."""
+    submissions: dict[tuple[str, str, str], list[int]] = field(default_factory=dict)
+    """(account, file name, exam) → ids, oldest first."""
+    rows: dict[tuple[int, int], str] = field(default_factory=dict)
+    """(submission, row number) → outcome."""
+    entries: dict[tuple[str, str, str], str] = field(default_factory=dict)
+    """(account, file name, entry without folders) → outcome."""
+    by_submission: dict[int, list[Found]] = field(default_factory=lambda: defaultdict(list))
+    by_file: dict[tuple[str, str], list[Found]] = field(default_factory=lambda: defaultdict(list))
+
+    @classmethod
+    def read(cls, conn: Connection) -> Self:
+        """Everything the ledger holds of the month lane."""
+        ledger = cls()
         names: dict[int, tuple[str, str]] = {}
         for key, account, name, state, reason in conn.execute(
             text("SELECT id, account, name, state, coalesce(reason, '') FROM files ORDER BY id")
         ):
             names[key] = (account, name)
-            self.files[account, name] = (_FILE_OUTCOMES.get(state, state.lower()), reason)
-        self.submissions: dict[tuple[str, str, str], list[int]] = defaultdict(list)
+            ledger.files[account, name] = (_FILE_OUTCOMES.get(state, state.lower()), reason)
         for submission, exam, file in conn.execute(
             text(
                 "SELECT s.id, s.exam_code, f.file_id FROM submissions s JOIN submission_files f"
                 " ON f.submission_id = s.id WHERE s.lane = 'month' ORDER BY s.id"
             )
         ):
-            self.submissions[(*names[file], exam)].append(submission)
-        self.rows: dict[tuple[int, int], str] = {}
-        self.counts: Counter[str] = Counter()
+            ledger.submissions.setdefault((*names[file], exam), []).append(submission)
         for submission, number, state in conn.execute(
             text("SELECT submission_id, row_no, state FROM rows WHERE state <> 'WITHDRAWN' ORDER BY id")
         ):
-            outcome = _ROW_OUTCOMES.get(state, state.lower())
-            self.rows[submission, number] = outcome
-            self.counts[outcome] += 1
-        self.entries: dict[tuple[int, str], str] = {}
-        places: dict[int, tuple[int, str]] = {}
+            ledger.rows[submission, number] = _ROW_OUTCOMES.get(state, state.lower())
+        places: dict[int, str] = {}
         for key, file, name, outcome in conn.execute(
             text("SELECT id, file_id, name, outcome FROM entries ORDER BY id")
         ):
-            places[key] = (file, name.rpartition("/")[2])
-            self.entries[places[key]] = outcome
-        self._file_ids = {place: key for key, place in names.items()}
-        self.by_submission: dict[int, list[_Found]] = defaultdict(list)
-        self.by_file: dict[tuple[str, str], list[_Found]] = defaultdict(list)
+            places[key] = name.rpartition("/")[2]
+            ledger.entries[(*names[file], places[key])] = outcome
         for file, submission, entry, rule, severity, row in conn.execute(
             text("SELECT file_id, submission_id, entry_id, rule, severity, row_no FROM findings ORDER BY id")
         ):
-            one = _Found(rule, severity, row, places[entry][1] if entry is not None else None)
-            self.by_file[names[file]].append(one)
+            one = Found(rule, severity, row, places[entry] if entry is not None else None)
+            ledger.by_file[names[file]].append(one)
             if submission is not None:
-                self.by_submission[submission].append(one)
+                ledger.by_submission[submission].append(one)
+        return ledger
+
+    def counts(self) -> dict[str, int]:
+        """Rows by their outcome at intake, ``received`` being all of them."""
+        found = Counter(self.rows.values())
+        outcomes = ("accepted", "held", "returned", "proof", "ignored")
+        return {"received": found.total()} | {outcome: found[outcome] for outcome in outcomes}
 
     def submission(self, place: Mapping[str, Any]) -> int | None:
         """The latest submission of a labelled place."""
@@ -104,16 +118,12 @@ class Ledger:
 
     def entry_outcome(self, place: Mapping[str, Any]) -> str:
         """Outcome of a labelled archive entry."""
-        for file in place["files"]:
-            key = self._file_ids.get((place["account"], file))
-            if key is not None and (key, place["entry"]) in self.entries:
-                return self.entries[key, place["entry"]]
-        return "absent"
+        keys = [(place["account"], file, place["entry"]) for file in place["files"]]
+        return next((self.entries[key] for key in keys if key in self.entries), "absent")
 
 
-def grade(conn: Connection, answers: Mapping[str, Any]) -> Grade:
+def grade(ledger: Ledger, answers: Mapping[str, Any]) -> Grade:
     """Look for every planted thing under its rule, and for grave findings on everything else."""
-    ledger = Ledger(conn)
     labels = answers["labels"]
     result = Grade(
         planted=sum(not label["sound"] for label in labels),
@@ -130,14 +140,6 @@ def grade(conn: Connection, answers: Mapping[str, Any]) -> Grade:
     result.false_alarms += _refused_sound_rows(ledger, answers["sound"])
     result.false_alarms += _stray_findings(ledger, answers)
     return result
-
-
-def row_counts(conn: Connection) -> dict[str, int]:
-    """Rows of the month by their outcome at intake, ``received`` being all of them."""
-    counts = Ledger(conn).counts
-    return {"received": counts.total()} | {
-        outcome: counts[outcome] for outcome in ("accepted", "held", "returned", "proof", "ignored")
-    }
 
 
 def per_city(conn: Connection) -> list[tuple[str, str, Counter[str]]]:
@@ -188,7 +190,7 @@ def _fault(ledger: Ledger, label: Mapping[str, Any]) -> str:
     rules, outcomes = label["rules"], label["outcomes"]
     there = [
         one
-        for one in ledger.by_submission[submission]
+        for one in ledger.by_submission.get(submission, ())
         if (label["row"] is not None and one.row == label["row"]) or (label["entry"] and one.entry == label["entry"])
     ]
     outcome = (
@@ -208,7 +210,7 @@ def _fault(ledger: Ledger, label: Mapping[str, Any]) -> str:
 def _file_fault(ledger: Ledger, label: Mapping[str, Any]) -> str:
     for name in label["files"]:
         outcome, reason = ledger.files.get((label["account"], name), ("absent", ""))
-        rules = {one.rule for one in ledger.by_file[label["account"], name]} | {reason}
+        rules = {one.rule for one in ledger.by_file.get((label["account"], name), ())} | {reason}
         if outcome not in label["outcomes"]:
             return f"ended {outcome} instead of {'/'.join(label['outcomes'])} ({', '.join(sorted(rules))})"
         if not rules & set(label["rules"]):
@@ -242,7 +244,7 @@ def _stray_findings(ledger: Ledger, answers: Mapping[str, Any]) -> list[str]:
         faults += [
             f"{account} {exam}{_line(one.row)}: {one.rule} on a sound thing"
             for submission in submissions
-            for one in ledger.by_submission[submission]
+            for one in ledger.by_submission.get(submission, ())
             if one.severity in _GRAVE and not {one.row, one.entry} & spoilt[submission]
         ]
     for (account, name), found in ledger.by_file.items():

@@ -35,10 +35,14 @@ def _sized(
     return data
 
 
+def _filled(data: bytes, size: int) -> bytes:
+    """The same picture in exactly `size` bytes, by a comment behind its first marker."""
+    gap = size - len(data) - 4
+    return data[:2] + b"\xff\xfe" + struct.pack(">H", gap + 2) + bytes(gap) + data[2:]
+
+
 def missing(plant: Planter) -> None:
-    parcel, row, _ = _with_photo(plant)
-    row.photo = None
-    row.values["ZP"] = ""
+    parcel, row = plant.fresh(holder=_PLAIN, years=(2016, 2016))  # the last year that needs one
     plant.row("缺照片", "PHOTO-MISSING", "returned", parcel, row)
 
 
@@ -63,20 +67,20 @@ def too_large_frame(plant: Planter) -> None:
 
 def too_light(plant: Planter) -> None:
     parcel, row, photo = _with_photo(plant)
-    photo.data = save(plant.pixels(row.certificate.person), quality=12)
-    plant.photo("照片不足 10KB", "PHOTO-SIZE", "returned", parcel, photo, row=row)
+    photo.data = _filled(save(plant.pixels(row.certificate.person), quality=40), 10_239)  # P12
+    plant.photo("照片差一个字节到 10KB", "PHOTO-SIZE", "returned", parcel, photo, row=row)
 
 
 def too_heavy(plant: Planter) -> None:
     parcel, row, photo = _with_photo(plant)
-    photo.data = save(plant.pixels(row.certificate.person), quality=99, subsampling=0)
-    plant.photo("照片超过 30KB", "PHOTO-SIZE", "returned", parcel, photo, row=row)
+    photo.data = _filled(photo.data, 30_721)  # P12
+    plant.photo("照片超过 30KB 一个字节", "PHOTO-SIZE", "returned", parcel, photo, row=row)
 
 
 def light_for_ruankao(plant: Planter) -> None:
     parcel, row, photo = _with_photo(plant, "901")
-    photo.data = encode(plant.pixels(row.certificate.person))
-    plant.photo("软考照片不足 30KB", "PHOTO-SIZE-LARGE", "returned", parcel, photo, row=row)
+    photo.data = _filled(encode(plant.pixels(row.certificate.person)), 30_720)
+    plant.photo("软考照片恰好 30KB", "PHOTO-SIZE-LARGE", "returned", parcel, photo, row=row)
 
 
 def other_format(plant: Planter) -> None:
@@ -118,11 +122,11 @@ def blue_background(plant: Planter) -> None:
 
 
 def grey_white_background(plant: Planter) -> None:
-    _background(plant, "底色不够白", "PHOTO-BACKGROUND", "held", (228, 228, 228))
+    _background(plant, "底色不够白", "PHOTO-BACKGROUND", "held", (243, 243, 243))
 
 
 def dark_background(plant: Planter) -> None:
-    _background(plant, "深灰底照片", "PHOTO-BACKGROUND-DARK", "returned", (120, 120, 120))
+    _background(plant, "灰底照片", "PHOTO-BACKGROUND-DARK", "returned", (196, 196, 196))
 
 
 def turned(plant: Planter) -> None:
@@ -154,9 +158,7 @@ def trailing(plant: Planter) -> None:
 
 def padded(plant: Planter) -> None:
     parcel, row, photo = _with_photo(plant)
-    small = save(plant.pixels(row.certificate.person), quality=15)
-    comment = bytes(12_000)
-    photo.data = small[:2] + b"\xff\xfe" + struct.pack(">H", len(comment) + 2) + comment + small[2:]  # P13
+    photo.data = _filled(save(plant.pixels(row.certificate.person), quality=15), 16_000)  # P13
     plant.photo("照片靠填充凑大小", "PHOTO-PADDED", "held", parcel, photo, row=row)
 
 
@@ -209,6 +211,18 @@ def same_again_encoded(plant: Planter) -> None:
         plant.photo("两人照片相同但重新压缩", "PHOTO-SAME", "held", parcel, other.photo, row=other)
 
 
+def exactly_thirty(plant: Planter) -> None:
+    parcel, row, photo = _with_photo(plant)
+    photo.data = _filled(photo.data, 30_720)
+    plant.odd("照片恰好 30KB", "", parcel, row, photo=photo)
+
+
+def nearly_white(plant: Planter) -> None:
+    parcel, row, photo = _with_photo(plant)
+    photo.data = encode(paint(np.random.default_rng([len(plant.labels), 78]), (248, 248, 248)))
+    plant.odd("底色接近纯白", "", parcel, row, photo=photo)
+
+
 def progressive(plant: Planter) -> None:
     parcel, row, photo = _with_photo(plant)
     photo.data = _sized(plant.pixels(row.certificate.person), progressive=True)
@@ -220,7 +234,7 @@ def other_extension(plant: Planter) -> None:
         parcel, row, photo = _with_photo(plant)
         photo.name = photo.name.replace(".jpg", extension)
         row.values["ZP"] = photo.name
-        plant.odd("照片扩展名写法不同", "", parcel, row)
+        plant.odd("照片扩展名写法不同", "PHOTO-RENAMED", parcel, row, photo=photo)
 
 
 def not_needed(plant: Planter) -> None:
@@ -236,4 +250,10 @@ DEFECTS: Final[tuple[Callable[[Planter], None], ...]] = (
     web_page, truncated, zeroed, blue_background, grey_white_background, dark_background, turned, cmyk, grey, trailing,
     padded, blank, nobody, by_name, two_for_one, same_for_two, same_again_encoded,
 )  # fmt: skip
-ODDITIES: Final[tuple[Callable[[Planter], None], ...]] = (progressive, other_extension, not_needed)
+ODDITIES: Final[tuple[Callable[[Planter], None], ...]] = (
+    exactly_thirty,
+    nearly_white,
+    progressive,
+    other_extension,
+    not_needed,
+)

@@ -58,7 +58,7 @@ def variant_name(plant: Planter) -> None:
 def other_id(plant: Planter) -> None:
     parcel, row = plant.fresh(holder=_PLAIN)
     row.values["ZJHM"] = plant.people.person(**_PLAIN).id_number
-    plant.row("证件号码与数据库不一致", "DB-ID DB-OTHER", "returned", parcel, row)
+    plant.row("证件号码与数据库不一致", "DB-ID", "returned", parcel, row)
 
 
 def other_level(plant: Planter) -> None:
@@ -200,9 +200,14 @@ def impossible_birth(plant: Planter) -> None:
     plant.row("证件号码中的日期不存在", "ID-DATE", "returned", parcel, row)
 
 
-def very_old(plant: Planter) -> None:
-    parcel, row = plant.fresh(holder={**_PLAIN, "born": date(1911, 4, 5)})
+def too_old(plant: Planter) -> None:
+    parcel, row = plant.fresh(holder={**_PLAIN, "born": date(1918, 4, 5)})  # 102
     plant.row("年龄超过百岁", "ID-AGE", "held", parcel, row)
+
+
+def too_young(plant: Planter) -> None:
+    parcel, row = plant.fresh("901", years=(2019, 2019), holder={**_PLAIN, "born": date(2005, 1, 9)})  # 15
+    plant.row("年龄不足十六岁", "ID-AGE", "held", parcel, row)
 
 
 def unknown_level(plant: Planter) -> None:
@@ -225,7 +230,7 @@ def placeholder_name(plant: Planter) -> None:
 def emoji_name(plant: Planter) -> None:
     parcel, row = plant.fresh(holder=_PLAIN)
     row.values["KSXM"] = f"{row.values['KSXM']}\U0001f600"
-    plant.row("姓名含表情符号", "PERSON-CHARS CELL-CHARS", "returned", parcel, row)
+    plant.row("姓名含表情符号", "PERSON-CHARS", "returned", parcel, row)
 
 
 def no_number(plant: Planter) -> None:
@@ -235,8 +240,14 @@ def no_number(plant: Planter) -> None:
 
 def short_number(plant: Planter) -> None:
     parcel, row = plant.fresh()
-    row.values["ZSGLH"] = "2017A"
+    row.values["ZSGLH"] = "2017A01"  # 7 of at least 8
     plant.row("管理号过短", "NUMBER-FORM", "returned", parcel, row)
+
+
+def long_number(plant: Planter) -> None:
+    parcel, row = plant.fresh()
+    row.values["ZSGLH"] = f"{row.values['ZSGLH']}{'0' * 15}"  # 33 of at most 32
+    plant.row("管理号过长", "NUMBER-FORM", "returned", parcel, row)
 
 
 def fifteen_unknown(plant: Planter) -> None:
@@ -244,7 +255,7 @@ def fifteen_unknown(plant: Planter) -> None:
     person = plant.people.person(kind=RESIDENT, historic=True, born=date(1960, 3, 9))
     row.values |= {"ZJLB": RESIDENT, "ZJHM": person.id_number}
     # The registry knows another number, so the row goes back; the 15 digits alone would only hold it.
-    plant.row("15 位号码与数据库不符", "ID-15", "held returned", parcel, row)
+    plant.row("15 位号码与数据库不符", "ID-15", "returned", parcel, row)
 
 
 def error_cell(plant: Planter) -> None:
@@ -275,15 +286,16 @@ def merged_cells(plant: Planter) -> None:
 
 def too_long(plant: Planter) -> None:
     parcel, row = plant.fresh()
-    row.values["KSXM"] = "欧阳" * 45  # D37
-    plant.row("姓名过长", "PERSON-LENGTH CELL-LENGTH", "returned", parcel, row)
+    row.values["KSXM"] = "欧" * 81  # D37: one more than can be printed
+    plant.row("姓名过长", "PERSON-LENGTH", "returned", parcel, row)
 
 
 DEFECTS: Final[tuple[Callable[[Planter], None], ...]] = (
     wrong_check_digit, numeric_id_cell, numeric_management_number, other_name, variant_name, other_id, other_level,
     other_specialty, other_date, unknown_number, other_persons_number, other_exams_certificate, sex_contradicts,
     birth_contradicts, identical_twice, different_twice, two_cities, ambiguous_date, serial_date, future_date,
-    other_city, blank_sex, coded_sex, seventeen_digits, passport_as_id, unknown_document, impossible_birth, very_old,
+    other_city, blank_sex, coded_sex, seventeen_digits, passport_as_id, unknown_document, impossible_birth, too_old,
+    too_young,
     unknown_level, unknown_specialty, placeholder_name, emoji_name, no_number, short_number, fifteen_unknown,
     error_cell, number_as_date, hidden_row, merged_cells, too_long,
 )  # fmt: skip

@@ -19,6 +19,8 @@ from certflow.demo.people import (
 from certflow.demo.planting import Planter, renumber
 from certflow.demo.row_defects import wrong_sign
 
+_LONG: Final = "阿卜杜热依木江·买买提吐尔逊·艾合买提尼亚孜·居马别克·阿不都热合曼·努尔夏提江·吐尔洪艾力·热合曼江"
+"""51 characters: at least 50 must fit (DOMAIN §3.5)."""
 _PLAIN: Final[dict[str, Any]] = {"kind": RESIDENT}
 
 
@@ -42,7 +44,7 @@ def radical_name(plant: Planter) -> None:
 
 
 def rare_names(plant: Planter) -> None:
-    for name in ("杨䶮", "王𠮷明", "陈𬱖", "王晓[沛]", "热孜万古丽·阿卜力米提·吐尔洪江"):  # D12
+    for name in ("杨䶮", "王𠮷明", "陈𬱖", "王晓[沛]", "热孜万古丽·阿卜力米提·吐尔洪江", _LONG):  # D12
         parcel, row = plant.fresh(holder={**_PLAIN, "name": name})
         plant.odd("生僻字、长姓名和括注字", "", parcel, row)
 
@@ -54,7 +56,17 @@ def small_x(plant: Planter) -> None:
             holder = plant.people.person(kind=RESIDENT)
         parcel, row = plant.fresh(person=holder, photo=photo)
         renumber(row, holder.id_number.lower())  # D02
-        plant.odd("证件号码小写 x", "ID-CASE DB-ID-KEY", parcel, row)
+        plant.odd("证件号码小写 x", "ID-CASE", parcel, row)
+
+
+def century(plant: Planter) -> None:
+    parcel, row = plant.fresh(holder={**_PLAIN, "born": date(1920, 9, 1)})
+    plant.odd("九十九岁", "", parcel, row)
+
+
+def first_year_without_photo(plant: Planter) -> None:
+    parcel, row = plant.fresh(years=(2017, 2017))
+    plant.odd("2017 年的证书没有照片", "", parcel, row)
 
 
 def level_alias(plant: Planter) -> None:

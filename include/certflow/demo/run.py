@@ -23,6 +23,7 @@ from sqlalchemy import text
 
 from certflow import sftp
 from certflow.airflow_home import DagRunner
+from certflow.checks.run import render_quality
 from certflow.demo import authority, grading, screen
 from certflow.demo.province import MONTH, Province, generate
 from certflow.demo.servers import AuthoritySftp, CitySftp
@@ -148,6 +149,7 @@ class _Month:
             "流程 reprint_reconciliation：对账入库",
             lambda: self.dag(runner, "reprint_reconciliation"),
         )
+        step("quality", "生成 Data Docs", lambda: render_quality(self.settings))
         return step("verify", "核对全部预期答案", lambda: self.verify(answers, taken, plan, before))
 
     def start(self) -> DagRunner:
@@ -226,8 +228,7 @@ class _Month:
     ) -> dict[str, Any]:
         expect = self.told.expect
         with self.registry.read() as conn:
-            grade = grading.grade(conn, answers)
-            counts = grading.row_counts(conn)
+            ledger = grading.Ledger.read(conn)
             self.table = grading.per_city(conn)
             submissions = int(conn.scalar(text("SELECT count(*) FROM submissions WHERE lane = 'month'")) or 0)
             accounts = int(conn.scalar(text("SELECT count(DISTINCT account) FROM files")) or 0)
@@ -237,11 +238,13 @@ class _Month:
             returned: Counter[str] = Counter()
             for found in conn.scalars(text("SELECT id FROM returns ORDER BY id")):
                 returned.update(report(conn, existing(reprints.find(conn, found), found)).counts)
+        grade = grading.grade(ledger, answers)
         self.told.problems += [f"漏检：{line}" for line in grade.missed]
         self.told.problems += [f"误报：{line}" for line in grade.false_alarms]
         with self.settings.path("province", "registry.csv").open(encoding="utf-8-sig", newline="") as stream:
             lines = list(csv.reader(stream))[1:]
         self.told.problems += [f"数据包：{line}" for line in grading.check_packages(taken, lines, answers)]
+        expect((self.settings.reports / "data-docs" / "index.html").is_file(), "没有生成 Data Docs")
         expect(accounts == len(self.names), f"收到 {accounts} 市的文件，应为 {len(self.names)} 市")
         sent = sum(package.state == "SENT" for package in built)
         digests = sorted(package.sha256 for package in built)
@@ -258,7 +261,7 @@ class _Month:
             "month": str(MONTH),
             "cities": accounts,
             "submissions": submissions,
-            "rows": counts,
+            "rows": ledger.counts(),
             "defects": grade.as_json(),
             "packages": [
                 {

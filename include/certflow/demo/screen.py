@@ -51,7 +51,8 @@ def show(
     for words, path in (
         ("数据包", settings.packages),
         ("退回单和回执（含个人信息）", settings.feedback),
-        ("报告和 Data Docs", settings.reports),
+        ("Data Docs", settings.reports / "data-docs" / "index.html"),
+        ("月报", settings.reports),
         ("合成数据和答案", settings.path("province")),
         ("总结", settings.path("summary.json")),
     ):
