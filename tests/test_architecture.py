@@ -21,7 +21,7 @@ BASE = {
     "zips",
     "sniff",
 }
-ADAPTERS = {"registry", "sftp", "excel", "book", "biff", "ooxml", "photo", "pdf", "originals"}
+ADAPTERS = {"registry", "sftp", "excel", "book", "biff", "ooxml", "photo", "pdf", "originals", "jail"}
 USE_CASES = {"intake", "checks", "dispatch", "returns", "proofs", "verify", "delivery", "reports"}
 FACES = {"cli", "desk", "airflow_home", "stack", "demo"}
 HOME = {

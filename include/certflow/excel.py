@@ -1,8 +1,8 @@
 """Excel in and out: the only module that imports calamine, openpyxl and xlwt (each where it is used).
 
-Reading gives text and cell types as stored, never guesses a type (BAD-INPUTS §0 fact 1). Files from a city
-go through `certflow.intake.workbook`, which calls `read_sheets` in a jailed process; `read_table` and
-`read_xls_text` are for files of our own side. Writing is always text: no cell ever becomes a formula (E35).
+Reading gives text and cell types as stored, never guesses a type (E10). Files from outside go through
+`certflow.jail`, which calls `read_sheets` in a child process; `read_table` and `read_xls_text` are for files of
+our own side. Writing is always text: no cell ever becomes a formula (E35).
 """
 
 import datetime as dt
@@ -107,14 +107,21 @@ def read_xls_text(data: bytes) -> list[list[str]]:
 
 
 def read_table(path: Path) -> Iterator[list[str]]:
-    """Rows of the first sheet with content, as text, for tables from our own side (registry, reference, returns).
+    """Rows of the first sheet with content, as text, for tables from our own side (registry, reference).
 
-    Dates come as ``YYYYMMDD``. Raises SubmissionError: BOOK-TYPE, BOOK-PASSWORD, BOOK-DAMAGED, BOOK-LIMIT, or
-    CELL-TYPE where a number cell is too long to have kept its digits.
+    Raises SubmissionError: BOOK-TYPE, BOOK-PASSWORD, BOOK-DAMAGED, BOOK-LIMIT, and as `table`.
     """
     data = path.read_bytes()
     look_into(data, rows=1 << 20, columns=256, part_bytes=4 << 30)
-    grid = next((grid for grid in read_sheets(data) if grid.texts), None)
+    yield from table(read_sheets(data))
+
+
+def table(grids: Iterable[Grid]) -> Iterator[list[str]]:
+    """Rows of the first of these sheets that has content, as text; dates as ``YYYYMMDD``.
+
+    Raises SubmissionError CELL-TYPE where a number cell is too long to have kept its digits.
+    """
+    grid = next((grid for grid in grids if grid.texts), None)
     if grid is None:
         return
     for offset, (texts, kinds) in enumerate(zip(_padded(grid), grid.kinds, strict=True)):

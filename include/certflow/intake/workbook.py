@@ -1,6 +1,6 @@
 """A city's workbook becomes a `Sheet`: header found, columns named, cells typed, oddities counted.
 
-The bytes are read by `certflow.intake.jail`; here only text arrives. Nothing is repaired and no type guessed:
+The bytes are read by `certflow.jail`; here only text arrives. Nothing is repaired and no type guessed:
 a number in an ID column stays a number (E10), the suites decide.
 """
 
@@ -11,10 +11,9 @@ from collections.abc import Mapping, Sequence
 from itertools import accumulate
 from typing import Any
 
-from certflow import sniff
+from certflow import jail, sniff
 from certflow.errors import SubmissionError
 from certflow.findings import FIELD_NAMES, FIELDS
-from certflow.intake import jail
 from certflow.intake.submission import Measures, Sheet
 from certflow.settings import Limits
 

@@ -13,10 +13,10 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from certflow import excel
+from certflow import excel, jail
 from certflow.errors import ConfigurationError, SubmissionError
 from certflow.keys import parse_date
-from certflow.settings import Settings
+from certflow.settings import Limits, Settings
 
 PRINTED, REFUSED = "已印制", "退回"
 """The two results, as the ledger writes them."""
@@ -70,14 +70,16 @@ def load_profile(settings: Settings) -> Profile:
         raise ConfigurationError(f"返回数据读取规则 {own.name} 无法读取：{type(error).__name__}") from None
 
 
-def read_return(profile: Profile, path: Path) -> list[Line]:
+def read_return(profile: Profile, path: Path, limits: Limits) -> list[Line]:
     """Every row of a returned file, CSV or Excel by its content; nothing is guessed, nothing skipped but empty rows.
+
+    A workbook is read in a jailed child (`certflow.jail`), like any other from outside.
 
     Raises:
         SubmissionError: a fault of `UNREADABLE`; or RETURN-HEADER, RETURN-WORD, RETURN-VALUE, RETURN-FORM for a
             file that can be read but not understood.
     """
-    rows = enumerate(_table(profile, path), start=1)
+    rows = enumerate(_table(profile, path, limits), start=1)
     head = next(((number, row) for number, row in rows if any(row)), None)
     if head is None:
         raise SubmissionError("RETURN-EMPTY", "文件中没有任何数据")
@@ -114,7 +116,7 @@ def _profile(table: Mapping[str, Any]) -> Profile:
     return profile
 
 
-def _table(profile: Profile, path: Path) -> Iterator[list[str]]:
+def _table(profile: Profile, path: Path, limits: Limits) -> Iterator[list[str]]:
     try:
         data = path.read_bytes()
     except OSError as error:
@@ -122,7 +124,7 @@ def _table(profile: Profile, path: Path) -> Iterator[list[str]]:
     if not data.strip():
         raise SubmissionError("RETURN-EMPTY", "文件为空")
     if data.startswith(_EXCEL):
-        yield from _sheet(path)
+        yield from _sheet(data, limits)
         return
     if b"\x00" in data:
         raise SubmissionError("RETURN-DAMAGED", "既不是 Excel 也不是文本文件")
@@ -136,13 +138,12 @@ def _table(profile: Profile, path: Path) -> Iterator[list[str]]:
         raise SubmissionError("RETURN-DAMAGED", f"第 {reader.line_num} 行附近的引号不成对") from None
 
 
-def _sheet(path: Path) -> list[list[str]]:
+def _sheet(data: bytes, limits: Limits) -> list[list[str]]:
     try:
-        return [[cell.strip() for cell in row] for row in excel.read_table(path)]
+        book = jail.read(data, limits)
+        return [[cell.strip() for cell in row] for row in excel.table(excel.Grid(*grid) for grid in book.grids)]
     except SubmissionError as error:
         raise SubmissionError("RETURN-DAMAGED", f"{error.fault} {error.detail}".strip()) from None
-    except Exception as error:  # noqa: BLE001 (E47: a damaged workbook raises whatever its reader likes)
-        raise SubmissionError("RETURN-DAMAGED", f"工作簿无法读取（{type(error).__name__}）") from None
 
 
 def _decoded(profile: Profile, data: bytes) -> str:

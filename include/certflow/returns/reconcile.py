@@ -113,7 +113,7 @@ def _read(settings: Settings, found: Return) -> list[Line]:
     with original.open("rb") as stream:
         if hashlib.file_digest(stream, "sha256").hexdigest() != found.sha256:
             raise DigestMismatch(f"返回文件 {found.id} 的原件与收到时不同，请从上级重新取得")
-    return read_return(load_profile(settings), original)
+    return read_return(load_profile(settings), original, settings.limits)
 
 
 def _settle(conn: "Connection", found: Return, state: str, reason: str) -> None:

@@ -14,9 +14,9 @@ import pytest
 import xlwt
 from made_books import ROW, row, xls, xlsx
 
-from certflow import biff, excel
+from certflow import biff, excel, jail
 from certflow.findings import FIELD_NAMES, FIELDS
-from certflow.intake import jail, workbook
+from certflow.intake import workbook
 from certflow.settings import Limits
 
 LIMITS = Limits(jail_cpu_seconds=10, jail_wall_seconds=30)
@@ -491,7 +491,7 @@ def test_a_header_without_rows_is_empty():
 
 def test_the_child_imports_nothing_heavy():
     code = (
-        "import sys; from certflow.intake import jail; from certflow import excel; import python_calamine; "
+        "import sys; from certflow import jail; from certflow import excel; import python_calamine; "
         "heavy = {'numpy', 'pandas', 'openpyxl', 'xlwt', 'PIL', 'asyncio'}; "
         "print(sorted(set(m.split('.')[0] for m in sys.modules) & heavy))"
     )
@@ -501,8 +501,7 @@ def test_the_child_imports_nothing_heavy():
 
 def _instead(monkeypatch: pytest.MonkeyPatch, body: str) -> None:
     limits = (
-        "from certflow.intake import jail; r = json.loads(sys.stdin.buffer.readline()); "
-        "jail._limit(r['memory'], r['cpu']); "
+        "from certflow import jail; r = json.loads(sys.stdin.buffer.readline()); jail._limit(r['memory'], r['cpu']); "
     )
     monkeypatch.setattr(jail, "_CHILD", "import sys, json; sys.path[:] = json.loads(sys.argv[1]); " + limits + body)
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from certflow import excel
+from certflow import excel, jail
 from certflow.errors import ConfigurationError, SubmissionError
 from certflow.returns.profile import PRINTED, REFUSED, UNREADABLE, load_profile, read_return
 
@@ -14,7 +14,7 @@ REFUSED_LINE = "20100103437000002,古丽·买买提,440524188001010014,,退回,�
 def read(settings, tmp_path, content):
     path = tmp_path / "returned.bin"
     path.write_bytes(content if isinstance(content, bytes) else content.encode())
-    return read_return(load_profile(settings), path)
+    return read_return(load_profile(settings), path, settings.limits)
 
 
 def table(*lines, end="\r\n"):
@@ -131,3 +131,10 @@ def test_a_wrong_profile_is_a_configuration_error(settings, old, new):
     own.write_text(shipped.replace(old, new), encoding="utf-8")
     with pytest.raises(ConfigurationError, match="return_profile"):
         load_profile(settings)
+
+
+def test_a_workbook_is_read_in_the_jail_and_not_here(settings, tmp_path, monkeypatch):
+    monkeypatch.setattr(jail, "_CHILD", "import os; os.abort()")
+    with pytest.raises(SubmissionError) as error:
+        read(settings, tmp_path, excel.write_xls(HEADER.split(","), [PRINTED_LINE.split(",")]))
+    assert error.value.fault == "RETURN-DAMAGED"

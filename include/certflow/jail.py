@@ -1,6 +1,6 @@
-"""Reads one workbook in a child process that may die: limits on memory, CPU, files and time (BAD-INPUTS §0 facts 2, 3).
+"""Reads one workbook from outside in a child process that may die: limits on memory, CPU, files and time.
 
-One 5 KB workbook aborts its reader's whole process (SIGABRT, no exception), another never ends. The child is
+One 5 KB workbook aborts its reader's whole process (SIGABRT, no exception), another never ends (E27). The child is
 a fresh interpreter with nothing but the standard library and calamine (about 80 ms), sees no environment, no
 open file and no file name, and answers in JSON: a hostile file cannot make the parent do anything but read text.
 
@@ -79,12 +79,12 @@ def read(data: bytes, limits: "Limits") -> Book:
         raise SubmissionError("BOOK-DAMAGED", "读取结果无法理解") from None
 
 
-_CHILD = "import sys, json; sys.path[:] = json.loads(sys.argv[1]); from certflow.intake.jail import main; main()"
+_CHILD = "import sys, json; sys.path[:] = json.loads(sys.argv[1]); from certflow.jail import main; main()"
 
 
 def _import_path() -> list[str]:
     """Where the child may import from: the same places, but never the current folder."""
-    here = str(Path(__file__).resolve().parents[2])
+    here = str(Path(__file__).resolve().parents[1])
     return [here, *(entry for entry in sys.path if os.path.isabs(entry) and entry != here)]  # noqa: PTH117 (also zips)
 
 
