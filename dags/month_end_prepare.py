@@ -73,11 +73,11 @@ def month_end_prepare() -> None:
 
     @task(task_display_name="组包并读回", map_index_template="{{ task.op_kwargs['exam'] }}")
     def assemble(exam: str, batch: dict[str, Any]) -> int:
-        from certflow.dispatch.assemble import assemble
+        import month_work
         from workplace import workplace
 
         with workplace() as place:
-            return assemble(place.settings, place.registry, batch["id"], exam, place.actor)
+            return month_work.assemble(place, batch["id"], exam)
 
     # A month in which nothing was accepted has no exam to map over and still gets its report.
     @task(task_display_name="月报", trigger_rule="none_failed")

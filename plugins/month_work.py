@@ -37,6 +37,14 @@ def freeze(place: Workplace) -> dict[str, Any]:
     return {"id": batch.id, "month": str(batch.month), "number": batch.number, "exams": batch.exams}
 
 
+def assemble(place: Workplace, batch_id: int, exam: str) -> int:
+    """Build the package of one exam; its read-back is judged by the suite ``package``."""
+    from certflow.checks.package import package_judge
+    from certflow.dispatch.assemble import assemble
+
+    return assemble(place.settings, place.registry, batch_id, exam, place.actor, judge=package_judge(place.settings))
+
+
 def write_report(place: Workplace, month: str, number: int) -> None:
     """The month's state, counts only, as JSON below the reports folder."""
     from certflow.dispatch.month import month_status

@@ -23,6 +23,9 @@ _CELLS = {0x00FD, 0x0204, 0x027E, 0x0203, 0x00D6, _FORMULA, _BOOLERR}
 """LABELSST, LABEL, RK, NUMBER, RSTRING and the two named ones: row and column come first in each."""
 _MULRK, _DRAWINGS, _SST, _CONTINUE, _LABELSST = 0x00BD, 0x00EB, 0x00FC, 0x003C, 0x00FD
 _SELF, _ADD_IN = 0x0401, 0x3A01
+_XF, _FORMAT, _BLANK, _MULBLANK = 0x00E0, 0x041E, 0x0201, 0x00BE
+_TEXT_FORMAT = 49
+"""Number of the built-in format ``@``."""
 
 
 def look(data: bytes, *, rows: int, columns: int) -> Look:
@@ -69,6 +72,49 @@ def shared_texts(data: bytes) -> list[dict[tuple[int, int], str]]:
             )
             texts.append({(row, column): strings[index] for row, column, index in cells})
     return texts
+
+
+def not_text(data: bytes) -> tuple[set[tuple[int, int]], set[tuple[int, int]]]:
+    """0-based (row, column) of cells of the first worksheet that are no text: by type, and by format.
+
+    By type: anything but a string or a blank. By format: anything but ``@`` (notice 附件二 1).
+    """
+    stream = dict(_streams(data))["workbook"]()
+    offset = _globals(stream, Look("xls"))[0]
+    as_text = _text_looks(stream)
+    by_type: set[tuple[int, int]] = set()
+    by_format: set[tuple[int, int]] = set()
+    for kind, row, column, look in _cell_looks(stream, offset):
+        if look not in as_text:
+            by_format.add((row, column))
+        if kind not in (_LABELSST, _BLANK, _MULBLANK):
+            by_type.add((row, column))
+    return by_type, by_format
+
+
+def _text_looks(stream: bytes) -> set[int]:
+    """Numbers of the extended formats (XF) whose number format is ``@``."""
+    codes, looks = {_TEXT_FORMAT}, []
+    for kind, at, length in _records(stream, 0):
+        if kind == _FORMAT and stream[at + 2 : at + length] in (b"\1\0\0@", b"\1\0\1@\0"):
+            codes.add(struct.unpack_from("<H", stream, at)[0])
+        elif kind == _XF:
+            looks.append(struct.unpack_from("<H", stream, at + 2)[0])
+    return {number for number, code in enumerate(looks) if code in codes}
+
+
+def _cell_looks(stream: bytes, offset: int) -> Iterator[tuple[int, int, int, int]]:
+    """(record type, row, column, number of its XF) of every cell of a sheet, runs of cells taken apart."""
+    three = struct.Struct("<HHH").unpack_from
+    for kind, at, length in _records(stream, offset):
+        if kind in (_MULBLANK, _MULRK):
+            row, first = struct.unpack_from("<HH", stream, at)
+            width = 2 if kind == _MULBLANK else 6
+            for column in range((length - 6) // width):
+                yield kind, row, first + column, struct.unpack_from("<H", stream, at + 4 + width * column)[0]
+        elif kind == _BLANK or kind in _CELLS:
+            row, column, look = three(stream, at)
+            yield kind, row, column, look
 
 
 def _shared_strings(stream: bytes) -> list[str]:  # noqa: C901 (one cursor over pieces of a format)

@@ -66,7 +66,7 @@ class Limits:
     workbook_rows: int = 65_535
     workbook_columns: int = 256
     jail_memory: int = 1 << 30
-    jail_cpu_seconds: int = 20
+    jail_cpu_seconds: int = 5
     jail_wall_seconds: int = 60
     photo_bytes: int = 4 << 20
 
@@ -91,6 +91,8 @@ class Settings:
     """Stands in the city's place in the names of our own packages (DOMAIN §2)."""
     approval: Literal["never", "on_anomaly", "always"] = "on_anomaly"
     partial_files: Literal["accept", "hold"] = "accept"
+    zip_names: Literal["utf-8", "gb18030"] = "utf-8"
+    """How our packages write entry names; ``gb18030`` for receivers that do not know UTF-8 names."""
     rule_set: str = "2020"
     """Name of the dated rule set (``reference/rule_sets.toml``)."""
     intake_minutes: int = 5
@@ -100,6 +102,14 @@ class Settings:
     transfer_timeout: float = 60.0
     """Longest silence on an SFTP channel."""
     photo_threads: int = 2
+    fonts: Path | None = None
+    """Folder with further font files for rare characters; None: ``fonts`` below `home`, where it exists."""
+    proof_prefix: str = "鲁人考证"
+    """Stands before year and serial number of every proof."""
+    proof_ends: Literal["printed", "delivered"] = "printed"
+    """What ends a 成绩合格证明: the new certificate came back printed, or it was handed to its holder (DOMAIN §6)."""
+    verify_url: str = ""
+    """Public address of the verification pages, for the QR code of proofs; empty: the QR code holds the code alone."""
     log_level: str = "INFO"
 
     @classmethod
@@ -113,7 +123,7 @@ class Settings:
                 continue
             values[item.name] = _read(item.name, item.type, text, env)
         for group in ("folders", "limits"):
-            values[group] = _read_group(group, cls.__dataclass_fields__[group].default_factory, env)  # type: ignore[misc]
+            values[group] = _read_group(group, cls.__dataclass_fields__[group].default_factory, env)
         values["home"] = Path(values.get("home", cls.__dataclass_fields__["home"].default)).absolute()
         return cls(**values)
 
@@ -174,7 +184,7 @@ def _read(name: str, kind: object, text: str, env: Mapping[str, str]) -> object:
             message = f"{variable} takes one of {', '.join(get_args(kind))}"
             raise ConfigurationError(message)
         return text
-    if name in ("home", "expectations"):
+    if name in ("home", "expectations", "fonts"):
         return Path(text)
     if kind in (int, float):
         return _number(variable, kind, text)

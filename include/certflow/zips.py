@@ -9,7 +9,7 @@ import zlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Literal
 
 from certflow.errors import Conflict, DigestMismatch
 
@@ -24,6 +24,10 @@ _CENTRAL = struct.Struct("<4s6H3L5H2L")
 _END = struct.Struct("<4s4H2LH")
 _MOST_ENTRIES = 0xFFFE
 _MOST_BYTES = 0xFFFF_FFFE
+_UNICODE_PATH = 0x7075
+
+Names = Literal["utf-8", "gb18030"]
+"""How entry names are written: UTF-8 with the flag that says so, or GB18030 for receivers that ignore the flag."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,11 +63,12 @@ def read_packed(entry: Packed) -> bytes:
     return data
 
 
-def write_zip(target: BinaryIO, members: Iterable[tuple[str, bytes]]) -> int:
-    """Write `members` (name, content) stored, with fixed times and UTF-8 names; returns the number of entries.
+def write_zip(target: BinaryIO, members: Iterable[tuple[str, bytes]], names: Names = "utf-8") -> int:
+    """Write `members` (name, content) stored, with fixed times; returns the number of entries.
 
-    Names must come in ascending order of their UTF-8 bytes, so that one content has one spelling. Members
-    are taken one at a time: memory holds one photo, whatever the package's size.
+    Names must come in ascending order of their UTF-8 bytes, so that one content has one spelling. Under
+    ``gb18030`` an entry also carries its UTF-8 name in Info-ZIP's extra field 0x7075, for readers that know it.
+    Members are taken one at a time: memory holds one photo, whatever the package's size.
 
     Raises:
         ValueError: a name is out of order, comes twice, or leads out of the archive.
@@ -72,29 +77,41 @@ def write_zip(target: BinaryIO, members: Iterable[tuple[str, bytes]]) -> int:
     directory: list[bytes] = []
     offset, last = 0, b""
     for name, data in members:
-        raw = name.encode()
-        if raw <= last or name.startswith("/") or "\\" in name or ".." in name.split("/"):
+        utf8 = name.encode()
+        if utf8 <= last or name.startswith("/") or "\\" in name or ".." in name.split("/"):
             raise ValueError("zip entry names come in ascending order, once each, and stay inside the archive")
-        last = raw
-        if len(directory) >= _MOST_ENTRIES or offset + len(raw) + len(data) + _LOCAL.size > _MOST_BYTES:
+        last = utf8
+        raw, flags, extra = _spelled(name, utf8, names)
+        begin = _LOCAL.size + len(raw) + len(extra)
+        if len(directory) >= _MOST_ENTRIES or offset + begin + len(data) > _MOST_BYTES:
             raise Conflict("压缩包超过 65534 个文件或 4 GiB，请拆分该考试的数据后再组包")
         crc, size = zlib.crc32(data), len(data)
-        target.write(_LOCAL.pack(b"PK\3\4", _VERSION, _UTF8, STORED, 0, _DATE, crc, size, size, len(raw), 0))
-        target.write(raw)
+        target.write(_LOCAL.pack(b"PK\3\4", _VERSION, flags, STORED, 0, _DATE, crc, size, size, len(raw), len(extra)))
+        target.write(raw + extra)
         target.write(data)
         directory.append(
             _CENTRAL.pack(
-                b"PK\1\2", _MADE_BY, _VERSION, _UTF8, STORED, 0, _DATE, crc, size, size,
-                len(raw), 0, 0, 0, 0, _MODE, offset,
+                b"PK\1\2", _MADE_BY, _VERSION, flags, STORED, 0, _DATE, crc, size, size,
+                len(raw), len(extra), 0, 0, 0, _MODE, offset,
             )
             + raw
+            + extra
         )  # fmt: skip
-        offset += _LOCAL.size + len(raw) + size
+        offset += begin + size
     central = b"".join(directory)
     target.write(central)
     count = len(directory)
     target.write(_END.pack(b"PK\5\6", 0, 0, count, count, len(central), offset, 0))
     return count
+
+
+def _spelled(name: str, utf8: bytes, names: Names) -> tuple[bytes, int, bytes]:
+    """Name bytes, flags and extra field of an entry; a plain ASCII name reads the same everywhere."""
+    if names == "utf-8" or name.isascii():
+        return utf8, _UTF8, b""
+    raw = name.encode("gb18030")
+    extra = struct.pack("<HHBL", _UNICODE_PATH, 5 + len(utf8), 1, zlib.crc32(raw)) + utf8
+    return raw, 0, extra
 
 
 def _inflate(packed: bytes, entry: Packed) -> bytes:

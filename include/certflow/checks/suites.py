@@ -2,8 +2,9 @@
 
 One file is one suite. Each expectation carries in its `meta` what a rule is: code, severity, scope, field, title,
 message, remedy, clause of the notice, and the rule sets it belongs to (`since` inclusive, `until` exclusive).
-A message's ``{placeholders}`` are columns of the frame the rule is judged on, plus `Frame`-independent words:
-``{sent}``, ``{registry}``, ``{field_name}``, ``{detail}``, ``{note}`` (the detail in brackets, or nothing), ``{count}``.
+A message's ``{placeholders}`` are columns of the frame the rule is judged on, and these words:
+``{sent}``, ``{registry}``, ``{field_name}``, ``{detail}``, ``{note}`` (the detail in brackets, or nothing) and
+``{count}``.
 """
 
 import importlib.resources
@@ -21,6 +22,9 @@ from certflow.settings import Settings
 
 SUITES = ("submission", "workbook", "application", "registry_match", "photo")
 """The suites in the order in which a submission meets them."""
+
+PACKAGE = "package"
+"""The suite of our own packages, judged on their read-back."""
 
 EVERY_FIELD = "*"
 """As `Rule.field`: the column lists the fields that failed, separated by commas."""
@@ -86,10 +90,10 @@ def folder(settings: Settings) -> Path:
     return packed if packed.is_dir() else package.parents[1] / "expectations"
 
 
-def load(settings: Settings) -> tuple[Rule, ...]:
-    """All rules of all suites in order; ConfigurationError names file, rule and reason."""
+def load(settings: Settings, chosen: Iterable[str] = (*SUITES, PACKAGE)) -> tuple[Rule, ...]:
+    """All rules of the chosen suites in order; ConfigurationError names file, rule and reason."""
     found: list[Rule] = []
-    for suite in SUITES:
+    for suite in chosen:
         found.extend(_read(folder(settings) / f"{suite}.json", suite))
     seen: dict[str, str] = {}  # one rule may take several expectations, but of one suite
     for rule in found:

@@ -91,13 +91,15 @@ def month_status(month: InMonth, *, json: AsJson = False) -> None:
 @month_app.command("prepare")
 def month_prepare(month: InMonth, *, number: _Number = None, json: AsJson = False) -> None:
     """冻结一个月（或其后的补报）并按考试组包；可重复运行，结果相同。"""
+    from certflow.checks.package import package_judge
     from certflow.dispatch.assemble import assemble
     from certflow.dispatch.freeze import freeze
     from certflow.dispatch.month import reporting
 
     with desk() as (settings, registry, actor):
         batch = freeze(registry, month, actor, number=number)
-        built = {exam: assemble(settings, registry, batch.id, exam, actor) for exam in sorted(batch.exams)}
+        judge = package_judge(settings)
+        built = {exam: assemble(settings, registry, batch.id, exam, actor, judge=judge) for exam in sorted(batch.exams)}
         missing = [city.city for city in reporting(settings, registry, month) if city.status == "missing"]
     if json:
         as_json(

@@ -17,7 +17,7 @@ from typing import Any
 
 import certflow
 from certflow import excel
-from certflow.dispatch.readback import read_back
+from certflow.dispatch.readback import Judge, read_back, strictly
 from certflow.errors import ConfigurationError, Conflict, DigestMismatch
 from certflow.findings import FIELDS
 from certflow.month import Month
@@ -50,11 +50,13 @@ class _Content:
     """Photo file name → where its bytes lie; in the order of the zip."""
 
 
-def assemble(settings: Settings, registry: Registry, batch_id: int, exam_code: str, actor: Actor) -> int:
+def assemble(
+    settings: Settings, registry: Registry, batch_id: int, exam_code: str, actor: Actor, *, judge: Judge = strictly
+) -> int:
     """Build the package of one exam of a frozen batch and return its id; run again, it returns the same package.
 
     A package whose file was lost or damaged on our disk is built again and must give the recorded digest.
-    After a rejection the rows are packed anew as the next revision.
+    After a rejection the rows are packed anew as the next revision. `judge` decides over the read-back.
 
     Raises:
         Busy: the same package is being built at this moment.
@@ -80,7 +82,7 @@ def assemble(settings: Settings, registry: Registry, batch_id: int, exam_code: s
         if not rows:
             raise Conflict(f"批次 {batch.folder} 考试 {exam_code} 没有可组包的数据")
         order = _Order(batch, exam_code, len(built) + 1, _stem(settings, batch, exam_code, len(rows)))
-        return _build(settings, registry, order, rows, actor)
+        return _build(settings, registry, order, rows, judge=judge, actor=actor)
 
 
 def rebuild(settings: Settings, registry: Registry, package_id: int, target: Path) -> str:
@@ -99,7 +101,9 @@ def package_path(settings: Settings, batch: Batch, package: Package) -> Path:
     return settings.packages / batch.folder / package.file_name
 
 
-def _build(settings: Settings, registry: Registry, order: _Order, rows: Sequence[PackRow], actor: Actor) -> int:
+def _build(
+    settings: Settings, registry: Registry, order: _Order, rows: Sequence[PackRow], *, judge: Judge, actor: Actor
+) -> int:
     batch, exam_code = order.batch, order.exam_code
     content = _content(order.stem, rows)
     temporary = settings.work / f"package-{batch.id}-{exam_code}.zip"
@@ -113,7 +117,10 @@ def _build(settings: Settings, registry: Registry, order: _Order, rows: Sequence
             if [row.id for row in held] != [row.id for row in rows]:
                 raise Conflict(f"批次 {batch.folder} 考试 {exam_code} 的数据在组包期间有变动，请重新运行")
             ledger = _content(order.stem, held)
-            read_back(temporary, order.stem, ledger.rows, {name: one.sha256 for name, one in ledger.photos.items()})
+            read_back(
+                temporary, order.stem, ledger.rows, {name: one.sha256 for name, one in ledger.photos.items()},
+                judge=judge, label=f"package-{batch.folder}-{exam_code}-{order.revision}", names=settings.zip_names,
+            )  # fmt: skip
             package_id = packages.record_package(
                 conn,
                 batch_id=batch.id,
@@ -194,7 +201,7 @@ def _write(settings: Settings, target: Path, content: _Content) -> tuple[str, st
     workbook = excel.write_xls(FIELDS, ([row[field] for field in FIELDS] for row in content.rows))
     target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     with _private(target) as stream:
-        write_zip(stream, _members(settings, content, workbook))
+        write_zip(stream, _members(settings, content, workbook), settings.zip_names)
         stream.flush()
         os.fsync(stream.fileno())
     return _digest(target), hashlib.sha256(workbook).hexdigest()

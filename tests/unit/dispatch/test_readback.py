@@ -5,14 +5,33 @@ import hashlib
 import pytest
 
 from certflow import excel
-from certflow.dispatch.readback import read_back
+from certflow.checks.package import package_judge
+from certflow.dispatch import readback
+from certflow.dispatch.readback import strictly
 from certflow.errors import DigestMismatch
 from certflow.findings import FIELDS
+from certflow.settings import Settings
 from certflow.zips import write_zip
 
 STEM = "202005-034-一级建造师(证书补换印制信息)数据(山东省)(2人)"
 PHOTO = b"\xff\xd8 a photo"
 DIGESTS = {"110105194912310021.jpg": hashlib.sha256(PHOTO).hexdigest()}
+
+
+@pytest.fixture(scope="module")
+def suite(tmp_path_factory):
+    return package_judge(Settings(home=tmp_path_factory.mktemp("home")))
+
+
+@pytest.fixture(params=["suite", "strictly"])
+def read_back(request):
+    """The read-back under both judges: the suite, and the one that needs no library."""
+    judge = strictly if request.param == "strictly" else request.getfixturevalue("suite")
+
+    def read(*args, **named):
+        readback.read_back(*args, judge=judge, **named)
+
+    return read
 
 
 def row(**values):
@@ -33,7 +52,7 @@ def package(folder, *, rows=ROWS, header=FIELDS, photos=None, stem=STEM):
     return path
 
 
-def test_a_package_that_says_what_the_ledger_says_passes(tmp_path):
+def test_a_package_that_says_what_the_ledger_says_passes(read_back, tmp_path):
     read_back(package(tmp_path), STEM, ROWS, DIGESTS)
 
 
@@ -57,29 +76,77 @@ def test_e35_text_that_looks_like_a_formula_is_never_a_formula(tmp_path):
     ],
     ids=["row-lost", "order", "cell", "header", "photo-bytes", "photo-name", "photo-extra", "stem"],
 )
-def test_any_difference_stops_the_package(tmp_path, change):
+def test_any_difference_stops_the_package(read_back, tmp_path, change):
     with pytest.raises(DigestMismatch) as caught:
         read_back(package(tmp_path, **change), STEM, ROWS, DIGESTS)
     assert "110105" not in str(caught.value)
 
 
-def test_a_name_that_says_another_count_stops_the_package(tmp_path):
+def test_a_name_that_says_another_count_stops_the_package(read_back, tmp_path):
     stem = STEM.replace("2人", "3人")
     with pytest.raises(DigestMismatch):
         read_back(package(tmp_path, stem=stem), stem, ROWS, DIGESTS)
 
 
-def test_a_truncated_zip_stops_the_package(tmp_path):
+def test_a_truncated_zip_stops_the_package(read_back, tmp_path):
     path = package(tmp_path)
     path.write_bytes(path.read_bytes()[:-30])
     with pytest.raises(DigestMismatch):
         read_back(path, STEM, ROWS, DIGESTS)
 
 
-def test_a_flipped_bit_in_a_photo_stops_the_package(tmp_path):
+def test_a_flipped_bit_in_a_photo_stops_the_package(read_back, tmp_path):
     path = package(tmp_path)
     data = bytearray(path.read_bytes())
     data[data.index(PHOTO) + 3] ^= 1
     path.write_bytes(data)
     with pytest.raises(DigestMismatch):
         read_back(path, STEM, ROWS, DIGESTS)
+
+
+def test_what_does_not_hold_is_told_by_rule_code_and_row_number(tmp_path, suite):
+    changed = [ROWS[0], row(ZSGLH="2011", KSXM="王晓沛")]
+    with pytest.raises(DigestMismatch, match=r"PKG-CELL 第 3 行 KSXM 与台账不一致"):
+        readback.read_back(package(tmp_path, rows=changed), STEM, ROWS, DIGESTS, judge=suite)
+
+
+def test_cells_that_are_no_text_are_told_by_another_reader_than_the_writer(tmp_path, suite):
+    import io
+
+    import xlwt
+
+    book = xlwt.Workbook()
+    sheet = book.add_sheet("Sheet1")
+    for column, field in enumerate(FIELDS):
+        sheet.write(0, column, field, xlwt.easyxf(num_format_str="@"))
+        sheet.write(1, column, ROWS[0][field], xlwt.easyxf(num_format_str="General" if column == 1 else "@"))
+    sheet.write(2, 0, 2011, xlwt.easyxf(num_format_str="@"))
+    out = io.BytesIO()
+    book.save(out)
+    path = tmp_path / "package.zip"
+    with path.open("wb") as stream:
+        write_zip(stream, [(f"{STEM}.XLS", out.getvalue()), *((f"{STEM}/{name}", PHOTO) for name in DIGESTS)])
+    with pytest.raises(DigestMismatch) as caught:
+        readback.read_back(path, STEM, ROWS, DIGESTS, judge=suite)
+    assert "PKG-CELL-TYPE 第 3 行有 1 个单元格不是文本" in str(caught.value)
+    assert "PKG-CELL-TYPE 第 2 行有 1 个单元格的格式不是“文本”" in str(caught.value)
+
+
+def test_names_are_tried_through_a_gbk_reader_and_a_utf8_reader(tmp_path, read_back):
+    stem = STEM.replace("建造师", "建造师𠮷")
+    with pytest.raises(DigestMismatch, match=r"GBK|names_gbk"):
+        read_back(package(tmp_path, stem=stem), stem, ROWS, DIGESTS)
+    workbook = excel.write_xls(FIELDS, [[one[field] for field in FIELDS] for one in ROWS])
+    path = tmp_path / "old.zip"
+    with path.open("wb") as stream:
+        write_zip(stream, [(f"{STEM}.XLS", workbook), *((f"{STEM}/{n}", PHOTO) for n in DIGESTS)], "gb18030")
+    read_back(path, STEM, ROWS, DIGESTS, names="gb18030")
+    with pytest.raises(DigestMismatch):
+        read_back(path, STEM, ROWS, DIGESTS, names="utf-8")
+
+
+def test_a_path_too_long_for_windows_stops_the_package(tmp_path, read_back):
+    stem = STEM.replace("一级建造师", "很长的考试名称" * 11)
+    with pytest.raises(DigestMismatch, match=r"PKG-PATH|names_unreadable|path_length") as caught:
+        read_back(package(tmp_path, stem=stem), stem, ROWS, DIGESTS)
+    assert "110105" not in str(caught.value)
