@@ -25,17 +25,19 @@ def unchanged(before: RemoteFile | None, now: RemoteFile) -> bool:
     return now.regular and before == now and not now.name.lower().endswith(_UNDER_WAY)
 
 
-def take(settings: Settings, session: Session, path: bytes, file: RemoteFile, *, ended: bool = False) -> str | None:
+def take(
+    settings: Settings, session: Session, path: bytes, file: RemoteFile, *, errand: str, ended: bool = False
+) -> str | None:
     """Bring the remote `file` into the store; its SHA-256, or None when it is not complete or was replaced.
 
     A zip (by name or by its first bytes) must hold the end of its central directory, unless `ended` says
-    that nobody is writing any more.
+    that nobody is writing any more. `errand` names whose temporary file it is, for `sweep`.
     """
     by_name = unicodedata.normalize("NFKC", file.name).lower().endswith(".zip")
     if by_name and not ended and not _has_end(session.tail(path, _END_SEARCH), file.size):
         return None
     settings.work.mkdir(mode=0o700, parents=True, exist_ok=True)
-    temporary = settings.work / f"take-{hashlib.sha256(path).hexdigest()[:16]}"
+    temporary = settings.work / f"take-{errand}-{hashlib.sha256(path).hexdigest()[:16]}"
     try:
         digest, size = session.get(path, temporary)
         if size != file.size or session.stat(path) != file:
@@ -46,6 +48,12 @@ def take(settings: Settings, session: Session, path: bytes, file: RemoteFile, *,
     finally:
         temporary.unlink(missing_ok=True)
     return digest
+
+
+def sweep(settings: Settings, errand: str) -> None:
+    """Remove what an earlier run of this errand left when it died; the caller holds the errand's lock."""
+    for leftover in settings.work.glob(f"take-{errand}-*"):
+        leftover.unlink(missing_ok=True)
 
 
 def _store(temporary: Path, final: Path) -> None:

@@ -42,6 +42,8 @@ PART = ".part"
 
 RemotePath = str | bytes
 _CIPHERS = ("aes128-gcm@openssh.com", "aes256-gcm@openssh.com", "aes128-ctr", "aes192-ctr", "aes256-ctr")
+_KEEPALIVE_SECONDS = 15
+"""While one connection works the other is silent; no firewall in between may forget it (T18)."""
 _SMALLEST_READ, _LARGEST_READ = 32 << 10, 8 << 20
 _T = TypeVar("_T")
 
@@ -123,6 +125,7 @@ class Session:
         transport = self._ssh.get_transport()
         if transport is None:
             raise EOFError
+        transport.set_keepalive(_KEEPALIVE_SECONDS)
         # invoke_subsystem waits without a limit: a timer closes the connection under it (T18).
         watchdog = threading.Timer(timeout, transport.close)
         watchdog.daemon = True
@@ -150,6 +153,11 @@ class Session:
             except FileNotFoundError:
                 return None
         return _remote_file(posixpath.basename(_raw(path)), attributes)
+
+    def prepare_reads(self) -> None:
+        """Log in for bulk reads now, so that a refused login is not taken for one file's missing permission."""
+        with self._translated("连接"):
+            self._bulk()
 
     def get(self, path: RemotePath, local: Path) -> tuple[str, int]:
         """Read a remote file into `local` (0600, fsynced); its SHA-256 and size in bytes."""
@@ -400,6 +408,7 @@ class _BulkReader:
                 config=None,
                 encryption_algs=_CIPHERS,
                 compression_algs=["none"],
+                keepalive_interval=_KEEPALIVE_SECONDS,
             )
             return await self._connection.start_sftp_client(path_encoding=None)
 

@@ -157,6 +157,7 @@ class _Round:
 
     def run(self) -> PullReport:
         names = self.settings.folders
+        originals.sweep(self.settings, self.account)
         lanes = {"month": f"/{self.account}/{names.inbox}/", "trial": f"/{self.account}/{names.trial}/"}
         first = {lane: self.session.list(folder) for lane, folder in lanes.items()}
         owed = self.settle(first)
@@ -165,6 +166,8 @@ class _Round:
             time.sleep(self.settings.look_seconds)
             for lane, folder in lanes.items():
                 stable[lane] = self.unchanged(first[lane], self.session.list(folder))
+        if any(stable.values()):
+            self.session.prepare_reads()
         patience = _Patience(self.settings.path("inbox", f"{self.account}.json"))
         for lane, folder in lanes.items():
             for file in stable[lane]:
@@ -218,7 +221,7 @@ class _Round:
 
     def take(self, lane: str, path: bytes, file: RemoteFile, owed: Sequence[Owed], no_longer_growing: bool) -> bool:
         """Read, record and move one file; False when it is not complete yet."""
-        digest = originals.take(self.settings, self.session, path, file, ended=no_longer_growing)
+        digest = originals.take(self.settings, self.session, path, file, errand=self.account, ended=no_longer_growing)
         if digest is None:
             return False
         file_id = next(

@@ -30,6 +30,7 @@ def fetch(settings: Settings, registry: Registry, actor: Actor) -> list[int]:
     memory = settings.path("inbox", "returns.json")
     recorded: list[int] = []
     with registry.lock("fetch"), connect(settings.authority_sftp, settings.transfer_timeout) as session:
+        originals.sweep(settings, "returns")
         with registry.read() as conn:
             recorded_before = transfers.known_returns(conn)
         read = {key: digest for key, digest in _load(memory).items() if digest in recorded_before}
@@ -42,7 +43,7 @@ def fetch(settings: Settings, registry: Registry, actor: Actor) -> list[int]:
                 continue
             path = folder.encode() + file.raw_name
             try:
-                digest = originals.take(settings, session, path, file)
+                digest = originals.take(settings, session, path, file, errand="returns")
             except TransferError:
                 if session.stat(path) is not None:  # taken away again (T17)
                     raise

@@ -3,6 +3,7 @@
 import dataclasses
 import io
 import os
+import subprocess
 import threading
 import time
 import zipfile
@@ -302,6 +303,28 @@ def test_f26_died_at_any_call_the_next_pull_goes_on(office, registry, actor, cit
         if not fired:
             break
     assert k > 20
+
+
+def test_what_a_killed_pull_left_in_the_work_folder_is_swept(office, registry, actor, city):
+    office.work.mkdir(parents=True)
+    for name in ("take-370100-0123", "take-370200-0123", "package-1"):
+        (office.work / name).write_bytes(b"x")
+    pull(office, registry, "370100", actor)
+    assert sorted(file.name for file in office.work.iterdir()) == ["package-1", "take-370200-0123"]
+
+
+def test_t07_a_key_withdrawn_between_listing_and_reading_is_no_files_fault(office, registry, actor, city, inbox):
+    (inbox / NAME).write_bytes(a_zip())
+    key = office.city_sftp.key.with_name("copy")
+    key.write_bytes(office.city_sftp.key.read_bytes())
+    key.chmod(0o600)
+    fading = dataclasses.replace(office, city_sftp=dataclasses.replace(office.city_sftp, key=key), look_seconds=0.5)
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", key.with_name("stranger")], check=True)
+    swap = threading.Timer(0.4, lambda: key.with_name("stranger").replace(key))
+    swap.start()
+    with pytest.raises(AccessRefused, match="登录被拒绝"):
+        pull(fading, registry, "370100", actor)
+    assert list((city.tree / "370100" / "回执").iterdir()) == []
 
 
 def test_b01_two_pulls_of_one_city_do_not_meet(office, registry, actor, inbox):

@@ -248,9 +248,14 @@ def test_f16_a_package_taken_away_at_once_is_found_in_the_archive(watched, regis
 
 
 def test_f17_lost_reply_and_no_archive_to_look_into_is_for_a_person(watched, registry, actor, approved):
+    def closed(server, path):
+        if "归档".encode() in path:
+            raise asyncssh.SFTPPermissionDenied("no")
+        return asyncssh.SFTPServer.lstat(server, path)
+
     def taken_unseen(server, final):
-        Path(final).unlink()
-        shutil.rmtree(final.split("/上报/")[0] + "/归档", ignore_errors=True)
+        shutil.move(final, final.split("/上报/")[0] + "/归档/")
+        type(server).lstat = closed
         server.connection.abort()
 
     office, _, delivered = watched(taken_unseen)
