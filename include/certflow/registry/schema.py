@@ -301,6 +301,101 @@ print_events = Table(
 )  # fmt: skip
 """New prints of certificates; append-only. The certificate itself never changes."""
 
+proofs = Table(
+    "proofs", metadata, _id(),
+    Column("kind", Text, nullable=False),  # score (成绩合格证明) | qualification (职/执业资格证明)
+    Column("year", Integer, nullable=False),  # of issue, Asia/Shanghai
+    Column("serial", Integer, nullable=False),  # gapless within kind and year
+    Column("number", Text, nullable=False, unique=True),
+    Column("code", Text, nullable=False, unique=True),  # verification code, 16 signs
+    Column("account", Text, nullable=False),
+    _to("certificates", "certificate_id"), _to("rows", "row_id"),
+    Column("printed", JSONB, nullable=False),  # every value as it stands on the page
+    Column("purpose", Text, nullable=False),
+    Column("issued_at", DateTime(timezone=True), nullable=False),
+    Column("issued_by", Text, nullable=False),
+    Column("sha256", Text, nullable=False),
+    Column("size", BigInteger, nullable=False),  # bytes
+    Column("bundle", Text),  # the city's paper bundle it went out in
+    Column("revoked_at", DateTime(timezone=True)),
+    Column("revoked_by", Text),
+    Column("revoke_reason", Text),
+    UniqueConstraint("kind", "year", "serial"),
+    Index("ix_proofs_row_id", "row_id"),
+    Index(
+        "uq_proofs_row_id_kind_purpose", "row_id", "kind", "purpose", unique=True,
+        postgresql_where=text("revoked_at IS NULL"),
+    ),
+)  # fmt: skip
+"""The register of proofs (notice 二(二)), one row each; only bundle and revocation are ever filled in later."""
+
+proof_requests = Table(
+    "proof_requests", metadata, _id(), _to("files", "file_id"),
+    Column("row_no", Integer, nullable=False),  # as Excel shows it
+    Column("management_no", Text, nullable=False),
+    Column("purpose", Text, nullable=False),
+    Column("proof_id", BigInteger, ForeignKey("proofs.id")),
+    Column("reason", Text, nullable=False, server_default=""),  # why there is no proof
+    _now("decided_at"),
+    UniqueConstraint("file_id", "row_no"),
+)  # fmt: skip
+"""Lines of the cities' request files and what became of each."""
+
+verifications = Table(
+    "verifications", metadata, _id(),
+    _now("at"),
+    Column("way", Text, nullable=False),  # code | single | batch
+    Column("operator", Text, nullable=False),  # login; empty: the public
+    Column("account", Text, nullable=False),  # city of the operator; empty: the public
+    Column("requester", Text, nullable=False),  # 用证单位
+    Column("reason", Text, nullable=False),
+    Column("asked", Text, nullable=False),  # keyed digest of the number asked about, never the number
+    Column("result", Text, nullable=False),  # match | differs | unknown | valid | ended | revoked
+    Column("fields", JSONB, nullable=False, server_default=text("'{}'::jsonb")),
+    Column("certificate_id", BigInteger, ForeignKey("certificates.id")),
+    Column("proof_id", BigInteger, ForeignKey("proofs.id")),
+    Column("batch", Text),  # digest of the list that was asked with
+    Index("ix_verifications_account_at", "account", "at"),
+    Index("ix_verifications_certificate_id", "certificate_id"),
+)  # fmt: skip
+"""Who verified what, why, and what was answered (notice 三(二)); append-only."""
+
+verification_tries = Table(
+    "verification_tries", metadata,
+    Column("subject", Text, primary_key=True),  # an operator, or the keyed digest of an address
+    Column("began", DateTime(timezone=True), primary_key=True),
+    Column("tries", Integer, nullable=False),
+    Column("misses", Integer, nullable=False),
+)  # fmt: skip
+"""How often somebody asked within a window of time: what slows guessing down, in every process at once."""
+
+acceptances = Table(
+    "acceptances", metadata, _id(),
+    Column("account", Text, nullable=False),
+    _to("certificates", "certificate_id"),
+    Column("form", Text, nullable=False),  # template of the form that applies
+    Column("items", JSONB, nullable=False),  # material → {"sha256", "size", "at"} or {"ticked"}
+    Column("state", Text, nullable=False),  # OPEN | COMPLETE
+    _now("at"),
+    Column("by", Text, nullable=False),
+    Index("ix_acceptances_certificate_id", "certificate_id"),
+)  # fmt: skip
+"""Applications taken at a city's counter (notice 附件一); optional, nothing of the month waits for them."""
+
+old_certificates = Table(
+    "old_certificates", metadata, _id(),
+    Column("account", Text, nullable=False),
+    Column("reference", Text, nullable=False),  # the city's own file number, no ID number
+    Column("form", Text, nullable=False),  # 专业技术资格考试登记表 | 执（职）业资格考试登记表
+    Column("fields", JSONB, nullable=False),
+    Column("ticks", JSONB, nullable=False),  # what a person looked at: name → who
+    Column("state", Text, nullable=False),  # OPEN | COMPLETE | REPORTED | HANDED_OUT
+    _now("at"),
+    Column("by", Text, nullable=False),
+    UniqueConstraint("account", "reference"),
+)  # fmt: skip
+"""旧版证书 on their way to their holders (notice 一(二))."""
+
 transitions = Table(
     "transitions", metadata,
     Column("kind", Text, primary_key=True),

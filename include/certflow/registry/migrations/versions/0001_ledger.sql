@@ -129,3 +129,12 @@ CREATE TRIGGER print_events_kept BEFORE UPDATE OR DELETE OR TRUNCATE ON print_ev
     FOR EACH STATEMENT EXECUTE FUNCTION certflow_refuse();
 CREATE TRIGGER transfers_kept BEFORE UPDATE OR DELETE OR TRUNCATE ON transfers
     FOR EACH STATEMENT EXECUTE FUNCTION certflow_refuse();
+CREATE TRIGGER verifications_kept BEFORE UPDATE OR DELETE OR TRUNCATE ON verifications
+    FOR EACH STATEMENT EXECUTE FUNCTION certflow_refuse();
+
+-- A proof in the register stays as it was issued; only its bundle and its revocation come later.
+CREATE TRIGGER proofs_kept BEFORE DELETE OR TRUNCATE ON proofs
+    FOR EACH STATEMENT EXECUTE FUNCTION certflow_refuse();
+CREATE TRIGGER proofs_fixed BEFORE UPDATE OF id, kind, year, serial, number, code, account, certificate_id, row_id,
+    printed, purpose, issued_at, issued_by, sha256, size ON proofs
+    FOR EACH STATEMENT EXECUTE FUNCTION certflow_refuse();

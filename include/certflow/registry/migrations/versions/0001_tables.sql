@@ -320,3 +320,110 @@ CREATE TABLE print_events (
 );
 
 CREATE INDEX ix_print_events_certificate_id ON print_events (certificate_id);
+
+CREATE TABLE proofs (
+    id BIGINT GENERATED ALWAYS AS IDENTITY,
+    kind TEXT NOT NULL,
+    year INTEGER NOT NULL,
+    serial INTEGER NOT NULL,
+    number TEXT NOT NULL,
+    code TEXT NOT NULL,
+    account TEXT NOT NULL,
+    certificate_id BIGINT NOT NULL,
+    row_id BIGINT NOT NULL,
+    printed JSONB NOT NULL,
+    purpose TEXT NOT NULL,
+    issued_at TIMESTAMP WITH TIME ZONE NOT NULL,
+    issued_by TEXT NOT NULL,
+    sha256 TEXT NOT NULL,
+    size BIGINT NOT NULL,
+    bundle TEXT,
+    revoked_at TIMESTAMP WITH TIME ZONE,
+    revoked_by TEXT,
+    revoke_reason TEXT,
+    CONSTRAINT pk_proofs PRIMARY KEY (id),
+    CONSTRAINT uq_proofs_kind_year_serial UNIQUE (kind, year, serial),
+    CONSTRAINT uq_proofs_number UNIQUE (number),
+    CONSTRAINT uq_proofs_code UNIQUE (code),
+    CONSTRAINT fk_proofs_certificate_id FOREIGN KEY(certificate_id) REFERENCES certificates (id),
+    CONSTRAINT fk_proofs_row_id FOREIGN KEY(row_id) REFERENCES rows (id)
+);
+
+CREATE INDEX ix_proofs_row_id ON proofs (row_id);
+
+CREATE UNIQUE INDEX uq_proofs_row_id_kind_purpose ON proofs (row_id, kind, purpose) WHERE revoked_at IS NULL;
+
+CREATE TABLE proof_requests (
+    id BIGINT GENERATED ALWAYS AS IDENTITY,
+    file_id BIGINT NOT NULL,
+    row_no INTEGER NOT NULL,
+    management_no TEXT NOT NULL,
+    purpose TEXT NOT NULL,
+    proof_id BIGINT,
+    reason TEXT DEFAULT '' NOT NULL,
+    decided_at TIMESTAMP WITH TIME ZONE DEFAULT now() NOT NULL,
+    CONSTRAINT pk_proof_requests PRIMARY KEY (id),
+    CONSTRAINT uq_proof_requests_file_id_row_no UNIQUE (file_id, row_no),
+    CONSTRAINT fk_proof_requests_file_id FOREIGN KEY(file_id) REFERENCES files (id),
+    CONSTRAINT fk_proof_requests_proof_id FOREIGN KEY(proof_id) REFERENCES proofs (id)
+);
+
+CREATE TABLE verifications (
+    id BIGINT GENERATED ALWAYS AS IDENTITY,
+    at TIMESTAMP WITH TIME ZONE DEFAULT now() NOT NULL,
+    way TEXT NOT NULL,
+    operator TEXT NOT NULL,
+    account TEXT NOT NULL,
+    requester TEXT NOT NULL,
+    reason TEXT NOT NULL,
+    asked TEXT NOT NULL,
+    result TEXT NOT NULL,
+    fields JSONB DEFAULT '{}'::jsonb NOT NULL,
+    certificate_id BIGINT,
+    proof_id BIGINT,
+    batch TEXT,
+    CONSTRAINT pk_verifications PRIMARY KEY (id),
+    CONSTRAINT fk_verifications_certificate_id FOREIGN KEY(certificate_id) REFERENCES certificates (id),
+    CONSTRAINT fk_verifications_proof_id FOREIGN KEY(proof_id) REFERENCES proofs (id)
+);
+
+CREATE INDEX ix_verifications_account_at ON verifications (account, at);
+
+CREATE INDEX ix_verifications_certificate_id ON verifications (certificate_id);
+
+CREATE TABLE verification_tries (
+    subject TEXT NOT NULL,
+    began TIMESTAMP WITH TIME ZONE NOT NULL,
+    tries INTEGER NOT NULL,
+    misses INTEGER NOT NULL,
+    CONSTRAINT pk_verification_tries PRIMARY KEY (subject, began)
+);
+
+CREATE TABLE acceptances (
+    id BIGINT GENERATED ALWAYS AS IDENTITY,
+    account TEXT NOT NULL,
+    certificate_id BIGINT NOT NULL,
+    form TEXT NOT NULL,
+    items JSONB NOT NULL,
+    state TEXT NOT NULL,
+    at TIMESTAMP WITH TIME ZONE DEFAULT now() NOT NULL,
+    by TEXT NOT NULL,
+    CONSTRAINT pk_acceptances PRIMARY KEY (id),
+    CONSTRAINT fk_acceptances_certificate_id FOREIGN KEY(certificate_id) REFERENCES certificates (id)
+);
+
+CREATE INDEX ix_acceptances_certificate_id ON acceptances (certificate_id);
+
+CREATE TABLE old_certificates (
+    id BIGINT GENERATED ALWAYS AS IDENTITY,
+    account TEXT NOT NULL,
+    reference TEXT NOT NULL,
+    form TEXT NOT NULL,
+    fields JSONB NOT NULL,
+    ticks JSONB NOT NULL,
+    state TEXT NOT NULL,
+    at TIMESTAMP WITH TIME ZONE DEFAULT now() NOT NULL,
+    by TEXT NOT NULL,
+    CONSTRAINT pk_old_certificates PRIMARY KEY (id),
+    CONSTRAINT uq_old_certificates_account_reference UNIQUE (account, reference)
+);
