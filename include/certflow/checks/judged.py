@@ -21,7 +21,7 @@ class JudgedRow:
     sent: dict[str, str]
     """The 11 values as the city sent them."""
     emitted: dict[str, str]
-    """The 11 values as we would print them: the database's where there is a match, CSNY ``YYYYMM``, PZRQ ``YYYYMMDD``."""
+    """The 11 values as we would print them: the database's where there is a match, dates in plain digits."""
     certificate_id: int | None
     photo: tuple[Received, Entry] | None
 

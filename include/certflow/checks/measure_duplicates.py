@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from dataclasses import InitVar, dataclass, field
 from typing import TYPE_CHECKING
 
 from certflow import keys
@@ -15,6 +16,24 @@ if TYPE_CHECKING:
 _CONTENT = tuple(name for name in FIELDS if name != "ZP")
 
 
+@dataclass(slots=True)
+class _Marks:
+    """The columns under way; None everywhere, False where a rule is to speak."""
+
+    size: InitVar[int]
+    same: list[object] = field(init=False)
+    different: list[object] = field(init=False)
+    city: list[object] = field(init=False)
+    person: list[object] = field(init=False)
+    open: list[object] = field(init=False)
+    where: list[object] = field(init=False)
+    open_where: list[object] = field(init=False)
+
+    def __post_init__(self, size: int) -> None:
+        for name in ("same", "different", "city", "person", "open", "where", "open_where"):
+            setattr(self, name, [None] * size)
+
+
 def measure(
     rows: Rows, standings: Sequence[Standing], counted: Sequence[bool], earlier: "Mapping[str, Sequence[Earlier]]"
 ) -> None:
@@ -23,27 +42,23 @@ def measure(
     `counted`: per submission whether its rows count (those of a returned or repeated file do not); `earlier`: by
     管理号 what the ledger holds of it.
     """
-    size = len(rows)
+    marks = _Marks(len(rows))
     contents = list(zip(*(rows.text(f"clean_{name}") for name in _CONTENT), strict=True))
     numbers = rows.text("clean_ZSGLH")
-    nothing: list[object] = [None] * size
-    same, different, city, person, where, open_, open_where = (list(nothing) for _ in range(7))
     groups: dict[object, list[int]] = defaultdict(list)
-    for line in range(size):
+    for line in range(len(rows)):
         if counted[rows.owner[line]]:
             groups[numbers[line] or contents[line]].append(line)
     for lines in groups.values():
         if len(lines) > 1:
-            _compare(rows, standings, contents, lines, same, different, city, where)
-    for line in range(size):
-        before = earlier.get(numbers[line], ()) if numbers[line] else ()
-        standing = standings[rows.owner[line]]
-        if before and counted[rows.owner[line]] and same[line] is None:
-            _compare_earlier(before, standing, contents[line], line, same, where, city, open_, open_where)
-    _measure_person(rows, counted, same, person)
+            _compare(rows, standings, contents, lines, marks)
+    for line, number in enumerate(numbers):
+        if number in earlier and counted[rows.owner[line]] and marks.same[line] is None:
+            _compare_earlier(earlier[number], standings[rows.owner[line]], contents[line], line, marks)
+    _measure_person(rows, counted, marks)
     rows.columns |= {
-        "dup_row": same, "dup_different": different, "dup_city": city, "dup_open": open_, "dup_person": person,
-        "dup_where": where, "open_where": open_where,
+        "dup_row": marks.same, "dup_different": marks.different, "dup_city": marks.city, "dup_open": marks.open,
+        "dup_person": marks.person, "dup_where": marks.where, "open_where": marks.open_where,
     }  # fmt: skip
 
 
@@ -68,10 +83,7 @@ def _compare(
     standings: Sequence[Standing],
     contents: list[tuple[str, ...]],
     lines: list[int],
-    same: list[object],
-    different: list[object],
-    city: list[object],
-    where: list[object],
+    marks: _Marks,
 ) -> None:
     """One 管理号 on several lines of one call."""
     kinds: dict[tuple[object, ...], int] = {}
@@ -81,10 +93,10 @@ def _compare(
         kind = (contents[line], _city(standing), standing.exam.code if standing.exam else None, standing.month)
         first = kinds.setdefault(kind, line)
         if first != line:
-            same[line], where[line] = False, _place(rows, line, first)
+            marks.same[line], marks.where[line] = False, _place(rows, line, first)
     if len(cities) > 1:
         for line in lines:
-            city[line] = False
+            marks.city[line] = False
     firsts: dict[str | None, list[int]] = defaultdict(list)
     for line in kinds.values():
         firsts[_city(standings[rows.owner[line]])].append(line)
@@ -92,7 +104,7 @@ def _compare(
         if len(group) > 1:
             for line in group:
                 other = next(one for one in group if one != line)
-                different[line], where[line] = False, _place(rows, line, other)
+                marks.different[line], marks.where[line] = False, _place(rows, line, other)
 
 
 def _compare_earlier(
@@ -100,11 +112,7 @@ def _compare_earlier(
     standing: Standing,
     content: tuple[str, ...],
     line: int,
-    same: list[object],
-    where: list[object],
-    city: list[object],
-    open_: list[object],
-    open_where: list[object],
+    marks: _Marks,
 ) -> None:
     """One line against what the ledger holds open under its 管理号."""
     account = standing.city.account if standing.city is not None else standing.account
@@ -112,7 +120,7 @@ def _compare_earlier(
         if not one.open:
             continue
         if one.account != account:
-            city[line] = False  # D24
+            marks.city[line] = False  # D24
         elif (
             standing.month is not None
             and one.month == str(standing.month)
@@ -122,22 +130,22 @@ def _compare_earlier(
             if one.state == "HELD":
                 continue  # the city sends a held row again: the new one takes its place
             if _content(one) == content:
-                same[line], where[line] = False, f"已收到的第 {one.version} 版"
+                marks.same[line], marks.where[line] = False, f"已收到的第 {one.version} 版"
             else:
-                open_[line], open_where[line] = False, f"已在本月第 {one.version} 版中申报，内容不同"
+                marks.open[line], marks.open_where[line] = False, f"已在本月第 {one.version} 版中申报，内容不同"
         else:
-            open_[line], open_where[line] = False, f"已在 {one.month} 申报"  # D27
+            marks.open[line], marks.open_where[line] = False, f"已在 {one.month} 申报"  # D27
 
 
-def _measure_person(rows: Rows, counted: Sequence[bool], same: list[object], person: list[object]) -> None:
+def _measure_person(rows: Rows, counted: Sequence[bool], marks: _Marks) -> None:
     groups: dict[tuple[int, str], list[int]] = defaultdict(list)
     for line, number in enumerate(rows.text("clean_ZJHM")):
-        if number and same[line] is None and counted[rows.owner[line]]:
+        if number and marks.same[line] is None and counted[rows.owner[line]]:
             groups[rows.owner[line], keys.id_key(number)].append(line)
     for lines in groups.values():
         if len(lines) > 1:
             for line in lines:
-                person[line] = False
+                marks.person[line] = False
 
 
 def _place(rows: Rows, line: int, other: int) -> str:

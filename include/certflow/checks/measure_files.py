@@ -17,7 +17,8 @@ from certflow.reference import City, Exam, Reference
 
 COLUMNS = frozenset({
     "file_fault", "file_detail", "book_fault", "book_detail", "file_unreadable", "name_account", "book_missing",
-    "months_ahead", "name_month", "rows", "shift_share", "file_repeated", "db_on", "book_hidden_column", "book_comments",
+    "months_ahead", "name_month", "rows", "shift_share", "file_repeated", "db_on", "book_comments",
+    "book_hidden_column",
 })  # fmt: skip
 """Columns of the file frame beside those named after a rule's code (``name_count``, ``zip_junk``)."""
 

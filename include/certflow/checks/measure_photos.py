@@ -94,54 +94,69 @@ def _derive(photos: Photos, standings: Sequence[Standing]) -> None:
     ]
 
 
+@dataclass(slots=True)
+class _Applicants:
+    """Lines of the row frame of one submission, by what a photo may be named after."""
+
+    by_id: dict[str, list[int]] = field(default_factory=lambda: defaultdict(list))
+    by_name: dict[str, list[int]] = field(default_factory=lambda: defaultdict(list))
+    by_column: dict[str, list[int]] = field(default_factory=lambda: defaultdict(list))
+
+
 def _match(photos: Photos, rows: Rows, count: int) -> dict[int, int]:
     """Line of the row frame → line of the photo frame, where there is one; fills `Photos.rows` and the name columns."""
-    by_id: list[dict[str, list[int]]] = [defaultdict(list) for _ in range(count)]
-    by_name: list[dict[str, list[int]]] = [defaultdict(list) for _ in range(count)]
-    by_column: list[dict[str, list[int]]] = [defaultdict(list) for _ in range(count)]
+    applicants = [_Applicants() for _ in range(count)]
     lines = zip(rows.owner, rows.text("clean_ZJHM"), rows.text("clean_KSXM"), rows.text("clean_ZP"), strict=True)
     for line, (owner, number, name, given) in enumerate(lines):
         if number:
-            by_id[owner][keys.id_key(number)].append(line)
+            applicants[owner].by_id[keys.id_key(number)].append(line)
         if name:
-            by_name[owner][keys.name_key(name)].append(line)
+            applicants[owner].by_name[keys.name_key(name)].append(line)
         if given:
-            by_column[owner][base_name(given).casefold()].append(line)
-    size = len(photos)
-    photos.rows = [[] for _ in range(size)]
-    extra, nameless, renamed, double, repeated = ([0] * size for _ in range(5))
+            applicants[owner].by_column[base_name(given).casefold()].append(line)
+    for column in ("photo_extra", "photo_nameless", "photo_renamed", "photo_double", "photo_repeated"):
+        photos.columns[column] = [0] * len(photos)
+    photos.rows = []
+    for position, (owner, (_, entry)) in enumerate(zip(photos.owner, photos.members, strict=True)):
+        found, remark = _owners(base_name(entry.base_name), applicants[owner])
+        if not remark and entry.base_name != f"{rows.text('clean_ZJHM')[found[0]]}.jpg":
+            remark = "photo_renamed"  # P19, P20
+        if remark:
+            photos.columns[remark][position] = 1
+        photos.rows.append(list(found))
+    return _settle_doubles(photos)
+
+
+def _owners(name: str, applicants: _Applicants) -> tuple[Sequence[int], str]:
+    """The rows a photo belongs to by its file name, and the column that says what is odd about the name."""
+    stem = _EXTENSIONS.sub("", name).strip()
+    if found := applicants.by_id.get(keys.id_key(stem)):
+        return found, ""
+    tokens = {keys.id_key(token) for token in _NUMBER.findall(keys.id_text(stem))}
+    named = [applicants.by_id[token] for token in tokens if token in applicants.by_id]
+    if len(named) == 1:
+        return named[0], "photo_renamed"
+    by_column = applicants.by_column.get(name.casefold(), [])
+    if len(by_column) == 1:
+        return by_column, "photo_renamed"  # D36
+    if tokens:
+        return (), "photo_extra"  # P22
+    meant = applicants.by_name.get(keys.name_key(stem), [])
+    return meant if len(meant) == 1 else (), "photo_nameless"  # P20
+
+
+def _settle_doubles(photos: Photos) -> dict[int, int]:
+    """The first photo of a person counts; equal others are repeats, different ones make a person decide (P23, Z29)."""
     matches: dict[int, int] = {}
-    for position in range(size):
-        owner, (_, entry) = photos.owner[position], photos.members[position]
-        stem = _EXTENSIONS.sub("", base_name(entry.base_name)).strip()
-        found = by_id[owner].get(keys.id_key(stem), [])
-        tokens = {keys.id_key(token) for token in _NUMBER.findall(keys.id_text(stem))}
-        if found:
-            renamed[position] = int(entry.base_name != f"{rows.text('clean_ZJHM')[found[0]]}.jpg")
-        elif len(named := [by_id[owner][token] for token in tokens if token in by_id[owner]]) == 1:
-            found, renamed[position] = named[0], 1
-        elif len(by_column[owner].get(base_name(entry.base_name).casefold(), [])) == 1:
-            found, renamed[position] = by_column[owner][base_name(entry.base_name).casefold()], 1  # D36
-        elif tokens:
-            extra[position] = 1  # P22
-        else:
-            nameless[position] = 1  # P20
-            meant = by_name[owner].get(keys.name_key(stem), [])
-            found = meant if len(meant) == 1 else []
-        photos.rows[position] = list(found)
-    for owner_rows in _by_row(photos).values():
-        first, *others = owner_rows
+    case_twins = photos.columns.get("zip_case", [None] * len(photos))
+    for first, *others in _by_row(photos).values():
         for line in photos.rows[first]:
             matches.setdefault(line, first)
         for other in others:
             if photos.members[other][1].sha256 == photos.members[first][1].sha256:
-                repeated[other] = 1
-            elif not photos.columns.get("zip_case", [None] * size)[other]:
-                double[first] = double[other] = 1  # P23
-    photos.columns |= {
-        "photo_extra": list(extra), "photo_nameless": list(nameless), "photo_renamed": list(renamed),
-        "photo_double": list(double), "photo_repeated": list(repeated),
-    }  # fmt: skip
+                photos.columns["photo_repeated"][other] = 1
+            elif not case_twins[other]:
+                photos.columns["photo_double"][first] = photos.columns["photo_double"][other] = 1
     return matches
 
 

@@ -53,7 +53,10 @@ def measure(
                 name: _text(found[name][line])
                 for name in (*SOURCES.values(), "exam_code", "exam_name", "e_certificate")
             }
-            _compare(rows, columns, line, held, standings[rows.owner[line]], reference, electronic=electronic)
+            _compare(
+                rows, columns, line, held,
+                standing=standings[rows.owner[line]], reference=reference, electronic=electronic,
+            )  # fmt: skip
             columns["certificate_id"][line] = certificate
     _measure_fifteen(rows, columns)
 
@@ -63,9 +66,9 @@ def _compare(
     columns: dict[str, list[object]],
     line: int,
     held: Mapping[str, str],
+    *,
     standing: Standing,
     reference: Reference,
-    *,
     electronic: bool,
 ) -> None:
     sent = {field: str(rows.columns[field][line]) for field in SOURCES}
@@ -91,7 +94,7 @@ def _compare(
         columns["db_exam_equal"][line] = held["exam_code"] == standing.exam.code
     if electronic:
         columns["db_paper"][line] = held["e_certificate"] != "是"
-    _respect_history(rows, columns, line, held, sent, id_equal=id_equal)
+    _respect_history(rows, columns, line, held, id_equal=id_equal)
 
 
 def _compare_words(
@@ -131,12 +134,10 @@ def _respect_history(
     columns: dict[str, list[object]],
     line: int,
     held: Mapping[str, str],
-    sent: Mapping[str, str],
     *,
     id_equal: bool,
 ) -> None:
     """What the database holds as well is no fault of the city (尊重历史数据; D01)."""
-    del sent
     if (
         rows.columns["id_checksum_ok"][line] is False
         and keys.id_text(held["id_number"]) == rows.text("clean_ZJHM")[line]

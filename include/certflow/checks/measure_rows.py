@@ -224,9 +224,10 @@ def _measure_identity(rows: Rows, standings: Sequence[Standing], reference: Refe
         ids = [numbers[line] for line in lines]
         if not ids:
             continue
+        ages = _ages(ids, [standings[rows.owner[line]] for line in lines])
         inside = zip(
-            lines, ids, identity.checksum_ok(ids), identity.date_ok(ids), reference.areas_known(ids), identity.sexes(ids),
-            identity.births(ids), _ages(ids, [standings[rows.owner[line]] for line in lines]), strict=True,
+            lines, ids, identity.checksum_ok(ids), identity.date_ok(ids), reference.areas_known(ids),
+            identity.sexes(ids), identity.births(ids), ages, strict=True,
         )  # fmt: skip
         for line, number, sum_ok, date_ok, place, gender, born, years in inside:
             checksum[line] = bool(sum_ok) if len(number) == 18 else None

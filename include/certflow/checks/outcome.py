@@ -1,7 +1,7 @@
 """From findings to outcomes: first the file, then each row with its photo, then every entry (DOMAIN §3, severity)."""
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from certflow import keys
@@ -39,48 +39,50 @@ def file_outcome(findings: Iterable[Finding]) -> tuple[Outcome, str | None]:
     return outcome, ranked[0].rule if outcome is not Outcome.ACCEPTED else None
 
 
-def conclude(
-    submissions: Sequence[Submission],
-    standings: Sequence[Standing],
-    rows: Rows,
-    photos: Photos,
-    found: Found,
-    entry_lines: Sequence[tuple[int, str, int]],
-    settings: Settings,
-) -> list[Judged]:
-    """One `Judged` per submission. `entry_lines`: per line of the entry frame (submission, sha256, ordinal)."""
-    lines: dict[int, list[int]] = defaultdict(list)
-    for line, owner in enumerate(rows.owner):
-        lines[owner].append(line)
-    pictures: dict[int, list[int]] = defaultdict(list)
-    for line, owner in enumerate(photos.owner):
-        pictures[owner].append(line)
+@dataclass(frozen=True, slots=True)
+class Case:
+    """Everything one call measured and found."""
+
+    submissions: Sequence[Submission]
+    standings: Sequence[Standing]
+    rows: Rows
+    photos: Photos
+    found: Found
+    entry_lines: Sequence[tuple[int, str, int]]
+    """Per line of the entry frame: submission, sha256 of the file, ordinal."""
+    settings: Settings
+
+
+def conclude(case: Case) -> list[Judged]:
+    """One `Judged` per submission."""
+    lines, pictures = _lines_by_owner(case.rows.owner), _lines_by_owner(case.photos.owner)
     entries: dict[int, dict[tuple[str, int], list[Finding]]] = defaultdict(dict)
-    for line, (owner, sha256, ordinal) in enumerate(entry_lines):
-        entries[owner][sha256, ordinal] = found.entries[line]
+    for line, (owner, sha256, ordinal) in enumerate(case.entry_lines):
+        entries[owner][sha256, ordinal] = case.found.entries[line]
     return [
-        _conclude(
-            position, submission, standings[position], rows, photos, found, lines[position], pictures[position],
-            entries[position], settings,
-        )
-        for position, submission in enumerate(submissions)
-    ]  # fmt: skip
+        _conclude(case, position, lines[position], pictures[position], entries[position])
+        for position in range(len(case.submissions))
+    ]
+
+
+def _lines_by_owner(owners: Sequence[int]) -> dict[int, list[int]]:
+    lines: dict[int, list[int]] = defaultdict(list)
+    for line, owner in enumerate(owners):
+        lines[owner].append(line)
+    return lines
 
 
 def _conclude(
+    case: Case,
     position: int,
-    submission: Submission,
-    standing: Standing,
-    rows: Rows,
-    photos: Photos,
-    found: Found,
     lines: Sequence[int],
     pictures: Sequence[int],
-    others: dict[tuple[str, int], list[Finding]],
-    settings: Settings,
+    others: Mapping[tuple[str, int], list[Finding]],
 ) -> Judged:
+    submission, standing = case.submissions[position], case.standings[position]
+    rows, photos, found, settings = case.rows, case.photos, case.found, case.settings
     outcome, reason = file_outcome(found.files[position])
-    own = {line: _row_outcome(line, rows, photos, found) for line in lines}
+    own = {line: _row_outcome(line, rows, found) for line in lines}
     ends = {line: _with_file(end, outcome) for line, (end, _) in own.items()}
     if outcome is Outcome.ACCEPTED and settings.partial_files == "hold" and Outcome.RETURNED in ends.values():
         ends = {line: _with_file(end, Outcome.HELD) for line, end in ends.items()}
@@ -109,7 +111,8 @@ def _conclude(
         verdict=verdict,
         findings=tuple(findings),
         rows=judged_rows,
-        entries=_entry_outcomes(submission, outcome, reason, own, ends, photos, pictures, found, others),
+        entries=_entry_outcomes(submission, (outcome, reason or ""), others)
+        | _photo_outcomes(case, (outcome, reason or ""), pictures, own, ends),
         rule_set=settings.rule_set,
         file_outcome=outcome,
         file_reason=reason,
@@ -122,7 +125,7 @@ def _conclude(
     )
 
 
-def _row_outcome(line: int, rows: Rows, photos: Photos, found: Found) -> tuple[Outcome, tuple[str, ...]]:
+def _row_outcome(line: int, rows: Rows, found: Found) -> tuple[Outcome, tuple[str, ...]]:
     """Outcome of a row by itself and its photo, and the codes that speak of it, gravest first."""
     findings = _row_findings(line, rows, found)
     if rows.columns["dup_row"][line] is False:
@@ -166,41 +169,45 @@ def _emitted(line: int, rows: Rows) -> dict[str, str]:
 
 
 def _entry_outcomes(
-    submission: Submission,
-    outcome: Outcome,
-    reason: str | None,
-    own: dict[int, tuple[Outcome, tuple[str, ...]]],
-    ends: dict[int, Outcome],
-    photos: Photos,
-    pictures: Sequence[int],
-    found: Found,
-    others: dict[tuple[str, int], list[Finding]],
+    submission: Submission, file: tuple[Outcome, str], others: Mapping[tuple[str, int], list[Finding]]
 ) -> dict[tuple[str, int], tuple[Outcome, str]]:
+    """What is no photo: the workbook ends like its file, the rest is ignored."""
     ended: dict[tuple[str, int], tuple[Outcome, str]] = {}
     for received, entry in submission.others:
         key = (received.sha256, entry.ordinal)
         rule = others[key][0].rule if others[key] else ""
-        ended[key] = (Outcome.IGNORED, rule) if entry.role != "folder" else (outcome, reason or "")
+        ended[key] = (Outcome.IGNORED, rule) if entry.role != "folder" else file
     if submission.workbook is not None and submission.workbook_file is not None:
-        ended[submission.workbook_file.sha256, submission.workbook.ordinal] = (outcome, reason or "")
+        ended[submission.workbook_file.sha256, submission.workbook.ordinal] = file
+    return ended
+
+
+def _photo_outcomes(
+    case: Case,
+    file: tuple[Outcome, str],
+    pictures: Sequence[int],
+    own: Mapping[int, tuple[Outcome, tuple[str, ...]]],
+    ends: Mapping[int, Outcome],
+) -> dict[tuple[str, int], tuple[Outcome, str]]:
+    ended: dict[tuple[str, int], tuple[Outcome, str]] = {}
     for line in pictures:
-        received, entry = photos.members[line]
-        key = (received.sha256, entry.ordinal)
-        findings = sorted(found.photos[line], key=lambda one: _GRAVITY[one.severity])
+        received, entry = case.photos.members[line]
+        findings = sorted(case.found.photos[line], key=lambda one: _GRAVITY[one.severity])
         itself = gravest(findings)
-        if outcome is not Outcome.ACCEPTED:
-            ended[key] = (outcome, reason or "")
+        if file[0] is not Outcome.ACCEPTED:
+            end = file
         elif itself is not Outcome.ACCEPTED:
-            ended[key] = (itself, findings[0].rule)
-        elif photos.columns["photo_repeated"][line]:
-            ended[key] = (Outcome.IGNORED, "PHOTO-REPEATED")
+            end = (itself, findings[0].rule)
+        elif case.photos.columns["photo_repeated"][line] or not case.photos.rows[line]:
+            end = (Outcome.IGNORED, findings[0].rule if findings else "")
         else:
-            ended[key] = _like_rows([row for row in photos.rows[line] if row in ends], own, ends)
+            end = _like_rows(case.photos.rows[line], own, ends)
+        ended[received.sha256, entry.ordinal] = end
     return ended
 
 
 def _like_rows(
-    lines: Sequence[int], own: dict[int, tuple[Outcome, tuple[str, ...]]], ends: dict[int, Outcome]
+    lines: Sequence[int], own: Mapping[int, tuple[Outcome, tuple[str, ...]]], ends: Mapping[int, Outcome]
 ) -> tuple[Outcome, str]:
     """A good photo goes where its rows go."""
     best = min(lines, key=lambda line: _FIRST.index(ends[line]))

@@ -115,7 +115,10 @@ def check_city(settings: Settings, registry: "Registry", account: str, actor: "A
                 _received(settings, one, account) for one in pending if one.lane == lane and one.state != "IGNORED"
             ]
             if files:
-                found = _check_lane(settings, registry, reference, account, lane, files, frozen, actor)
+                found = _check_lane(
+                    settings, registry, reference,
+                    account=account, lane=lane, files=files, frozen=frozen, actor=actor,
+                )  # fmt: skip
                 report = _joined(report, found)
         repeats = [one for one in pending if one.state == "IGNORED"]
         for one in repeats:
@@ -137,6 +140,7 @@ def _check_lane(
     settings: Settings,
     registry: "Registry",
     reference: Reference,
+    *,
     account: str,
     lane: str,
     files: list[Received],
@@ -259,7 +263,7 @@ def _judge(
     judgements += _run(in_force, Scope.ENTRY, entries, entry_places, found.entries)
 
     lines = [(owner, received.sha256, entry.ordinal) for owner, received, entry in members]
-    judged = outcome.conclude(submissions, standings, rows, photos, found, lines, settings)
+    judged = outcome.conclude(outcome.Case(submissions, standings, rows, photos, found, lines, settings))
     return _Case(judged, judgements, tuple(sorted(set(rows.text("clean_ZSGLH")))), facts)
 
 
@@ -278,7 +282,9 @@ def _ask(registry: "Registry | None", submissions: Sequence[Submission], rows: m
         match = certificates.match(conn, numbers, rows.text("clean_ZJHM")) if database else None
         if lane != "month":
             return _Facts(database, match, ledger.earlier(conn, numbers), {})
-        known = ledger.known_files(conn, [file.sha256 for file in received], received[0].account if received else None, own)
+        known = ledger.known_files(
+            conn, [file.sha256 for file in received], received[0].account if received else None, own
+        )
         return _Facts(database, match, ledger.earlier(conn, numbers), dict.fromkeys(known, "（此前已收到）"))
 
 

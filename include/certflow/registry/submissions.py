@@ -150,9 +150,7 @@ def database_loaded(conn: Connection) -> bool:
     return bool(conn.scalar(select(select(certificates.c.id).limit(1).exists())))
 
 
-def known_files(
-    conn: Connection, digests: Iterable[str], account: str | None, without: Iterable[int]
-) -> set[str]:
+def known_files(conn: Connection, digests: Iterable[str], account: str | None, without: Iterable[int]) -> set[str]:
     """Those of the digests that the month lane received before, from `account` (None: anybody), in other files."""
     query = select(files.c.sha256).where(
         files.c.sha256.in_(sorted(set(digests))),
@@ -321,7 +319,7 @@ def _record_rows(
         conn.scalar(select(func.count()).select_from(rows).where(rows.c.record_id.startswith(prefix, autoescape=True)))
         or 0
     )
-    superseded = _supersede(conn, account, one)
+    superseded = _supersede(conn, account, one) if one.file_outcome is not Outcome.RETURNED else {}
     values = []
     for number, row in enumerate(one.rows, start=first):
         emitted, photo = row.emitted, row.photo
@@ -378,7 +376,9 @@ def _contest(conn: Connection, account: str, one: "Judged") -> list[Contested]:
     The graph knows no way back from ACCEPTED to HELD: the accepted row is withdrawn, and a new one that replaces it
     comes into being and is held, until a person says which city may go on.
     """
-    numbers = sorted({row.emitted["ZSGLH"] for row in one.rows if "DUP-CITY" in row.rules} - {""})
+    numbers = sorted(
+        {row.emitted["ZSGLH"] for row in one.rows if row.outcome is Outcome.HELD and "DUP-CITY" in row.rules} - {""}
+    )
     if not numbers:
         return []
     query = (

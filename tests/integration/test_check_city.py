@@ -1,0 +1,393 @@
+"""A city's files against a real database and a real ledger: the rules of the database, and every state they lead to."""
+
+import json
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from made_submissions import Made, Row, id_number, person, portrait, write_registry
+from sqlalchemy import text
+
+from certflow.checks import suites
+from certflow.checks.run import check, check_city, render_quality
+from certflow.errors import ConfigurationError
+from certflow.findings import Outcome, Verdict
+from certflow.reference import load_reference
+from certflow.registry import certificates, submissions, transfers
+from certflow.registry.doctor import examine
+from certflow.registry.ledger import Actor, Registry
+from certflow.settings import Settings
+
+PEOPLE = [person(serial) for serial in range(1, 41)]
+
+
+@pytest.fixture
+def loaded(registry: Registry, actor: Actor, tmp_path: Path) -> Registry:
+    certificates.load(registry, actor, write_registry(tmp_path / "registry.csv", PEOPLE))
+    return registry
+
+
+def deliver(
+    settings: Settings, registry: Registry, actor: Actor, made: Made, account: str = "370100", lane: str = "month"
+) -> int:
+    """Put a file where `pull` leaves it."""
+    folder = settings.path("incoming", account)
+    file = made.write(folder, account)
+    target = settings.original(file.sha256)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.write_bytes(file.path.read_bytes())
+    with registry.begin(actor) as conn:
+        arrival = transfers.Arrival(account, lane, file.name, file.name.encode(), file.sha256, file.size, "submission")
+        return transfers.receive(conn, arrival)[0]
+
+
+def states(registry: Registry) -> list[tuple[str, str]]:
+    """(管理号, state) of every row, in the order in which they came."""
+    with registry.read() as conn:
+        return [tuple(row) for row in conn.execute(text("SELECT management_no, state FROM rows ORDER BY id"))]
+
+
+def file_states(registry: Registry) -> dict[int, tuple[str, str | None]]:
+    with registry.read() as conn:
+        return {
+            row[0]: (row[1], row[2]) for row in conn.execute(text("SELECT id, state, reason FROM files ORDER BY id"))
+        }
+
+
+def sound(registry: Registry, settings: Settings) -> bool:
+    return not any(examine(registry, settings).values())
+
+
+def changed(field: str, value: str | Callable[[Row], str]) -> Callable[[Row], None]:
+    def spoil(row: Row) -> None:
+        row[field] = value(row) if callable(value) else value
+
+    return spoil
+
+
+SPOILT: Mapping[str, tuple[Outcome, Callable[[Row], None]]] = {
+    "DB-MISSING": (Outcome.RETURNED, changed("ZSGLH", "201809034379999999")),  # D28
+    "DB-OTHER": (Outcome.RETURNED, changed("ZSGLH", PEOPLE[39]["ZSGLH"])),  # D28
+    "DB-NAME": (Outcome.RETURNED, changed("KSXM", "改名")),  # D21
+    "DB-NAME-VARIANT": (Outcome.HELD, changed("KSXM", "闫喆")),  # D20
+    "DB-ID": (Outcome.RETURNED, changed("ZJHM", lambda row: id_number(901 if row["XB"] == "男" else 900))),
+    "DB-LEVEL": (Outcome.RETURNED, changed("BKJB", "二级")),  # D29
+    "DB-SPECIALTY": (Outcome.RETURNED, changed("BKZY", "公路工程")),
+    "DB-DATE": (Outcome.RETURNED, changed("PZRQ", "20180916")),
+}
+
+
+def spoilt_people() -> list[Row]:
+    people = [dict(row) for row in PEOPLE[: len(SPOILT)]]
+    people[list(SPOILT).index("DB-NAME-VARIANT")]["KSXM"] = "阎哲"
+    return people
+
+
+def test_d28_d29_whatever_differs_from_the_database_goes_back_with_both_values(
+    registry: Registry, actor: Actor, settings: Settings, tmp_path: Path
+) -> None:
+    people = spoilt_people()
+    certificates.load(registry, actor, write_registry(tmp_path / "r.csv", [*people, PEOPLE[39]]))
+    made = Made(rows=[dict(row) for row in people])
+    for row, (_, spoil) in zip(made.rows, SPOILT.values(), strict=True):
+        spoil(row)
+    file = made.write(tmp_path)
+    (judged,) = check([file], settings, load_reference(settings), registry=registry)
+    for row, (code, (outcome, _)) in zip(judged.rows, SPOILT.items(), strict=True):
+        assert (code, row.outcome) == (code, outcome)
+        grave = {one.rule for one in judged.findings if one.row == row.row and one.severity in ("error", "hold")}
+        assert grave - {"REF-LEVEL"} == {code}
+    both = next(one for one in judged.findings if one.rule == "DB-DATE")
+    assert (both.sent, both.registry) == ("20180916", "20180915")
+    off = switched_off(settings, tmp_path / "rules", {*SPOILT, "REF-LEVEL"})
+    (without,) = check([file], off, load_reference(settings), registry=registry)
+    assert {row.outcome for row in without.rows} == {Outcome.ACCEPTED}
+
+
+def switched_off(settings: Settings, folder: Path, codes: set[str]) -> Settings:
+    folder.mkdir()
+    for path in suites.folder(settings).glob("*.json"):
+        suite = json.loads(path.read_text(encoding="utf-8"))
+        suite["expectations"] = [one for one in suite["expectations"] if one["meta"]["code"] not in codes]
+        (folder / path.name).write_text(json.dumps(suite), encoding="utf-8")
+    return replace(settings, expectations=folder)
+
+
+def test_d15_d17_d29_other_spellings_go_on_and_the_database_value_is_printed(
+    registry: Registry, actor: Actor, settings: Settings, tmp_path: Path
+) -> None:
+    people = [dict(row) for row in PEOPLE[:5]]
+    people[0]["KSXM"] = "买买提·艾力"
+    people[2]["ZJHM"] = "370102900101003"  # D03: the database holds 15 digits
+    certificates.load(registry, actor, write_registry(tmp_path / "r.csv", people))
+    rows = [dict(row) for row in people]
+    rows[0]["KSXM"] = "买买提•艾力"
+    rows[1]["BKJB"] = "1级"
+    rows[3]["CSNY"] = "1990年1月"
+    (judged,) = check([Made(rows=rows).write(tmp_path)], settings, load_reference(settings), registry=registry)
+    assert judged.verdict is Verdict.ACCEPTED, [one.rule for one in judged.findings]
+    assert judged.rows[0].emitted["KSXM"] == "买买提·艾力"
+    assert judged.rows[1].emitted["BKJB"] == "一级"
+    assert judged.rows[2].emitted["ZJHM"] == "370102900101003"
+    assert judged.rows[3].emitted["CSNY"] == "199001"
+    assert judged.rows[0].sent["KSXM"] == "买买提•艾力"
+
+
+def test_d01_a_wrong_check_digit_that_the_database_holds_as_well_is_a_warning(
+    registry: Registry, actor: Actor, settings: Settings, tmp_path: Path
+) -> None:
+    row = dict(PEOPLE[0])
+    row["ZJHM"] = row["ZJHM"][:17] + ("1" if row["ZJHM"][17] != "1" else "2")
+    certificates.load(registry, actor, write_registry(tmp_path / "r.csv", [row]))
+    (judged,) = check([Made(rows=[row]).write(tmp_path)], settings, load_reference(settings), registry=registry)
+    assert (judged.rows[0].outcome, judged.rows[0].rules) == (Outcome.ACCEPTED, ("ID-CHECKDIGIT-KNOWN",))
+
+
+def test_the_rule_set_of_2023_sends_rows_with_an_electronic_certificate_back(
+    registry: Registry, actor: Actor, settings: Settings, tmp_path: Path
+) -> None:
+    certificates.load(registry, actor, write_registry(tmp_path / "r.csv", PEOPLE[:1], DZZS=lambda _: "是"))
+    file = Made(rows=[dict(PEOPLE[0])]).write(tmp_path)
+    (old,) = check([file], settings, load_reference(settings), registry=registry)
+    (new,) = check([file], replace(settings, rule_set="2023"), load_reference(settings), registry=registry)
+    assert old.rows[0].outcome is Outcome.ACCEPTED
+    assert (new.rows[0].outcome, new.rows[0].rules) == (Outcome.RETURNED, ("DB-ECERT",))
+    assert new.rule_set == "2023"
+
+
+def test_a_city_is_judged_once_recorded_and_answered(loaded: Registry, actor: Actor, settings: Settings) -> None:
+    made = Made()
+    made.rows = [dict(PEOPLE[0]), dict(PEOPLE[1]) | {"XB": ""}, dict(PEOPLE[2]) | {"KSXM": "甲□"}, dict(PEOPLE[0])]
+    file_id = deliver(settings, loaded, actor, made)
+    report = check_city(settings, loaded, "370100", actor)
+    assert (report.files, dict(report.rows)) == (
+        (file_id,), {"accepted": 1, "returned": 2, "ignored": 1},
+    )  # fmt: skip
+    assert [state for _, state in states(loaded)] == ["ACCEPTED", "RETURNED", "RETURNED", "IGNORED"]
+    assert file_states(loaded) == {file_id: ("JUDGED", None)}
+    again = check_city(settings, loaded, "370100", actor)
+    assert (again.files, len(states(loaded))) == ((), 4)
+    with loaded.read() as conn:
+        (answer,) = submissions.unanswered(conn, "370100")
+        records = list(conn.scalars(text("SELECT record_id FROM rows ORDER BY id")))
+    assert records[0] == "370100-202005-034-000001"
+    names = sorted(path.name for path in (settings.feedback / "370100" / "202005").iterdir())
+    assert [name.rsplit("-", 1)[1] for name in names] == ["回执.txt", "退回单.xlsx"]
+    assert all(answer.tag in name for name in names)
+    with loaded.begin(actor) as conn:
+        submissions.mark_answered(conn, [answer.file_id])
+        assert submissions.unanswered(conn, "370100") == []
+    assert sound(loaded, settings)
+
+
+def test_the_slip_marks_the_bad_cell_and_shows_the_database_value(
+    loaded: Registry, actor: Actor, settings: Settings
+) -> None:
+    import openpyxl
+
+    deliver(settings, loaded, actor, Made(rows=[dict(PEOPLE[0]) | {"KSXM": "=cmd|' /C calc'!A0"}]))  # E35
+    check_city(settings, loaded, "370100", actor)
+    (slip,) = settings.feedback.rglob("*.xlsx")
+    sheet = openpyxl.load_workbook(slip).active
+    head = next(row for row in sheet.iter_rows() if row[0].value == "行号")
+    line = sheet[head[0].row + 1]
+    by_title = {str(title.value).split("\n")[0]: cell for title, cell in zip(head, line, strict=True)}
+    assert (by_title["行号"].value, by_title["处理结果"].value) == ("2", "退回")
+    assert (by_title["KSXM"].value, by_title["KSXM"].data_type) == ("=cmd|' /C calc'!A0", "s")
+    assert by_title["KSXM"].fill.start_color.rgb != by_title["XB"].fill.start_color.rgb
+    assert PEOPLE[0]["KSXM"] in by_title["证书数据库记载"].value
+
+
+def test_z45_photos_wait_for_their_workbook_and_meet_it_in_a_later_zip(
+    loaded: Registry, actor: Actor, settings: Settings, registry: Registry, tmp_path: Path
+) -> None:
+    row = person(500, photo=True)
+    certificates.load(registry, actor, write_registry(tmp_path / "more.csv", [row]))
+    whole = Made(rows=[row], photos={f"{row['ZJHM']}.jpg": portrait(1)})
+    photos = file_of(settings, whole, workbook=False)
+    first = receive_bytes(settings, loaded, actor, *photos)
+    report = check_city(settings, loaded, "370100", actor)
+    assert (report.waiting, file_states(loaded)[first][0]) == ((first,), "WAITING")
+    second = receive_bytes(settings, loaded, actor, *file_of(settings, whole, workbook=True))
+    report = check_city(settings, loaded, "370100", actor)
+    assert dict(report.verdicts) == {"accepted": 1}
+    assert {state for state, _ in file_states(loaded).values()} == {"JUDGED"}
+    with loaded.read() as conn:
+        assert conn.scalar(text("SELECT e.file_id FROM rows r JOIN entries e ON e.id = r.photo_entry_id")) == first
+    assert second != first
+    assert sound(loaded, settings)
+
+
+def file_of(settings: Settings, made: Made, *, workbook: bool) -> tuple[str, bytes]:
+    import io
+    import zipfile
+
+    file = made.write(settings.path("incoming"))
+    stream = io.BytesIO()
+    with zipfile.ZipFile(file.path) as source, zipfile.ZipFile(stream, "w") as target:
+        for name in source.namelist():
+            if name.endswith(".XLS") == workbook:
+                target.writestr(name, source.read(name))
+    return file.name, stream.getvalue()
+
+
+def receive_bytes(settings: Settings, registry: Registry, actor: Actor, name: str, data: bytes) -> int:
+    import hashlib
+
+    digest = hashlib.sha256(data).hexdigest()
+    target = settings.original(digest)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.write_bytes(data)
+    with registry.begin(actor) as conn:
+        arrival = transfers.Arrival("370100", "month", name, name.encode(), digest, len(data), "submission")
+        return transfers.receive(conn, arrival)[0]
+
+
+def test_t12_a_corrected_version_adds_what_is_new_and_counts_nothing_twice(
+    loaded: Registry, actor: Actor, settings: Settings
+) -> None:
+    first, second, third = (dict(row) for row in PEOPLE[:3])
+    deliver(
+        settings,
+        loaded,
+        actor,
+        Made(rows=[first, second | {"XB": ""}, third | {"KSXM": third["KSXM"], "CSNY": "199002"}]),
+    )
+    check_city(settings, loaded, "370100", actor)
+    assert [state for _, state in states(loaded)] == ["ACCEPTED", "RETURNED", "HELD"]
+    deliver(settings, loaded, actor, Made(rows=[first, second, third]))
+    check_city(settings, loaded, "370100", actor)
+    assert [state for _, state in states(loaded)] == [
+        "ACCEPTED", "RETURNED", "RETURNED",  # the held row was replaced by its correction
+        "IGNORED", "ACCEPTED", "ACCEPTED",
+    ]  # fmt: skip
+    with loaded.read() as conn:
+        assert list(conn.scalars(text("SELECT version FROM submissions ORDER BY id"))) == [1, 2]
+        assert list(conn.scalars(text("SELECT replaces FROM rows ORDER BY id")))[-1] == 3
+    assert sound(loaded, settings)
+
+
+def test_t12_a_changed_copy_of_an_accepted_row_is_held(loaded: Registry, actor: Actor, settings: Settings) -> None:
+    deliver(settings, loaded, actor, Made(rows=[dict(PEOPLE[0])]))
+    check_city(settings, loaded, "370100", actor)
+    deliver(settings, loaded, actor, Made(rows=[dict(PEOPLE[0]) | {"CSNY": "1990-01"}]))
+    check_city(settings, loaded, "370100", actor)
+    assert [state for _, state in states(loaded)] == ["ACCEPTED", "HELD"]
+
+
+def test_d27_a_number_that_is_open_from_an_earlier_month_is_held(
+    loaded: Registry, actor: Actor, settings: Settings
+) -> None:
+    for month in ("202004", "202005"):
+        deliver(settings, loaded, actor, Made(rows=[dict(PEOPLE[0])], month=month))
+        check_city(settings, loaded, "370100", actor)
+    assert [state for _, state in states(loaded)] == ["ACCEPTED", "HELD"]
+
+
+def test_d39_last_months_file_under_a_new_name_is_held_as_a_whole(
+    loaded: Registry, actor: Actor, settings: Settings
+) -> None:
+    rows = [dict(row) for row in PEOPLE[:12]]
+    for month in ("202004", "202005"):
+        file_id = deliver(settings, loaded, actor, Made(rows=rows, month=month))
+        check_city(settings, loaded, "370100", actor)
+    assert file_states(loaded)[file_id] == ("HELD", "FILE-REPEATED")
+
+
+def test_d24_a_second_city_with_the_same_number_holds_the_row_of_both(
+    loaded: Registry, actor: Actor, settings: Settings
+) -> None:
+    deliver(settings, loaded, actor, Made(rows=[dict(PEOPLE[0]), dict(PEOPLE[1])]))
+    check_city(settings, loaded, "370100", actor)
+    with loaded.begin(actor) as conn:
+        submissions.mark_answered(conn, [1])
+    other = Made(rows=[dict(PEOPLE[0]) | {"BMS": "青岛市"}], city="青岛市")
+    deliver(settings, loaded, actor, other, account="370200")
+    report = check_city(settings, loaded, "370200", actor)
+    assert report.contested == 1
+    number = PEOPLE[0]["ZSGLH"]
+    assert [state for no, state in states(loaded) if no == number] == ["WITHDRAWN", "HELD", "HELD"]
+    assert [state for no, state in states(loaded) if no == PEOPLE[1]["ZSGLH"]] == ["ACCEPTED"]
+    with loaded.read() as conn:
+        assert [answer.file_id for answer in submissions.unanswered(conn, "370100")] == [1]  # told again
+    (note,) = settings.feedback.glob("370100/202005/补充通知-*")
+    assert "第 2 行" in note.read_text("utf-8-sig")
+    assert sound(loaded, settings)
+
+
+def test_d24_a_returned_row_holds_nobody_elses(loaded: Registry, actor: Actor, settings: Settings) -> None:
+    deliver(settings, loaded, actor, Made(rows=[dict(PEOPLE[0])]))
+    check_city(settings, loaded, "370100", actor)
+    bad = Made(rows=[dict(PEOPLE[0]) | {"BMS": "青岛市", "KSXM": "旁人"}], city="青岛市")
+    deliver(settings, loaded, actor, bad, account="370200")
+    assert check_city(settings, loaded, "370200", actor).contested == 0
+    assert [state for _, state in states(loaded)] == ["ACCEPTED", "RETURNED"]
+
+
+def test_d24_two_cities_at_the_same_moment_never_both_get_the_number_accepted(
+    loaded: Registry, actor: Actor, settings: Settings
+) -> None:
+    rows = [dict(row) for row in PEOPLE[:5]]
+    deliver(settings, loaded, actor, Made(rows=rows))
+    deliver(
+        settings, loaded, actor, Made(rows=[row | {"BMS": "青岛市"} for row in rows], city="青岛市"), account="370200"
+    )
+    failures: list[BaseException] = []
+
+    def run(account: str) -> None:
+        try:
+            check_city(settings, loaded, account, actor)
+        except BaseException as error:  # noqa: BLE001 (shown by the assertion below)
+            failures.append(error)
+
+    threads = [threading.Thread(target=run, args=(account,)) for account in ("370100", "370200")]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert failures == []
+    found = states(loaded)
+    for row in rows:
+        assert sorted(state for number, state in found if number == row["ZSGLH"]) == ["HELD", "HELD", "WITHDRAWN"]
+    assert sound(loaded, settings)
+
+
+def test_a_trial_is_answered_and_leaves_no_row(loaded: Registry, actor: Actor, settings: Settings) -> None:
+    file_id = deliver(settings, loaded, actor, Made(rows=[dict(PEOPLE[0]) | {"XB": ""}]), lane="trial")
+    report = check_city(settings, loaded, "370100", actor)
+    assert (report.files, states(loaded)) == ((file_id,), [])
+    assert any(path.name.startswith("试投-") for path in settings.feedback.rglob("*回执.txt"))
+    with loaded.read() as conn:
+        assert conn.scalar(text("SELECT count(*) FROM findings WHERE rule = 'ROW-REQUIRED'")) == 1
+
+
+def test_e46_values_no_database_can_hold_are_recorded_as_escapes(
+    loaded: Registry, actor: Actor, settings: Settings
+) -> None:
+    deliver(settings, loaded, actor, Made(rows=[dict(PEOPLE[0]) | {"BKZY": "建筑\x01工程"}]))
+    check_city(settings, loaded, "370100", actor)
+    assert [state for _, state in states(loaded)] == ["RETURNED"]
+
+
+def test_an_empty_certificate_database_accepts_nobody(registry: Registry, actor: Actor, settings: Settings) -> None:
+    deliver(settings, registry, actor, Made(rows=[dict(PEOPLE[0])]))
+    with pytest.raises(ConfigurationError, match="证书数据库为空"):
+        check_city(settings, registry, "370100", actor)
+
+
+def test_i10_quality_results_and_data_docs_hold_no_value_and_load_nothing_from_the_network(
+    loaded: Registry, actor: Actor, settings: Settings
+) -> None:
+    row = dict(PEOPLE[0]) | {"KSXM": "金丝雀甲", "XB": "金丝雀乙"}
+    deliver(settings, loaded, actor, Made(rows=[row]))
+    check_city(settings, loaded, "370100", actor)
+    assert render_quality(settings) > 0
+    written = [*settings.path("quality").iterdir(), *settings.reports.rglob("*.html")]
+    for path in written:
+        content = path.read_text("utf-8")
+        assert "金丝雀" not in content
+        assert row["ZJHM"] not in content
+        assert "http://" not in content.replace("http://www.w3.org", "")
+        assert "https://" not in content
