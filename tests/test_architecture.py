@@ -21,7 +21,7 @@ BASE = {
     "zips",
     "sniff",
 }
-ADAPTERS = {"registry", "sftp", "excel", "book", "biff", "ooxml", "photo", "pdf", "originals", "jail"}
+ADAPTERS = {"registry", "sftp", "excel", "book", "biff", "ooxml", "photo", "pdf", "signing", "originals", "jail"}
 USE_CASES = {"intake", "checks", "dispatch", "returns", "proofs", "verify", "delivery", "reports"}
 FACES = {"cli", "desk", "airflow_home", "stack", "demo"}
 HOME = {
@@ -35,6 +35,7 @@ HOME = {
     "paramiko": "sftp",
     "asyncssh": "sftp",
     "typst": "pdf",
+    "cryptography": "signing",
 }
 """Heavy library → the only module that may import it (`demo` excepted, it plays other people)."""
 SQL = {"sqlalchemy", "psycopg", "alembic"}

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import certflow
-from certflow import excel
+from certflow import excel, signing
 from certflow.dispatch.readback import Judge, read_back, strictly
 from certflow.errors import ConfigurationError, Conflict, DigestMismatch
 from certflow.findings import FIELDS
@@ -111,7 +111,10 @@ def _build(
     try:
         digest, workbook_digest = _write(settings, temporary, content)
         size = temporary.stat().st_size
-        manifest = _manifest(order, content) | {"sha256": digest, "size": size, "workbook_sha256": workbook_digest}
+        manifest = signing.sign(
+            settings,
+            _manifest(order, content) | {"sha256": digest, "size": size, "workbook_sha256": workbook_digest},
+        )
         with registry.begin(actor) as conn:
             held = packages.rows_to_pack(conn, batch.id, exam_code, lock=True)
             if [row.id for row in held] != [row.id for row in rows]:

@@ -22,6 +22,7 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
+from certflow import signing
 from certflow.dispatch.assemble import package_path
 from certflow.errors import AccessRefused, CertflowError, ConfigurationError, Conflict, DigestMismatch, TransferError
 from certflow.registry import packages, transfers
@@ -117,6 +118,7 @@ def _order(settings: Settings, registry: Registry, package_id: int) -> _Order:
         content = beside.read_bytes() if beside.is_file() else b"null"
         if json.loads(content) != package.manifest:
             raise DigestMismatch(f"数据包 {package_id} 的清单文件与台账不符，请重新组包后再发送")
+        signing.verify(settings, package.manifest)  # F49
     else:
         content = b""
     manifest = thing(beside, hashlib.sha256(content).hexdigest(), len(content))

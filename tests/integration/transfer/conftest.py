@@ -23,6 +23,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import insert, update
 
+from certflow import signing
 from certflow.demo.servers import AuthoritySftp
 from certflow.registry import schema
 from certflow.settings import Folders, Remote, Settings
@@ -208,7 +209,7 @@ def approved(settings, registry, actor) -> Callable[..., int]:
         stem = f"202005-034-测试{number}"
         folder = settings.packages / "202005"
         folder.mkdir(parents=True, exist_ok=True)
-        manifest = {"file": f"{stem}.zip", "sha256": hashlib.sha256(content).hexdigest()}
+        manifest = signing.sign(settings, {"file": f"{stem}.zip", "sha256": hashlib.sha256(content).hexdigest()})
         (folder / f"{stem}.zip").write_bytes(content)
         (folder / f"{stem}.manifest.json").write_text(json.dumps(manifest))
         with registry.begin(actor) as conn:

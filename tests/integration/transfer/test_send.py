@@ -191,6 +191,18 @@ def test_f49_a_manifest_that_is_not_the_ledgers_stops_it(office, registry, actor
     assert authority.files() == {}
 
 
+def test_f49_a_manifest_nobody_signed_stops_it(office, registry, actor, authority, approved):
+    package = approved(b"content")
+    path = office.packages / "202005" / f"202005-034-测试{package}.manifest.json"
+    altered = json.loads(path.read_text()) | {"rows": 3}
+    path.write_text(json.dumps(altered))
+    with registry.begin(actor) as conn:
+        conn.execute(update(schema.packages).values(manifest=altered))
+    with pytest.raises(DigestMismatch, match="签名"):
+        send(office, registry, package, actor)
+    assert authority.files() == {}
+
+
 def test_f14_another_host_key_sends_nothing(office, registry, actor, authority, approved, tmp_path):
     package = approved()
     subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", tmp_path / "other"], check=True)
