@@ -183,8 +183,8 @@ def test_a_row_withdrawn_while_its_package_is_built_stops_the_package(settings, 
     ids = month.submit([Person(1), Person(2)])
     batch = freeze(registry, MAY, actor)
 
-    def write_and_withdraw(target, members):
-        count = write_zip(target, members)
+    def write_and_withdraw(target, members, names):
+        count = write_zip(target, members, names)
         with registry.begin(actor) as conn:
             conn.execute(update(schema.rows).where(schema.rows.c.id == ids[0]).values(state="WITHDRAWN"))
         return count
