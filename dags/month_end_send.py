@@ -10,7 +10,7 @@
 `certflow month approve` 批准之后，再触发一次本流程即可，原先等待的运行可以标记为失败。
 
 **失败怎么办**：连接失败会自动重试。状态为 UNKNOWN 表示看不到对方目录、无法确认是否已送达：不会自动再发，
-请与上级核对后用 `certflow month status` 查看并处理。退回的批次：相关数据回到「已受理」，更正后再运行「月末准备」。
+请与上级核对后用 `certflow month resolve` 写明结果。退回的批次：相关数据回到「已受理」，更正后再运行「月末准备」。
 """
 
 from __future__ import annotations
