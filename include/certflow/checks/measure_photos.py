@@ -27,7 +27,8 @@ COLUMNS = frozenset({
     "photo_fault", "photo_bytes", "photo_core_bytes", "photo_width", "photo_height", "photo_components",
     "photo_progressive", "photo_orientation", "photo_trailing", "photo_exif", "photo_border_white", "photo_border_min",
     "photo_border_level", "photo_border_chroma", "photo_blank", "photo_bytes_normal", "photo_bytes_large",
-    "photo_core_normal", "photo_core_large", "photo_dimensions", "photo_difference",
+    "photo_core_normal", "photo_core_large", "photo_figures", "photo_figure_height", "photo_upside_down",
+    "photo_dimensions", "photo_difference",
 })  # fmt: skip
 """Columns of the photo frame beside those named after a rule's code (``photo_extra``, ``zip_case``)."""
 _EXTENSIONS = re.compile(r"(?:\.jpe?g|\.jpe)+$", re.IGNORECASE)
