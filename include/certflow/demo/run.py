@@ -12,6 +12,7 @@ import shutil
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -137,6 +138,8 @@ class _Month:
             "流程 month_end_prepare：冻结、组包",
             lambda: self.dag(runner, "month_end_prepare", month),
         )
+        # Everything is judged by now: the pages are drawn while the DAGs below run in their own process.
+        pages = self.parts.enter_context(ThreadPoolExecutor(1)).submit(render_quality, self.settings)
         step("approve", "批准数据包", self.approve)
         step(
             "month_end_send",
@@ -149,7 +152,7 @@ class _Month:
             "流程 reprint_reconciliation：对账入库",
             lambda: self.dag(runner, "reprint_reconciliation"),
         )
-        step("quality", "生成 Data Docs", lambda: render_quality(self.settings))
+        step("quality", "生成 Data Docs", pages.result)
         return step("verify", "核对全部预期答案", lambda: self.verify(answers, taken, plan, before))
 
     def start(self) -> DagRunner:
