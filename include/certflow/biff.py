@@ -152,7 +152,7 @@ def _shared_strings(stream: bytes) -> list[str]:  # noqa: C901 (one cursor over 
                 piece, at = piece + 1, 0
             step = min(tail, len(pieces[piece]) - at)
             tail, at = tail - step, at + step
-        strings.append(units.decode("utf-16-le", "replace"))
+        strings.append(units.decode("utf-16-le", "surrogatepass"))
     return strings
 
 

@@ -143,9 +143,10 @@ def _measure_cells(rows: Rows, kinds: dict[str, list[str]]) -> None:
                     found[line] = f"{found[line]},{name}" if found[line] else name
         rows.columns[column] = list(found)
     required = [rows.text(f"clean_{name}") for name in REQUIRED]
+    # E18: what a merged cell covers looks empty; a person says whose value it is.
     rows.columns["cell_required"] = [
-        ",".join(name for name, value in zip(REQUIRED, values, strict=True) if value == "")
-        for values in zip(*required, strict=True)
+        ",".join(name for name, value in zip(REQUIRED, values, strict=True) if value == "" and alone)
+        for values, alone in zip(zip(*required, strict=True), rows.columns["row_unmerged"], strict=True)
     ]
     sent = [rows.text(name) for name in FIELDS if name not in ("KSXM", "ZP")]
     rows.columns["cell_longest"] = [max(map(len, values)) for values in zip(*sent, strict=True)]
