@@ -195,8 +195,8 @@ rows = Table(
 )  # fmt: skip
 
 findings = Table(
-    "findings", metadata, _id(), _to("files", "file_id"), _to("submissions", "submission_id", null=True), _to("rows", "row_id", null=True),
-    _to("entries", "entry_id", null=True),
+    "findings", metadata, _id(), _to("files", "file_id"), _to("submissions", "submission_id", null=True),
+    _to("rows", "row_id", null=True), _to("entries", "entry_id", null=True),
     Column("rule", Text, nullable=False),
     Column("severity", Text, nullable=False),
     Column("scope", Text, nullable=False),
@@ -242,8 +242,7 @@ package_rows = Table(
 transfers = Table(
     "transfers", metadata, _id(), _to("packages", "package_id"),
     Column("token", BigInteger, nullable=False),
-    # intent | withdrawn | looked | uploaded | verified | renamed | sent | unknown | failed | resolved (dispatch/send.py)
-    Column("event", Text, nullable=False),
+    Column("event", Text, nullable=False),  # the steps of dispatch/send.py, from "intent" to "sent"
     Column("detail", JSONB, nullable=False, server_default=text("'{}'::jsonb")),
     _now("at"),
     Index("ix_transfers_package_id", "package_id"),
