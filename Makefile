@@ -13,7 +13,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.certflow-ready
 
-.PHONY: help demo test e2e lint up down clean
+.PHONY: help demo test long e2e lint up down clean
 
 help: ## this list
 	@sed -n 's/^\([a-z0-9]*\):.*## \(.*\)/  make \1|\2/p' Makefile | column -t -s '|' 2>/dev/null \
@@ -24,6 +24,9 @@ demo: $(READY) ## one synthetic month from end to end (ROWS=20000 SEED=2020)
 
 test: $(READY) ## the whole test suite (ARGS="-k send -x" narrows it)
 	@$(BIN)/python -m pytest $(ARGS)
+
+long: $(READY) ## the tests that take minutes, and those that measure speed
+	@$(BIN)/python -m pytest -m long $(ARGS)
 
 e2e: $(READY) ## only the tests that drive the real scheduler
 	@$(BIN)/python -m pytest tests/e2e $(ARGS)

@@ -21,7 +21,21 @@ BASE = {
     "zips",
     "sniff",
 }
-ADAPTERS = {"registry", "sftp", "excel", "book", "biff", "ooxml", "photo", "pdf", "signing", "originals", "jail"}
+ADAPTERS = {
+    "registry",
+    "sftp",
+    "excel",
+    "book",
+    "biff",
+    "ooxml",
+    "photo",
+    "pdf",
+    "signing",
+    "originals",
+    "jail",
+    "lists",
+    "forms",
+}
 USE_CASES = {"intake", "checks", "dispatch", "returns", "proofs", "verify", "delivery", "reports"}
 FACES = {"cli", "desk", "airflow_home", "stack", "demo"}
 HOME = {

@@ -54,7 +54,7 @@ class PullReport:
 
 
 def pull(settings: Settings, registry: Registry, account: str, actor: Actor) -> PullReport:
-    """Take every complete file out of the city's 报送 and 试投.
+    """Take every complete file out of the city's 报送, 试投 and 证明.
 
     May be run again at any time; two at once: the second ends with Busy.
 
@@ -158,7 +158,8 @@ class _Round:
     def run(self) -> PullReport:
         names = self.settings.folders
         originals.sweep(self.settings, self.account)
-        lanes = {"month": f"/{self.account}/{names.inbox}/", "trial": f"/{self.account}/{names.trial}/"}
+        folders = {"month": names.inbox, "trial": names.trial, "proofs": names.proofs}
+        lanes = {lane: f"/{self.account}/{folder}/" for lane, folder in folders.items()}
         first = {lane: self.session.list(folder) for lane, folder in lanes.items()}
         owed = self.settle(first)
         stable: dict[str, list[RemoteFile]] = {lane: [] for lane in lanes}
@@ -234,7 +235,7 @@ class _Round:
         return True
 
     def record(self, lane: str, file: RemoteFile, digest: str) -> int:
-        nil = parse_nil(file.name)
+        nil = parse_nil(file.name) if lane != "proofs" else None
         arrival = Arrival(
             self.account,
             lane,
@@ -242,7 +243,7 @@ class _Round:
             file.raw_name,
             digest,
             file.size,
-            "nil" if nil else "submission",
+            "proof" if lane == "proofs" else "nil" if nil else "submission",
             str(nil[0]) if nil else None,
         )
         with self.registry.begin(self.actor) as conn:

@@ -19,14 +19,14 @@ class Arrival:
 
     account: str
     lane: str
-    """``month`` or ``trial``."""
+    """``month``, ``trial`` or ``proofs``."""
     name: str
     raw_name: bytes
     sha256: str
     size: int
     """Bytes."""
     kind: str
-    """submission | nil | other"""
+    """submission | nil | proof | other"""
     month: str | None = None
     """YYYYMM of a nil report, else None."""
 

@@ -1,0 +1,91 @@
+"""The paper bundle of a city: one PDF with a list in front and every proof behind it, to print, seal and post.
+
+A page in the bundle is the page that was issued: it is drawn again and must have the digest in the register.
+"""
+
+import datetime as dt
+import hashlib
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from certflow.errors import Conflict
+from certflow.month import SHANGHAI
+from certflow.proofs import issue as press_room
+from certflow.proofs.codes import typed
+from certflow.proofs.issue import Office
+from certflow.registry import proofs as ledger
+from certflow.registry.ledger import note
+from certflow.settings import Settings
+
+LIMIT = 500
+"""Proofs in one bundle; the next ones come into the next."""
+
+
+@dataclass(frozen=True, slots=True)
+class Bundle:
+    """A bundle that was made now."""
+
+    name: str
+    file: Path
+    proofs: int
+
+
+def bundle(office: Office, account: str, city: str) -> Bundle | None:
+    """Bind what the city has not got yet; None when there is nothing.
+
+    Conflict when a template or a font was changed after a proof was issued: the bundle would not show what the
+    register holds.
+    """
+    now = dt.datetime.now(dt.UTC).replace(microsecond=0)
+    with office.registry.begin(office.actor) as conn:
+        proofs = ledger.unbundled(conn, account, lock=True)[:LIMIT]
+        if not proofs:
+            return None
+        prefix = f"{account}-{now.astimezone(SHANGHAI):%Y%m%d}-"
+        name = f"{prefix}{ledger.bundles(conn, prefix) + 1}"
+        made = _bind(office, name, city, proofs, now)
+        file = bundle_file(office.settings, name)
+        file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        part = file.with_suffix(".part")
+        with part.open("wb") as stream:
+            stream.write(made)
+            stream.flush()
+            os.fsync(stream.fileno())
+        part.replace(file)
+        ledger.put_in_bundle(conn, [proof.id for proof in proofs], name)
+        note(conn, "proof bundle", bundle=name, proofs=len(proofs), sha256=hashlib.sha256(made).hexdigest())
+    return Bundle(name, file, len(proofs))
+
+
+def bundle_file(settings: Settings, name: str) -> Path:
+    """Where a bundle lies."""
+    return settings.path("proofs", "bundles", f"{name}.pdf")
+
+
+def _bind(office: Office, name: str, city: str, proofs: list[ledger.Proof], now: dt.datetime) -> bytes:
+    settings, press = office.settings, office.press
+    parts = []
+    for proof in proofs:
+        data = press_room.page_data(settings, proof.printed, typed(proof.printed["code"]) or "")
+        source = press_room.source_of(press, proof.kind)
+        title = press_room.TITLES[proof.kind]
+        page = press.bind([(source, data)], title=title, at=proof.issued_at)
+        if hashlib.sha256(page).hexdigest() != proof.sha256:
+            raise Conflict(
+                f"证明 {proof.number} 出具后模板、字体或查验地址有改动，无法原样装订；"
+                f"请恢复原来的设置，或撤销后重新出具"
+            )
+        parts.append((source, data))
+    lines = [
+        {
+            "kind": press_room.TITLES[proof.kind], "name": proof.printed["name"],
+            "management_no": proof.printed["management_no"], "number": proof.number,
+        }
+        for proof in proofs
+    ]  # fmt: skip
+    cover = {
+        "title": "证明发放清单", "city": city, "bundle": name, "lines": lines,
+        "issued_on": press_room.chinese_date(f"{now.astimezone(SHANGHAI):%Y%m%d}"),
+    }  # fmt: skip
+    return press.bind([(press.template("proof-list"), cover), *parts], title=f"证明发放清单 {name}", at=now)
