@@ -84,6 +84,8 @@ class Case:
     """Rows by outcome."""
     said: str = ""
     """Stands in one of the messages."""
+    cure: Callable[[Desk], str] | None = None
+    """The right name, which stands in one of the messages."""
 
 
 def book(*rows: Row) -> bytes:
@@ -144,7 +146,7 @@ def judged(cases: Sequence[Case], folder: Path) -> list[list[dict]]:
     return found
 
 
-def expect(case: Case, verdicts: Sequence[dict]) -> None:
+def expect(case: Case, verdicts: Sequence[dict], number: int = 0) -> None:
     """The case ended as it must."""
     wanted = (case.verdict,) if isinstance(case.verdict, str) else case.verdict
     findings = [finding for one in verdicts for finding in one["findings"]]
@@ -155,6 +157,8 @@ def expect(case: Case, verdicts: Sequence[dict]) -> None:
     grave = {one["rule"] for one in findings if one["severity"] == "error"}
     if set(wanted) <= {"accepted", "held", "ignored"}:
         assert grave <= set(case.rules), about
+    if case.cure:
+        assert case.cure(Desk(number)) in " ".join(message for _, message in about), about
     assert case.said in " ".join(message for _, message in about), about
     for one in verdicts:
         counted = [outcome for outcome in one["rows"] if outcome != "total"]

@@ -14,11 +14,12 @@ from certflow import naming
 from certflow.intake.submission import Entry, Received, Submission
 from certflow.month import Month
 from certflow.reference import City, Exam, Reference
+from certflow.reference.right_name import propose
 
 COLUMNS = frozenset({
     "file_fault", "file_detail", "book_fault", "book_detail", "file_unreadable", "name_account", "book_missing",
     "months_ahead", "name_month", "rows", "shift_share", "file_repeated", "db_on", "book_comments",
-    "book_hidden_column",
+    "book_hidden_column", "right_name",
 })  # fmt: skip
 """Columns of the file frame beside those named after a rule's code (``name_count``, ``zip_junk``)."""
 
@@ -94,6 +95,7 @@ def measure(
         for name, value in facts.items():
             columns.setdefault(name, [None] * len(submissions))[position] = value
     columns["rows"] = [standing.rows for standing in standings]
+    columns["right_name"] = [_right_name(*pair, reference) for pair in zip(submissions, standings, strict=True)]
     columns["db_on"] = [database] * len(submissions)
     _measure_repetition(submissions, standings, columns, known)
     return columns
@@ -145,6 +147,21 @@ def _facts(submission: Submission, standing: Standing, reference: Reference) -> 
         facts["name_count"] = abs(name.count - standing.rows)
         facts["name_count_detail"] = f"{name.count} 人，表内 {standing.rows} 行"
     return facts | _exam_facts(name, standing, reference) | _city_facts(name.city, standing, reference)
+
+
+def _right_name(submission: Submission, standing: Standing, reference: Reference) -> str:
+    """Words that end a message about a name: the right name, ready to copy; empty where it cannot be known."""
+    if is_nil(submission) or submission.measures.get("file_fault") is not None:
+        return ""
+    city = standing.city or reference.cities.get(standing.account or "")
+    if city is None and submission.sheet is not None:
+        named = {one.name: one for text in submission.sheet.values["BMS"] if (one := reference.city_named(text))}
+        city = next(iter(named.values())) if len(named) == 1 else None
+    exam = standing.exam
+    if exam is not None and submission.name is not None and naming.fold(exam.name) != submission.name.exam_name:
+        exam = None  # N07: code and name disagree, so both are proposed
+    found = propose(submission.stem, reference, month=standing.month, exam=exam, city=city, count=standing.rows or None)
+    return f"正确名称：{' 或 '.join(found)}" if found else ""
 
 
 def _exam_facts(name: naming.PackageName, standing: Standing, reference: Reference) -> dict[str, object]:

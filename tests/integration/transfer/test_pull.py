@@ -179,6 +179,7 @@ def test_t14_a_file_from_2096_is_received_now(office, registry, actor, inbox):
     assert abs(known(registry)[0].received_at.timestamp() - time.time()) < 60
 
 
+# T17
 def test_f20_a_file_deleted_after_the_listing_is_no_trouble(office, registry, actor, inbox, monkeypatch):
     (inbox / NAME).write_bytes(a_zip("1"))
     (inbox / "b.zip").write_bytes(a_zip("2"))

@@ -251,6 +251,7 @@ def test_f04_a_rename_whose_reply_is_lost_is_found_by_looking_first(watched, reg
     )
 
 
+# T10
 def test_f16_a_package_taken_away_at_once_is_found_in_the_archive(watched, registry, actor, approved):
     office, tree, delivered = watched(archived)
     package = approved(b"content")
