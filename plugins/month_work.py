@@ -38,11 +38,15 @@ def freeze(place: Workplace) -> dict[str, Any]:
 
 
 def assemble(place: Workplace, batch_id: int, exam: str) -> int:
-    """Build the package of one exam; its read-back is judged by the suite ``package``."""
+    """Build the package of one exam, its read-back judged by the suite ``package``, and the paper that goes with it."""
     from certflow.checks.package import package_judge
     from certflow.dispatch.assemble import assemble
+    from certflow.dispatch.papers import write_package_forms
 
-    return assemble(place.settings, place.registry, batch_id, exam, place.actor, judge=package_judge(place.settings))
+    judge = package_judge(place.settings)
+    package = assemble(place.settings, place.registry, batch_id, exam, place.actor, judge=judge)
+    write_package_forms(place.settings, place.registry, package, place.actor)
+    return package
 
 
 def write_report(place: Workplace, month: str, number: int) -> None:

@@ -32,7 +32,10 @@ _FIRST_SAFE_DATE = dt.datetime(1900, 3, 1)  # noqa: DTZ001 (a calendar date of a
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """A cell of a workbook we write; `mark` is its look: "", title, head, bad, fix, note, good, link."""
+    """A cell of a workbook we write.
+
+    `mark` is its look: "", title, head, bad, fix, note, good, link; on forms across, line, box, boxhead.
+    """
 
     text: str
     mark: str = ""
@@ -237,6 +240,10 @@ _LOOKS: dict[str, tuple[str | None, str | None, bool]] = {
     "note": ("EDEDED", "404040", False),
     "good": ("E2EFDA", "375623", False),
     "link": (None, "0563C1", False),
+    "across": (None, None, True),
+    "line": (None, None, False),
+    "box": (None, None, False),
+    "boxhead": (None, None, True),
 }
 _UNWRITABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
 _A4 = 9
@@ -270,30 +277,46 @@ def _write_page(sheet: Any, page: Page) -> None:  # noqa: ANN401 (its type does 
         sheet.print_title_rows = f"1:{page.repeat_rows}"
     if page.footer:
         sheet.oddFooter.center.text = page.footer
+    looks: dict[str, Any] = {}
     for row in page.rows:
-        sheet.append([_written(sheet, cell if isinstance(cell, Cell) else Cell(cell)) for cell in row])
+        sheet.append([_written(sheet, cell if isinstance(cell, Cell) else Cell(cell), looks) for cell in row])
 
 
-def _written(sheet: Any, cell: Cell) -> Any:  # noqa: ANN401 (see above)
+def _written(sheet: Any, cell: Cell, looks: dict[str, Any]) -> Any:  # noqa: ANN401 (see above)
     from openpyxl.cell import WriteOnlyCell
-    from openpyxl.styles import Alignment, Font, PatternFill
 
-    fill, colour, bold = _LOOKS[cell.mark]
     text = _ESCAPED.sub("_x005F_", _UNWRITABLE.sub("\ufffd", cell.text))[:_XLSX_TEXT]
     written = WriteOnlyCell(sheet, value=text or None)
     if text:
         written.data_type = "s"  # E35: text that begins with = stays text
+    if cell.mark in looks:  # openpyxl compares every style with all others: most of the time of a long sheet
+        written._style = looks[cell.mark]  # type: ignore[attr-defined]  # noqa: SLF001 (its only way to share a style)
+    else:
+        _dress(written, cell)
+        looks[cell.mark] = written._style  # type: ignore[attr-defined]  # noqa: SLF001 (as above)
+    if cell.mark == "link" and text:
+        written.hyperlink = cell.text
+    return written
+
+
+def _dress(written: Any, cell: Cell) -> None:  # noqa: ANN401 (see above)
+    from openpyxl.styles import Alignment, Border, Font, PatternFill, Side
+
+    fill, colour, bold = _LOOKS[cell.mark]
     written.number_format = "@"
-    written.alignment = Alignment(wrap_text=cell.mark != "title", vertical="top")
+    written.alignment = Alignment(wrap_text=cell.mark not in ("title", "across", "line"), vertical="top")
+    if cell.mark == "across":  # centred over the empty cells beside it, which no reader takes for merged
+        written.alignment = Alignment(horizontal="centerContinuous", vertical="center")
+    elif cell.mark.startswith("box"):
+        edge = Side(style="thin")
+        written.border = Border(left=edge, right=edge, top=edge, bottom=edge)
+        written.alignment = Alignment(horizontal="center", vertical="center", shrink_to_fit=True)
     if fill:
         written.fill = PatternFill("solid", start_color=fill)
     if colour or bold:
         written.font = Font(
             color=colour,
             bold=bold,
-            size=14 if cell.mark == "title" else 11,
+            size={"title": 14, "across": 16}.get(cell.mark, 11),
             underline="single" if cell.mark == "link" else None,
         )
-    if cell.mark == "link" and text:
-        written.hyperlink = cell.text
-    return written

@@ -174,7 +174,9 @@ def test_a_city_is_judged_once_recorded_and_answered(loaded: Registry, actor: Ac
         records = list(conn.scalars(text("SELECT record_id FROM rows ORDER BY id")))
     assert records[0] == "370100-202005-034-000001"
     names = sorted(path.name for path in (settings.feedback / "370100" / "202005").iterdir())
-    assert [name.rsplit("-", 1)[1] for name in names] == ["回执.txt", "退回单.xlsx"]
+    assert sorted(name.rsplit("-", 1)[1] for name in names) == sorted(
+        ["回执.txt", "退回单.xlsx", "申请表.xlsx", "申请表.pdf", "统计汇总表.xlsx", "统计汇总表.pdf"]
+    )
     assert all(answer.tag in name for name in names)
     with loaded.begin(actor) as conn:
         submissions.mark_answered(conn, [answer.file_id])

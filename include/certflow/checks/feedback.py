@@ -60,7 +60,7 @@ def write(settings: Settings, account: str, lane: str, judged: Sequence[Judged])
                 files[received.file_id] = received
     written = []
     for file_id, ones in sorted(by_file.items()):
-        stem = _path(settings.feedback / account, lane, files[file_id], ones)
+        stem = answer_path(settings.feedback / account, lane, files[file_id], ones)
         written.append(_write_text(stem.with_name(f"{stem.name}-回执.txt"), _receipt(files[file_id], ones)))
         sent_back = [one for one in ones if one.submission.files[0].file_id == file_id and _needs_slip(one)]
         if sent_back:
@@ -71,7 +71,7 @@ def write(settings: Settings, account: str, lane: str, judged: Sequence[Judged])
 
 def write_repeat(settings: Settings, account: str, received: Received, duplicate_of: int | None) -> Path:
     """Tell the city that a file's bytes had been received before."""
-    stem = _path(settings.feedback / account, "month", received, ())
+    stem = answer_path(settings.feedback / account, "month", received, ())
     before = f"（此前的回执编号 {_tag(duplicate_of)}）" if duplicate_of is not None else ""
     lines = [*_title(received), "", f"结论：与此前收到的文件完全相同{before}，本次不再处理。"]
     return _write_text(stem.with_name(f"{stem.name}-回执.txt"), lines)
@@ -92,7 +92,7 @@ def write_contested(settings: Settings, contested: "Iterable[Contested]") -> lis
     return written
 
 
-def _path(folder: Path, lane: str, received: Received, ones: Sequence[Judged]) -> Path:
+def answer_path(folder: Path, lane: str, received: Received, ones: Sequence[Judged]) -> Path:
     """Where the answers to a file go, without what they are."""
     name = received.name
     parsed, nil = naming.parse(name).name, naming.parse_nil(name)

@@ -17,6 +17,7 @@ from certflow.checks import (
     measure_registry,
     measure_rows,
     outcome,
+    paper,
     suites,
     wording,
 )
@@ -157,6 +158,7 @@ def _check_lane(
     for _ in range(ATTEMPTS):
         case = _judge(submissions, settings, reference, registry, lane=lane)
         feedback.write(settings, account, lane, case.judged)
+        paper.write_forms(settings, account, lane, case.judged)
 
         def work(conn: "Connection", case: _Case = case) -> "list[Contested] | None":
             ledger.hold_recording(conn)

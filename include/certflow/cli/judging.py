@@ -43,7 +43,7 @@ def check(
     退出码：0 全部受理，1 有未受理的，2 用法不对。
     """
     settings = Settings.load()
-    files, given = _received(paths)
+    files, given = received(paths)
     from certflow.checks.run import check as judge
     from certflow.reference import load_reference
 
@@ -155,7 +155,7 @@ _NAME_FAULTS = {
 }
 
 
-def _received(paths: list[str]) -> "tuple[list[Received], dict[Path, str]]":
+def received(paths: list[str]) -> "tuple[list[Received], dict[Path, str]]":
     """Every file named, or lying directly in a folder that is named; and each as it was given."""
     from certflow.intake.submission import Received
 

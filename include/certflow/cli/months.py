@@ -95,11 +95,14 @@ def month_prepare(month: InMonth, *, number: _Number = None, json: AsJson = Fals
     from certflow.dispatch.assemble import assemble
     from certflow.dispatch.freeze import freeze
     from certflow.dispatch.month import reporting
+    from certflow.dispatch.papers import write_package_forms
 
     with desk() as (settings, registry, actor):
         batch = freeze(registry, month, actor, number=number)
         judge = package_judge(settings)
         built = {exam: assemble(settings, registry, batch.id, exam, actor, judge=judge) for exam in sorted(batch.exams)}
+        for package in built.values():
+            write_package_forms(settings, registry, package, actor)
         missing = [city.city for city in reporting(settings, registry, month) if city.status == "missing"]
     if json:
         as_json(

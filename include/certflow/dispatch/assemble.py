@@ -173,19 +173,25 @@ def _content(stem: str, rows: Sequence[PackRow]) -> _Content:
     """Texts and photos of a package; Conflict before anything is written when one name stands for two photos."""
     if len(rows) > excel.XLS_ROWS:
         raise Conflict(f"{stem}：共 {len(rows)} 行，一个 .XLS 最多 {excel.XLS_ROWS} 行，请拆分后再组包")
-    texts: list[Mapping[str, str]] = []
+    texts = row_texts(rows)
     photos: dict[str, Photo] = {}
     seen: dict[str, Photo] = {}
-    for row in rows:
-        values = {**row.values, "ZP": ""}
+    for row, values in zip(rows, texts, strict=True):
         if row.photo is not None:
-            values["ZP"] = _photo_name(row)
             photos.setdefault(values["ZP"], row.photo)
             # Names that differ in case alone are one file on the receiver's Windows.
             if _identity(seen.setdefault(values["ZP"].casefold(), row.photo)) != _identity(row.photo):
                 raise Conflict(f"记录 {row.record_id} 与另一条记录证件号码相同而照片不同，请先核定照片")
-        texts.append({field: values[field] for field in FIELDS})
     return _Content(stem, tuple(texts), dict(sorted(photos.items(), key=lambda item: item[0].encode())))
+
+
+def row_texts(rows: Sequence[PackRow]) -> list[Mapping[str, str]]:
+    """The 11 texts of each row as in its package's workbook, ZP included; Conflict for an unusable photo name."""
+    texts: list[Mapping[str, str]] = []
+    for row in rows:
+        values = {**row.values, "ZP": "" if row.photo is None else _photo_name(row)}
+        texts.append({field: values[field] for field in FIELDS})
+    return texts
 
 
 def _photo_name(row: PackRow) -> str:

@@ -1,0 +1,45 @@
+"""The paper forms of a built package: the same rows in the same order as its `.XLS`, as workbook and as PDF."""
+
+from pathlib import Path
+
+from certflow import forms
+from certflow.dispatch.assemble import row_texts
+from certflow.errors import Conflict
+from certflow.registry import packages
+from certflow.registry.ledger import Actor, Registry, note
+from certflow.settings import Settings
+
+
+def write_package_forms(settings: Settings, registry: Registry, package_id: int, actor: Actor) -> list[Path]:
+    """Write 申请表 and 统计汇总表 of a package below ``forms/<batch>/``, and their digests into the audit chain.
+
+    May be run again: forms that say what the ledger says stay as they are. Conflict when there is no such package.
+    """
+    with registry.read() as conn:
+        package = packages.package(conn, package_id)
+        rows = packages.packed_rows(conn, package_id)
+        batch = packages.batch(conn, package.batch_id) if package else None
+    if package is None or batch is None:
+        raise Conflict(f"没有编号为 {package_id} 的数据包")
+    lines = [
+        f"申报年月：{batch.folder}　　考试代码：{package.exam_code}　　报送单位：{settings.province}",
+        f"数据文件：{package.stem}.XLS",
+    ]
+    pair = forms.lay_out(settings, row_texts(rows), lines)
+    folder = settings.path("forms", batch.folder)
+    names = [f"{package.stem}-{forms.NAMES[form.kind]}" for form in pair]
+    if all(_stands(folder / f"{name}.xlsx", form) for name, form in zip(names, pair, strict=True)):
+        return sorted(path for name in names for path in folder.glob(f"{name}.*"))
+    written, trouble = forms.write(settings, pair, folder, package.stem)
+    with registry.begin(actor) as conn:
+        digests = {form.kind: form.digest for form in pair}
+        note(conn, "forms", package=package_id, files=len(written), trouble=trouble, **digests)
+    return written
+
+
+def _stands(path: Path, form: forms.Form) -> bool:
+    return (
+        path.is_file()
+        and path.with_suffix(".pdf").is_file()
+        and forms.digest_of(forms.printed(path, form)) == form.digest
+    )

@@ -1,0 +1,133 @@
+"""The paper says what the data says: workbook, PDF and rows are equal, value by value, in the order of the notice."""
+
+import pypdfium2
+import pytest
+
+from certflow import excel, forms
+from certflow.errors import ConfigurationError, DigestMismatch
+from certflow.findings import FIELDS
+
+LINES = ["申报年月：202005", "数据文件：x.XLS"]
+
+
+def rows(count):
+    names = ("张三", "买买提·艾力江·阿不都热合曼", "王晓[沛]", "=1+1")
+    made = [
+        dict.fromkeys(FIELDS, "")
+        | {
+            "ZSGLH": f"20100103437{number:07d}",
+            "KSXM": names[number % 4],
+            "ZJHM": "11010519491231002X",
+            "XB": "男",
+            "BKJB": "一级",
+            "BKZY": ("建筑工程", "港口与航道工程")[number % 2],
+            "PZRQ": f"20{number % 10 + 10}0101",
+            "ZP": "a.jpg" if number % 3 else "",
+            "BMS": ("济南市", "莱芜市")[number % 2],
+        }
+        for number in range(count)
+    ]
+    return forms.in_order(made)
+
+
+def pages(content):
+    document = pypdfium2.PdfDocument(content)
+    found = [page.get_textpage().get_text_bounded() for page in document]
+    document.close()
+    return found
+
+
+def test_rows_stand_by_approval_date_and_then_by_number():
+    listed = [(row["PZRQ"], row["ZSGLH"]) for row in rows(40)]
+    assert listed == sorted(listed)
+
+
+@pytest.mark.parametrize("count", [1, 40])
+def test_the_workbook_and_the_pdf_say_the_same_as_the_rows(settings, tmp_path, count):
+    data = rows(count)
+    for form in forms.lay_out(settings, data, LINES):
+        path = tmp_path / "form.xlsx"
+        forms.write_workbook(form, path)
+        table = forms.printed(path, form)
+        assert forms.digest_of(table) == form.digest
+        content = forms.print_pdf(settings, form)
+        assert content == forms.print_pdf(settings, form)
+        text = pages(content)
+        assert all(f"第 {number} 页/共 {len(text)} 页" in page for number, page in enumerate(text, start=1))
+        assert all(form.head[0] in page for page in text)
+        assert form.digest in text[-1]
+        shown = "".join("".join(text).split())
+        at = 0
+        for row in form.rows:  # every value, in order; a name may break over two lines
+            for value in row:
+                at = shown.index("".join(value.split()), at)
+
+
+def test_the_digest_is_over_every_value(settings):
+    data = rows(3)
+    first, _ = forms.lay_out(settings, data, LINES)
+    for field in ("KSXM", "PZRQ", "BMS"):
+        changed = [{**row} for row in data]
+        changed[1][field] += "1"
+        assert forms.lay_out(settings, changed, LINES)[0].digest != first.digest
+    assert forms.lay_out(settings, list(reversed(data)), LINES)[0].digest != first.digest
+
+
+def test_the_summary_counts_certificates_people_and_photos(settings):
+    _, summary = forms.lay_out(settings, rows(6), LINES)
+    assert [row[1:] for row in summary.rows] == [
+        ("济南市", "一级", "建筑工程", "3", "1", "2"),
+        ("莱芜市", "一级", "港口与航道工程", "3", "1", "2"),
+    ]
+    assert summary.total == ("合计", "", "", "", "6", "1", "4")
+
+
+def test_a_workbook_that_says_something_else_is_not_left_behind(settings, tmp_path, monkeypatch):
+    form, _ = forms.lay_out(settings, rows(2), LINES)
+    honest = excel.write_xlsx
+
+    def write_less(path, sheets):
+        honest(path, [excel.Page(sheets[0].name, sheets[0].rows[:-4], sheets[0].widths)])
+
+    monkeypatch.setattr(excel, "write_xlsx", write_less)
+    with pytest.raises(DigestMismatch):
+        forms.write_workbook(form, tmp_path / "form.xlsx")
+    assert list(tmp_path.glob("*.xlsx")) == []
+
+
+def test_a_rare_character_without_a_font_leaves_the_workbook_and_says_why(settings, tmp_path):
+    data = rows(1)
+    data[0] = {**data[0], "KSXM": "张\U0002b73f"}
+    written, trouble = forms.write(settings, forms.lay_out(settings, data, LINES), tmp_path, "x")
+    assert sorted(path.name for path in written) == ["x-申请表.xlsx", "x-统计汇总表.pdf", "x-统计汇总表.xlsx"]
+    assert "U+2B73F" in trouble
+
+
+def test_the_operator_edits_columns_without_code(settings):
+    own = settings.path("templates", "forms.toml")
+    own.parent.mkdir(parents=True)
+    shipped = forms._SHIPPED.read_text(encoding="utf-8")
+    own.write_text(shipped.replace('{ head = "报名市", text = "{BMS}", width = 18 },', "", 1), encoding="utf-8")
+    form, _ = forms.lay_out(settings, rows(1), LINES)
+    assert "报名市" not in form.head
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        ("{KSXM}", "{KSXX}"),
+        ("{KSXM}", "{KSXM"),
+        ("{KSXM}", "{KSXM.__class__}"),
+        ("width = 30", 'width = "30"'),
+        ('group = ["BMS"', 'group = ["XYZ"'),
+        ("[summary]", "[other]"),
+        ("landscape = true", "landscape = 1"),
+        ("title =", "title"),
+    ],
+)
+def test_a_wrong_template_is_refused_with_its_place(settings, change):
+    own = settings.path("templates", "forms.toml")
+    own.parent.mkdir(parents=True)
+    own.write_text(forms._SHIPPED.read_text(encoding="utf-8").replace(*change), encoding="utf-8")
+    with pytest.raises(ConfigurationError, match=r"forms\.toml"):
+        forms.lay_out(settings, rows(1), LINES)
