@@ -78,7 +78,7 @@ def test_a_checked_request_gets_a_numbered_proof_and_the_city_an_answer(office, 
     assert (report.issued, report.refused) == (1, 0)
     (proof,) = register(month)
     assert re.fullmatch(r"鲁人考证〔20\d\d〕成00001号", proof.number)
-    assert lines[0][:5] == ["3", person.management_no, "投标", "已开具", proof.number]
+    assert lines[0][:5] == ["2", person.management_no, "投标", "已开具", proof.number]
     page = issue.page_of(month.settings, proof)
     assert "王䶮𬱖" in printed.text(page)
     assert person.identity in printed.text(page)
