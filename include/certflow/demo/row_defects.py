@@ -201,12 +201,12 @@ def impossible_birth(plant: Planter) -> None:
 
 
 def too_old(plant: Planter) -> None:
-    parcel, row = plant.fresh(holder={**_PLAIN, "born": date(1918, 4, 5)})  # 102
+    parcel, row = plant.fresh(holder={**_PLAIN, "born": date(1919, 1, 15)})  # 101
     plant.row("年龄超过百岁", "ID-AGE", "held", parcel, row)
 
 
 def too_young(plant: Planter) -> None:
-    parcel, row = plant.fresh("901", years=(2019, 2019), holder={**_PLAIN, "born": date(2005, 1, 9)})  # 15
+    parcel, row = plant.fresh("901", years=(2019, 2019), holder={**_PLAIN, "born": date(2004, 9, 9)})  # 15
     plant.row("年龄不足十六岁", "ID-AGE", "held", parcel, row)
 
 

@@ -59,9 +59,11 @@ def small_x(plant: Planter) -> None:
         plant.odd("证件号码小写 x", "ID-CASE", parcel, row)
 
 
-def century(plant: Planter) -> None:
-    parcel, row = plant.fresh(holder={**_PLAIN, "born": date(1920, 9, 1)})
-    plant.odd("九十九岁", "", parcel, row)
+def edges_of_age(plant: Planter) -> None:
+    parcel, row = plant.fresh(holder={**_PLAIN, "born": date(1920, 1, 1)})
+    plant.odd("恰好百岁", "", parcel, row)
+    parcel, row = plant.fresh("901", years=(2019, 2019), holder={**_PLAIN, "born": date(2004, 1, 1)})
+    plant.odd("恰好十六岁", "", parcel, row)
 
 
 def first_year_without_photo(plant: Planter) -> None:
