@@ -1,0 +1,197 @@
+"""The verification pages (FastAPI): a proof's code for whoever holds it, certificates for the cities' operators.
+
+The app knows no login of its own: `create_app` is given a dependency that names the operator or answers 401, Airflow's
+in the plugin and `operators` when it runs alone. With ``public_codes`` the code check alone is open to everybody.
+No script, nothing from elsewhere; forms are accepted from our own pages alone.
+"""
+
+import hashlib
+import secrets
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Annotated, Any
+from urllib.parse import quote, urlsplit
+
+from fastapi import Depends, FastAPI, File, Form, HTTPException, Request, Response, UploadFile
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import HTMLResponse, JSONResponse
+from fastapi.security import HTTPBasic, HTTPBasicCredentials
+from jinja2 import Environment, FileSystemLoader
+
+from certflow.errors import Busy, CertflowError, Conflict, SubmissionError
+from certflow.lists import told
+from certflow.privacy import reference, reference_key
+from certflow.reference import load_reference
+from certflow.registry.ledger import Registry
+from certflow.settings import Settings
+from certflow.verify import operators
+from certflow.verify.certificates import FIELDS, LIST_BYTES, Counter, Operator
+from certflow.verify.certificates import Request as Asked
+from certflow.verify.limits import Slowed, take_turn
+from certflow.verify.proofs import UNKNOWN, check_code
+
+Login = Callable[..., Any]
+"""A FastAPI dependency: gives the `Operator`, or raises HTTPException 401 (403 when the login has no city)."""
+
+_HEADERS = {
+    "Content-Security-Policy": "default-src 'none'; style-src 'nonce-{nonce}'; form-action 'self'; base-uri 'none'; "
+    "frame-ancestors 'self'",
+    "Cache-Control": "no-store",
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+    "X-Robots-Tag": "noindex",
+}
+_XLSX = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
+_BODY = LIST_BYTES + (64 << 10)
+
+
+def create_app(  # noqa: C901 (one nested function per route)
+    settings: Settings, registry: Registry, login: Login, *, public_codes: bool = False
+) -> FastAPI:
+    """The service; every route but the code check (with `public_codes`) asks `login` first."""
+    app = FastAPI(title="证书查询验证", docs_url=None, redoc_url=None, openapi_url=None)
+    pages = _Pages()
+    tables = load_reference(settings)
+    who = Depends(login)
+    opened = [] if public_codes else [who]
+
+    def counter(operator: Annotated[Operator, who]) -> Counter:
+        return Counter(settings, registry, tables, operator)
+
+    AtCounter = Annotated[Counter, Depends(counter)]  # noqa: N806 (a type)
+
+    @app.middleware("http")
+    async def guard(request: Request, go_on: Callable[[Request], Awaitable[Response]]) -> Response:
+        response: Response
+        if request.method not in ("GET", "HEAD") and not _from_ourselves(request):
+            response = JSONResponse({"detail": "请从本系统的页面提交"}, status_code=403)
+        elif int(request.headers.get("content-length") or 0) > _BODY:
+            response = JSONResponse({"detail": "提交的内容过大"}, status_code=413)
+        else:
+            request.state.nonce = secrets.token_urlsafe(16)
+            response = await go_on(request)
+        nonce = getattr(request.state, "nonce", "")
+        for name, value in _HEADERS.items():
+            response.headers.setdefault(name, value.replace("{nonce}", nonce))
+        return response
+
+    @app.exception_handler(CertflowError)
+    async def explain(request: Request, error: CertflowError) -> Response:
+        status = 429 if isinstance(error, Slowed) else 503 if isinstance(error, Busy) else 400
+        if not isinstance(error, Conflict | SubmissionError):
+            status = 500
+        text = (
+            told(error) if isinstance(error, SubmissionError) else str(error) if status < 500 else "系统忙，请稍后再试"
+        )
+        response = pages.show(request, "message", status=status, text=text)
+        if isinstance(error, Slowed):
+            response.headers["Retry-After"] = str(error.seconds)
+        return response
+
+    @app.exception_handler(RequestValidationError)
+    async def refuse(request: Request, _error: RequestValidationError) -> Response:
+        return pages.show(request, "message", status=400, text="提交的内容不完整")
+
+    @app.get("/", dependencies=opened)
+    def home(request: Request) -> HTMLResponse:
+        return pages.show(request, "code", code="", answer=None, asked=False)
+
+    @app.post("/code", dependencies=opened)
+    def code_form(
+        request: Request, code: Annotated[str, Form()], name: Annotated[str, Form()] = "",
+        id_number: Annotated[str, Form()] = "",
+    ) -> HTMLResponse:  # fmt: skip
+        return _code(request, code, name[:100], id_number[:50])
+
+    @app.get("/certificate")
+    def certificate_form(request: Request, at: AtCounter) -> HTMLResponse:
+        return pages.show(request, "certificate", fields=FIELDS, answer=None, operator=at.operator)
+
+    @app.post("/certificate")
+    async def certificate(request: Request, at: AtCounter) -> HTMLResponse:
+        from starlette.concurrency import run_in_threadpool
+
+        form = await request.form(max_files=0, max_fields=20)
+        asked = {name: str(form.get(name, ""))[:200] for name in FIELDS}
+        who_asks = Asked(str(form.get("用证单位", "")), str(form.get("事由", "")))
+        answer = await run_in_threadpool(at.verify, who_asks, asked)
+        return pages.show(request, "certificate", fields=FIELDS, answer=answer, operator=at.operator)
+
+    @app.post("/list")
+    def certificate_list(
+        at: AtCounter, requester: Annotated[str, Form()], reason: Annotated[str, Form()],
+        file: Annotated[UploadFile, File()],
+    ) -> Response:  # fmt: skip
+        answer = at.verify_list(Asked(requester, reason), file.file.read(LIST_BYTES + 1))
+        name = quote(f"核对结果-{answer.sha256[:12]}.xlsx")
+        headers = {
+            "Content-Disposition": f"attachment; filename*=UTF-8''{name}",
+            "X-Content-SHA256": answer.sha256,
+        }
+        return Response(answer.workbook, media_type=_XLSX, headers=headers)
+
+    @app.get("/log")
+    def log(request: Request, at: AtCounter) -> HTMLResponse:
+        return pages.show(request, "log", lines=at.log(), operator=at.operator)
+
+    @app.get("/{code}", dependencies=opened)
+    def code_link(request: Request, code: str) -> HTMLResponse:
+        """Where the QR code on a proof leads."""
+        return _code(request, code, "", "")
+
+    def _code(request: Request, code: str, name: str, id_number: str) -> HTMLResponse:
+        address = request.client.host if request.client else "?"
+        subject = f"address:{reference(reference_key(settings), address)[:24]}"
+        answer = check_code(settings, registry, subject, code[:64], name=name, id_number=id_number)
+        return pages.show(
+            request, "code", status=200 if answer else 404, code=code[:64], answer=answer, asked=True, unknown=UNKNOWN
+        )
+
+    return app
+
+
+def own_login(settings: Settings, registry: Registry) -> Login:
+    """HTTP Basic against the service's own operators; wrong passwords are slowed like wrong guesses."""
+    from certflow.registry.ledger import Actor
+
+    ask = HTTPBasic(auto_error=False, realm="certflow")
+
+    def login(request: Request, given: Annotated[HTTPBasicCredentials | None, Depends(ask)]) -> Operator:
+        if given is not None:
+            key = hashlib.sha256(f"{given.username}\0{given.password}".encode()).digest()
+            if (operator := known.get(key)) and operators.operators(settings).get(operator.login) == operator.account:
+                return operator
+            address = request.client.host if request.client else "?"
+            subject = f"login:{reference(reference_key(settings), f'{address} {given.username}')[:24]}"
+            turn = take_turn(registry, Actor("verify:login"), subject)
+            found = operators.recognise(settings, given.username, given.password)
+            if found is not None:
+                turn.met()
+                known.clear()
+                known[key] = found
+                return found
+        raise HTTPException(401, "请登录", {"WWW-Authenticate": 'Basic realm="certflow", charset="UTF-8"'})
+
+    known: dict[bytes, Operator] = {}
+    return login
+
+
+def _from_ourselves(request: Request) -> bool:
+    """Whether a form was sent by a page of this service (or by a program, which no foreign page can steer)."""
+    site = request.headers.get("sec-fetch-site")
+    if site is not None:
+        return site in ("same-origin", "none")
+    origin = request.headers.get("origin")
+    return origin is None or urlsplit(origin).netloc == request.headers.get("host")
+
+
+class _Pages:
+    def __init__(self) -> None:
+        loader = FileSystemLoader(Path(__file__).with_name("pages"))
+        self._environment = Environment(loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True)
+
+    def show(self, request: Request, name: str, *, status: int = 200, **values: object) -> HTMLResponse:
+        root = request.scope.get("root_path", "").rstrip("/")
+        template = self._environment.get_template(f"{name}.html")
+        html = template.render(root=root, nonce=getattr(request.state, "nonce", ""), **values)
+        return HTMLResponse(html, status_code=status)
