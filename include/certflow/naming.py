@@ -42,6 +42,7 @@ _COPY_PREFIX = re.compile(r"^(?:(?:副本|复件)(?:\([0-9]{1,3}\))?-?)+")
 _COPY_SUFFIX = re.compile(
     rf"(?<=人\))(?:[-_]?(?:{_COPY_MARKS})|\([0-9]{{1,3}}\)|[-_][0-9]{{1,2}}|[-_]?[vV][0-9]{{1,2}})+$"
 )
+_SLIP = re.compile(r"(?<=人\))-F[0-9]{6,}-退回单(?=$|[-_(]|副本|更正)")
 _NIL = re.compile(r"(?P<month>[0-9]{6})-零报\((?P<city>[^()]+)\)\.txt", re.IGNORECASE)
 
 
@@ -78,7 +79,8 @@ class Parsed:
     fault: str
     """``""``, ``NAME-FORM`` (not of the form) or ``NAME-MONTH`` (impossible month)."""
     notes: tuple[str, ...]
-    """brackets, dash, blanks, width, copy-suffix, count-style, composed: whatever differs from the canonical name."""
+    """brackets, dash, blanks, width, copy-suffix, slip, count-style, composed: whatever differs from the canonical
+    name. `slip`: one of our 退回单, sent back corrected; it counts the rows of the file it answers, not its own."""
 
 
 def parse(text: str) -> Parsed:
@@ -88,8 +90,11 @@ def parse(text: str) -> Parsed:
     if unicodedata.normalize("NFC", text) != text:
         notes.append("composed")  # N14
     stem = _EXTENSION.sub("", folded)
-    bare = _COPY_SUFFIX.sub("", _COPY_PREFIX.sub("", stem))  # N12
-    if bare != stem:
+    unslipped = _SLIP.sub("", stem)
+    if unslipped != stem:
+        notes.append("slip")
+    bare = _COPY_SUFFIX.sub("", _COPY_PREFIX.sub("", unslipped))  # N12
+    if bare != unslipped:
         notes.append("copy-suffix")
     match = _PACKAGE.fullmatch(bare)
     if match is None or not _balanced(match["exam"]):  # N02

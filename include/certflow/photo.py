@@ -1,4 +1,4 @@
-"""What a photo is, measured: the only module that imports simplejpeg (and nobody needs Pillow).
+"""What a photo is, measured and shown small: the only module that imports simplejpeg and Pillow.
 
 The header facts come from an own walk over the JPEG markers, the truth from a full strict decode: lenient
 decoders load corrupt files without a word (P07, P08). Nothing is judged here; thresholds live in the suite.
@@ -7,6 +7,7 @@ Safe to call from several threads (the decoder releases the GIL).
 
 import re
 import struct
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -28,6 +29,8 @@ WHITE = 245
 """A pixel counts as white when every channel reaches this."""
 THUMB = (24, 27)
 """Rows and columns of the thumbnail for the second comparison beside the hash (P17), in pixels."""
+SMALL = (118, 165)
+"""Largest width and height of a thumbnail, in pixels."""
 FIGURE = 225
 """A block of the thumbnail darker than this belongs to the person, before a light background (P15)."""
 _BLANK_RANGE = 24
@@ -40,6 +43,18 @@ _ZEROED = b"\x00" * 8
 """P08: eight zero bytes, sixteen and more coefficients of -1 in a row under ordinary code tables: no picture."""
 
 Plane = npt.NDArray[np.uint8]
+
+
+@dataclass(frozen=True, slots=True)
+class Tile:
+    """One picture of a contact sheet."""
+
+    small: bytes | None
+    """What `thumbnail` gave."""
+    colour: tuple[int, int, int]
+    """Of its frame."""
+    label: str
+    """ASCII."""
 
 
 class _Broken(Exception):
@@ -99,6 +114,40 @@ def measure(data: bytes) -> Measures:
     if len(data) > MAX_BYTES or header.width * header.height > MAX_PIXELS:
         return measures  # P10, P11: size and pixels alone decide
     return measures | _of_pixels(data, header)
+
+
+def thumbnail(data: bytes) -> bytes | None:
+    """The photo as a JPEG of 118×165 px at most; None when it is none that `measure` would decode."""
+    measured = measure(data)
+    if measured["photo_thumb"] is None:
+        return None
+    import simplejpeg
+
+    pixels: Plane = simplejpeg.decode_jpeg(data, colorspace="RGB", min_height=SMALL[1], min_width=SMALL[0])
+    step = max(1, -(-pixels.shape[0] // SMALL[1]), -(-pixels.shape[1] // SMALL[0]))
+    return bytes(simplejpeg.encode_jpeg(np.ascontiguousarray(pixels[::step, ::step]), quality=80, colorspace="RGB"))
+
+
+def contact_sheet(tiles: Sequence[Tile], across: int = 12) -> bytes:
+    """All tiles on one JPEG, row by row, each framed in its colour with its label below."""
+    from io import BytesIO
+
+    from PIL import Image, ImageDraw
+
+    width, height = SMALL[0] + 10, SMALL[1] + 24
+    down = -(-len(tiles) // across)
+    sheet = Image.new("RGB", (width * min(across, len(tiles)), height * down), "white")
+    draw = ImageDraw.Draw(sheet)
+    for number, tile in enumerate(tiles):
+        left, top = number % across * width, number // across * height
+        draw.rectangle((left + 1, top + 1, left + width - 2, top + height - 2), outline=tile.colour, width=3)
+        if tile.small is not None:
+            small = Image.open(BytesIO(tile.small), formats=("JPEG",))
+            sheet.paste(small, (left + 5, top + 5))
+        draw.text((left + 6, top + height - 16), tile.label, fill=tile.colour)
+    out = BytesIO()
+    sheet.save(out, "JPEG", quality=80)
+    return out.getvalue()
 
 
 def _walk(data: bytes, header: _Header) -> None:  # noqa: C901 (one loop over a format's markers reads best whole)

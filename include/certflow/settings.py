@@ -156,6 +156,11 @@ class Settings:
         return self.path("feedback")
 
     @property
+    def contact_sheets(self) -> Path:
+        """Photos of each submission on one page, per account and month: protected, for the province only."""
+        return self.path("contact-sheets")
+
+    @property
     def reports(self) -> Path:
         """Reports and Data Docs, free of personal data."""
         return self.path("reports")

@@ -124,6 +124,7 @@ def _receipt(received: Received, ones: Sequence[Judged]) -> list[str]:
         if one.rows:
             counts = "，".join(f"{_OUTCOMES[outcome]} {one.counts[outcome]}" for outcome in Outcome)
             lines.append(f"数据行：共 {len(one.rows)} 行；{counts}")
+        lines += one.news
         lines += _problems(one)
         for outcome in (Outcome.RETURNED, Outcome.HELD, Outcome.PROOF, Outcome.IGNORED):
             numbers = [str(row.row) for row in one.rows if row.outcome is outcome]

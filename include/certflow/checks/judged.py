@@ -50,6 +50,8 @@ class Judged:
     """A nil report (零报)."""
     counts: Counter[Outcome] = field(default_factory=Counter)
     """Rows by outcome."""
+    news: tuple[str, ...] = ()
+    """What it changed against earlier versions, as lines of the receipt."""
 
     @property
     def members(self) -> Iterator[tuple[Received, Entry]]:

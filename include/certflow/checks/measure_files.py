@@ -143,7 +143,7 @@ def _facts(submission: Submission, standing: Standing, reference: Reference) -> 
     if parsed.notes:
         facts |= {"name_tolerated": 1, "name_tolerated_detail": "、".join(_NOTES.get(n, n) for n in parsed.notes)}
     facts |= _month_facts(name.month, standing)
-    if sheet is not None and sheet.row_numbers:
+    if sheet is not None and sheet.row_numbers and "slip" not in parsed.notes:
         facts["name_count"] = abs(name.count - standing.rows)
         facts["name_count_detail"] = f"{name.count} 人，表内 {standing.rows} 行"
     return facts | _exam_facts(name, standing, reference) | _city_facts(name.city, standing, reference)
@@ -240,4 +240,5 @@ _NOTES = {
     "copy-suffix": "副本等后缀",
     "count-style": "人数写法",
     "composed": "字符编码形式",
+    "slip": "更正后的退回单",
 }

@@ -10,6 +10,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from certflow.checks import (
+    contact_sheet,
     feedback,
     measure_duplicates,
     measure_files,
@@ -19,6 +20,7 @@ from certflow.checks import (
     outcome,
     paper,
     suites,
+    versions,
     wording,
 )
 from certflow.checks.judged import Judged, JudgedRow
@@ -157,6 +159,7 @@ def _check_lane(
     submissions = [one for one in submissions if one not in waiting]
     for _ in range(ATTEMPTS):
         case = _judge(submissions, settings, reference, registry, lane=lane)
+        case = replace(case, judged=_with_news(registry, case.judged, account, lane))
         feedback.write(settings, account, lane, case.judged)
         paper.write_forms(settings, account, lane, case.judged)
 
@@ -174,6 +177,10 @@ def _check_lane(
     else:
         raise Conflict("其他城市同时在登记相同的管理号，本次未保存任何内容，请再次运行")
     feedback.write_contested(settings, contested)
+    for one in case.judged:
+        contact_sheet.write(
+            one, feedback.answer_path(settings.contact_sheets / account, lane, one.submission.files[0], [one])
+        )
     ids = sorted({file.file_id for one in submissions for file in one.files if file.file_id is not None})
     if ids:
         judge.write_results(case.judgements, settings.path("quality"), f"{account}-{lane}-{ids[0]:06d}")
@@ -186,6 +193,21 @@ def _check_lane(
         Counter(row.outcome.value for one in case.judged for row in one.rows),
         len(contested),
     )
+
+
+def _with_news(registry: "Registry", judged: Sequence[Judged], account: str, lane: str) -> list[Judged]:
+    """Each submission with what it changes against the versions the ledger holds."""
+    from certflow.registry import submissions as ledger
+
+    told = []
+    with registry.read() as conn:
+        for one in judged:
+            changes = None
+            if one.month is not None and one.exam_code is not None and one.rows:
+                count, before = ledger.versions(conn, account, str(one.month), one.exam_code, lane)
+                changes = versions.compare(one, count + 1, before)
+            told.append(one if changes is None else replace(one, news=tuple(versions.words(changes))))
+    return told
 
 
 def _waiting(submissions: Sequence[Submission], frozen: set[str]) -> list[Submission]:

@@ -148,6 +148,7 @@ _NOTES = {
     "copy-suffix": "副本字样",
     "count-style": "人数写法",
     "composed": "兼容字符",
+    "slip": "更正后的退回单",
 }
 _NAME_FAULTS = {
     "NAME-FORM": "名称不合规则：应为 申报年月-考试代码-考试名称(证书补换印制信息)数据(地市)(人数人)",

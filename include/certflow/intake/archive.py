@@ -55,6 +55,22 @@ def unpack(received: Received, limits: Limits) -> Archive:
     return Archive(received, tuple(entries), measures)
 
 
+def single(received: Received, limits: Limits) -> Archive:
+    """A file that is its own only member: a workbook that came without a zip."""
+    measures: Measures = {"file_fault": None, "file_detail": "", "file_entry": None, "zip_entries": 1, "zip_junk": 0}
+    if received.size > limits.workbook_bytes:
+        measures |= {"file_fault": "ZIP-BOMB", "file_detail": f"{received.size >> 20} MB"}
+        return Archive(received, (), measures)
+    if received.size == 0:
+        return Archive(received, (), measures | {"file_fault": "FILE-EMPTY"})
+    crc = zlib.crc32(received.path.read_bytes())
+    entry = Entry(
+        ordinal=0, name=received.name, raw_name=received.name.encode("utf-8", "surrogateescape"), role="workbook",
+        size=received.size, packed_size=received.size, method=STORED, data_offset=0, crc32=crc, sha256=received.sha256,
+    )  # fmt: skip
+    return Archive(received, (entry,), measures)
+
+
 def read_entry(received: Received, entry: Entry) -> bytes:
     """The bytes of one entry, inflated and checked; SubmissionError ZIP-DAMAGED when they are not what they were."""
     data = raw_bytes(received, entry)

@@ -70,7 +70,7 @@ def gather(files: Sequence[Received], settings: Settings, reference: Reference) 
     nil = {index: found for index, file in enumerate(files) if (found := naming.parse_nil(file.name)) is not None}
     zips = [file for index, file in enumerate(files) if index not in nil]
     with ThreadPoolExecutor(max_workers=max(1, settings.photo_threads)) as pool:
-        archives = list(pool.map(lambda file: archive.unpack(file, settings.limits), zips))
+        archives = list(pool.map(lambda file: _open(file, settings.limits), zips))
         drafts = _draft(archives, reference)
         for draft, (sheet, measures) in zip(
             drafts, pool.map(lambda draft: _read(draft, settings.limits), drafts), strict=True
@@ -82,6 +82,13 @@ def gather(files: Sequence[Received], settings: Settings, reference: Reference) 
     made += [_nil(files[index], *found) for index, found in nil.items()]
     order = {(file.path, file.name): index for index, file in reversed(list(enumerate(files)))}
     return sorted(made, key=lambda one: order[one.files[0].path, one.files[0].name])
+
+
+def _open(file: Received, limits: Limits) -> Archive:
+    """A zip as a rule; our own 退回单 may come back corrected as it is, without one."""
+    if "slip" in naming.parse(file.name).notes and file.name.lower().endswith((".xlsx", ".xls")):
+        return archive.single(file, limits)
+    return archive.unpack(file, limits)
 
 
 def _nil(file: Received, month: object, city: str) -> Submission:

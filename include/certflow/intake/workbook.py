@@ -118,6 +118,9 @@ def _data_sheet(book: jail.Book, measures: Measures) -> tuple[dict[str, Any], li
 
 def header_field(text: str) -> str | None:
     """The field a header cell names: code, lower case, Chinese name, or ``ZSGLH（管理号）`` (E20); else None."""
+    code, _, name = text.partition("\n")
+    if name and (field := header_field(code)) is not None and header_field(name) == field:
+        return field  # our own 退回单, sent back corrected
     folded = _NOT_IN_HEADERS.sub("", unicodedata.normalize("NFKC", text)).upper()
     if folded in _ALIASES:
         return _ALIASES[folded]

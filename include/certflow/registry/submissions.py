@@ -145,6 +145,17 @@ def earlier(conn: Connection, management_nos: Iterable[str]) -> dict[str, list[E
     return dict(found)
 
 
+def versions(conn: Connection, account: str, month: str, exam_code: str, lane: str) -> tuple[int, list[dict[str, str]]]:
+    """How many versions of a submission the ledger holds, and every row of theirs as the city sent it."""
+    same = (
+        submissions.c.account == account, submissions.c.month == month, submissions.c.exam_code == exam_code,
+        submissions.c.lane == lane,
+    )  # fmt: skip
+    count = int(conn.scalar(select(func.coalesce(func.max(submissions.c.version), 0)).where(*same)) or 0)
+    sent = select(rows.c.sent).join(submissions, submissions.c.id == rows.c.submission_id).where(*same)
+    return count, [dict(one) for one in conn.scalars(sent)]
+
+
 def database_loaded(conn: Connection) -> bool:
     """Whether the certificate database holds anything to compare with."""
     return bool(conn.scalar(select(select(certificates.c.id).limit(1).exists())))

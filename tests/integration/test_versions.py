@@ -1,0 +1,124 @@
+"""A city sends again what it mended: the next version, told apart row by row; months in any order; photos on a page."""
+
+import io
+import zipfile
+from pathlib import Path
+
+import openpyxl
+import pytest
+from made_submissions import Made, person, portrait, received, write_registry
+from PIL import Image
+from sqlalchemy import text
+
+from certflow.checks.run import check_city
+from certflow.findings import FIELDS
+from certflow.registry import certificates, transfers
+from certflow.registry.doctor import examine
+
+PEOPLE = [person(serial) for serial in range(1, 6)] + [person(6, photo=True)]
+
+
+@pytest.fixture
+def office(registry, actor, settings, tmp_path):
+    """A loaded registry; called with a file, it receives and judges it, and gives the receipt and the slip."""
+    certificates.load(registry, actor, write_registry(tmp_path / "registry.csv", PEOPLE))
+
+    def send(file, lane="month"):
+        target = settings.original(file.sha256)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(file.path.read_bytes())
+        with registry.begin(actor) as conn:
+            arrival = transfers.Arrival(
+                "370100", lane, file.name, file.name.encode(), file.sha256, file.size, "submission"
+            )
+            number, _ = transfers.receive(conn, arrival)
+        check_city(settings, registry, "370100", actor)
+        assert not any(examine(registry, settings).values())
+        answers = {path.stem.rpartition("-")[2]: path for path in settings.feedback.rglob(f"*F{number:06d}*")}
+        assert "照片" not in answers, "the contact sheet is not uploaded to the city"
+        return answers
+
+    return send
+
+
+@pytest.fixture
+def states(registry):
+    def ask():
+        with registry.read() as conn:
+            return [state for (state,) in conn.execute(text("SELECT state FROM rows ORDER BY id"))]
+
+    return ask
+
+
+def made(folder: Path, *rows, month="202005"):
+    return Made(rows=[dict(row) for row in rows], month=month).write(folder)
+
+
+def test_the_receipt_of_a_second_version_lists_what_changed(office, states, tmp_path):
+    first, second, third, fourth = PEOPLE[:4]
+    assert "版本" not in office(made(tmp_path / "1", first, second | {"XB": ""}, third))["回执"].read_text("utf-8-sig")
+    receipt = office(made(tmp_path / "2", first, second, fourth))["回执"].read_text("utf-8-sig")
+    assert "第 2 版" in receipt
+    assert "未变 1 行\n" in receipt
+    assert "更正 1 行（第 3 行）" in receipt
+    assert "新增 1 行（第 4 行）" in receipt
+    assert "本版没有的 1 行" in receipt
+    assert states() == ["ACCEPTED", "RETURNED", "ACCEPTED", "IGNORED", "ACCEPTED", "ACCEPTED"]
+
+
+@pytest.mark.parametrize("zipped", [False, True])
+def test_a_slip_sent_back_corrected_is_the_next_version(office, states, tmp_path, zipped):
+    bad = PEOPLE[1] | {"XB": ""}
+    slip = office(made(tmp_path / "1", PEOPLE[0], bad, PEOPLE[2]))["退回单"]
+    book = openpyxl.load_workbook(slip)
+    (head,) = [row for row in book.active.iter_rows() if row[0].value == "行号"]
+    place = {str(cell.value).partition("\n")[0]: cell for cell in head}
+    book.active.cell(head[0].row + 1, place["XB"].column, PEOPLE[1]["XB"]).number_format = "@"
+    mended = tmp_path / slip.name
+    book.save(mended)
+    if zipped:
+        out = io.BytesIO()
+        with zipfile.ZipFile(out, "w") as archive:
+            archive.write(mended, slip.name)
+        file = received(tmp_path / slip.with_suffix(".zip").name, out.getvalue())
+    else:
+        file = received(mended, mended.read_bytes())
+    receipt = office(file)["回执"].read_text("utf-8-sig")
+    assert "结论：全部接收" in receipt
+    assert "第 2 版" in receipt
+    assert states() == ["ACCEPTED", "RETURNED", "ACCEPTED", "ACCEPTED"]
+
+
+def test_t13_a_later_month_may_come_before_an_earlier_one(office, states, registry, tmp_path):
+    office(made(tmp_path / "1", PEOPLE[0], month="202006"))
+    office(made(tmp_path / "2", PEOPLE[1], month="202005"))
+    assert states() == ["ACCEPTED", "ACCEPTED"]
+    with registry.read() as conn:
+        assert list(conn.scalars(text("SELECT month FROM submissions ORDER BY id"))) == ["202006", "202005"]
+
+
+def test_photos_of_a_submission_lie_on_one_page_and_on_one_picture(office, settings, tmp_path):
+    sent = Made()
+    sent.add(PEOPLE[5], portrait(5))
+    sent.photos["37010219600101001X.jpg"] = portrait(6)
+    sent.photos["坏.jpg"] = b"\xff\xd8\xff no photo"
+    office(sent.write(tmp_path / "1"))
+    page, picture = sorted(settings.contact_sheets.rglob("*.*"))
+    words = page.read_text("utf-8")
+    assert words.count("<figure") == 3
+    assert "第 2 行" in words
+    assert "白边 100%" in words
+    assert "无法解码" in words
+    assert "PHOTO-EXTRA" in words
+    assert PEOPLE[5]["ZJHM"] not in words
+    assert "370102" not in words
+    with Image.open(picture) as sheet:
+        assert sheet.size == (3 * 128, 189)
+    assert page.stat().st_mode & 0o077 == 0
+
+
+def test_every_field_of_the_slip_is_read_back_under_its_heading():
+    from certflow.findings import FIELD_NAMES
+    from certflow.intake.workbook import header_field
+
+    assert [header_field(f"{name}\n{FIELD_NAMES[name]}") for name in FIELDS] == list(FIELDS)
