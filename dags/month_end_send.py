@@ -51,8 +51,7 @@ def month_end_send() -> None:
         task_id="ask",
         task_display_name="等待批准",
         subject="{{ params.month }} 批次 {{ params.batch }}：数据包是否上报？",
-        body="原因：{{ ti.xcom_pull(task_ids='gate', key='reasons') }}\n\n"
-        "报送情况与数据包清单见月报，或运行 `certflow month status {{ params.month }}`。",
+        body="{{ ti.xcom_pull(task_ids='gate', key='dossier') }}",
         options=["批准", "退回"],
     )
 

@@ -64,10 +64,14 @@ def write_report(place: Workplace, month: str, number: int) -> None:
 def pass_gate(place: Workplace) -> bool:
     """Whether the run's batch may go up at once; if not, what a person has to know is left for the next task."""
     from certflow.dispatch.approve import pass_gate
+    from certflow.dispatch.dossier import as_markdown, dossier
 
     found = pass_gate(place.settings, place.registry, _batch(place).id, place.actor)
     get_current_context()["ti"].xcom_push("reasons", "；".join(found.reasons))
     get_current_context()["ti"].xcom_push("digest", found.digest)
+    if found.needs_approval:
+        shown = dossier(place.settings, place.registry, found.batch_id)
+        get_current_context()["ti"].xcom_push("dossier", as_markdown(shown))
     return not found.needs_approval
 
 
@@ -76,13 +80,17 @@ def record_decision(place: Workplace, answer: dict[str, Any]) -> str:
 
     The decision counts for the packages that were shown: when they changed meanwhile it is a Conflict.
     """
-    from certflow.dispatch.approve import approve, reject
+    from certflow.dispatch.approve import approve, gate, reject
 
     user = answer.get("responded_by_user") or {}
     by = user.get("name") or user.get("id") or "Airflow"
     shown = get_current_context()["ti"].xcom_pull(task_ids="gate", key="digest")
     if answer["chosen_options"] == [APPROVE]:
-        return approve(place.registry, _batch(place).id, by, place.actor, digest=shown)
+        batch = _batch(place).id
+        digest = approve(place.registry, batch, by, place.actor, digest=shown, settings=place.settings)
+        if gate(place.settings, place.registry, batch).approved_by is None:
+            raise AirflowSkipException("已记经办，等待另一人复核：复核人用 certflow month approve，或再触发一次本流程")
+        return digest
     reject(place.registry, _batch(place).id, by, "在 Airflow 页面退回", place.actor, digest=shown)
     raise AirflowSkipException("本批已退回，不上报")
 

@@ -132,12 +132,13 @@ def month_approve(
     reason: Annotated[str, typer.Option(help="批准时的说明。")] = "",
 ) -> None:
     """批准一批数据包上报。批准的是这一组数据包的内容；内容变了须重新批准。"""
-    from certflow.dispatch.approve import approve
+    from certflow.dispatch.approve import approve, gate
 
     with desk() as at:
-        batch = _batch(at, month, number)
-        digest = approve(at.registry, batch.id, by, at.actor, reason=reason)
-    say(f"{batch.folder} 已由 {by} 批准（{digest[:12]}）")
+        batch = batch_of(at, month, number)
+        digest = approve(at.registry, batch.id, by, at.actor, reason=reason, settings=at.settings)
+        done = gate(at.settings, at.registry, batch.id).approved_by is not None
+    say(f"{batch.folder} 已由 {by} {'批准' if done else '经办，等待另一人复核'}（{digest[:12]}）")
 
 
 @month_app.command("reject")
@@ -152,9 +153,32 @@ def month_reject(
     from certflow.dispatch.approve import reject
 
     with desk() as at:
-        batch = _batch(at, month, number)
+        batch = batch_of(at, month, number)
         reject(at.registry, batch.id, by, reason, at.actor)
     say(f"{batch.folder} 已由 {by} 退回")
+
+
+@month_app.command("show")
+def month_show(month: InMonth, *, number: _Number = None, json: AsJson = False) -> None:
+    """批准之前看的内容：各考试、各地市与上月和月均的比较，未报、待核、纸质材料，规则集和摘要；不含个人信息。"""
+    from certflow.dispatch.dossier import as_markdown, dossier
+
+    with desk() as at:
+        found = dossier(at.settings, at.registry, batch_of(at, month, number).id)
+    if json:
+        as_json(found)
+    else:
+        say(as_markdown(found))
+
+
+@month_app.command("reopen")
+def month_reopen(month: InMonth, *, by: By, reason: Annotated[str, typer.Option(help="重新开放的原因。")]) -> None:
+    """数据包全部退回之后重新开放这个月（最近一批）：迟到的文件还能进来，之后再次 prepare。"""
+    from certflow.dispatch.freeze import reopen
+
+    with desk() as at:
+        batch = reopen(at.registry, month, by, reason, at.actor)
+    say(f"{month} 批次 {batch.number} 已由 {by} 重新开放")
 
 
 @month_app.command("send")
@@ -166,7 +190,7 @@ def month_send(month: InMonth, *, number: _Number = None, json: AsJson = False) 
 
     with desk() as at:
         settings, registry, actor = at
-        batch = _batch(at, month, number)
+        batch = batch_of(at, month, number)
         gate = pass_gate(settings, registry, batch.id, actor)
         if gate.needs_approval:
             reasons = "；".join(gate.reasons)
@@ -284,7 +308,8 @@ def _end(found: "list[Reconciliation]") -> None:
         raise typer.Exit(1)
 
 
-def _batch(at: Desk, month: Month, number: int | None) -> "Batch":
+def batch_of(at: Desk, month: Month, number: int | None) -> "Batch":
+    """The batch a command names, the newest one without a number; Conflict when there is none."""
     from certflow.registry.packages import batches_of
 
     with at.registry.read() as conn:

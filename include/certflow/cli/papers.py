@@ -1,15 +1,18 @@
 """Commands about paper: the forms of a submission before it is sent, and which stamped paper has arrived."""
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from certflow.cli.judging import received
-from certflow.cli.show import complain, say
+from certflow.cli.show import AsJson, By, InMonth, as_json, complain, desk, say, table
 from certflow.settings import Settings
 
 app = typer.Typer()
+paper_app = typer.Typer(help="各市盖章的纸质材料：登记到没到、与数据符不符。", no_args_is_help=True)
+app.add_typer(paper_app, name="paper")
 
 
 @app.command("forms")
@@ -53,3 +56,48 @@ def make_forms(
             failed = True
     if failed:
         raise typer.Exit(1)
+
+
+@paper_app.command("record")
+def record(
+    month: InMonth,
+    account: Annotated[str, typer.Argument(metavar="账号")],
+    exam_code: Annotated[str, typer.Argument(metavar="考试代码")],
+    state: Annotated[str, typer.Argument(metavar="arrived|missing|differs", help="已到、未到、不符。")],
+    *,
+    by: By,
+    scan: Annotated[
+        Path | None,
+        typer.Option("--scan", exists=True, dir_okay=False, help="扫描件；只记录它的摘要，文件仍由您保管。"),
+    ] = None,
+    remark: Annotated[str, typer.Option("--note", help="说明；登记为不符时必填。")] = "",
+) -> None:
+    """登记一个地市一个考试的纸质材料；再次登记以最后一次为准，以前的记录保留。"""
+    from certflow.dispatch.arrivals import WORDS, record_arrival
+
+    if state not in WORDS:
+        raise typer.BadParameter("状态写 arrived（已到）、missing（未到）或 differs（不符）")
+    with desk() as (settings, registry, actor):
+        record_arrival(
+            settings, registry, month, account, exam_code, state=state, by=by, actor=actor, remark=remark, scan=scan
+        )
+    say(f"{month} {account} {exam_code}：纸质材料{WORDS[state]}")
+
+
+@paper_app.command("list")
+def list_papers(month: InMonth, *, json: AsJson = False) -> None:
+    """一个月（最近一批）各地市各考试的纸质材料。"""
+    from certflow.cli.months import batch_of
+    from certflow.dispatch.arrivals import WORDS, arrivals
+
+    with desk() as at:
+        found = arrivals(at.settings, at.registry, batch_of(at, month, None))
+    if json:
+        for one in found:
+            as_json(asdict(one))
+        return
+    table(
+        "",
+        ("地市", "考试", "行", "纸质材料", "登记人", "说明"),
+        [(one.city, one.exam_code, one.rows, WORDS[one.state], one.by, one.note) for one in found],
+    )

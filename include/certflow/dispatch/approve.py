@@ -5,9 +5,11 @@ Airflow's page), it is the same fact, and a set that was approved stays approved
 """
 
 import hashlib
+import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from certflow.dispatch import arrivals
 from certflow.dispatch.month import reporting
 from certflow.errors import Conflict
 from certflow.registry import approvals, months, packages
@@ -61,7 +63,11 @@ def gate(settings: Settings, registry: Registry, batch_id: int) -> Gate:
             return Gate(batch_id, digest, needs_approval=False, reasons=(), approved_by=decision[1])
         reasons: list[str] = []
         if decision is not None:
-            reasons.append(f"这组数据包曾被{decision[1]}退回，内容未变")
+            reasons.append(
+                f"已由{decision[1]}经办，等待另一人复核"
+                if decision[0] == "prepared"
+                else f"这组数据包曾被{decision[1]}退回，内容未变"
+            )
         if settings.approval == "always":
             reasons.append("设置要求每批数据均须人工批准")
         if settings.approval == "on_anomaly" and batch.number == 0:
@@ -69,6 +75,8 @@ def gate(settings: Settings, registry: Registry, batch_id: int) -> Gate:
             counts = months.frozen_rows(conn, before=batch.month, months=_HISTORY)
             reasons += _error_reasons(batch, share)
             reasons += _count_reasons(sum(one.row_count for one in live), counts)
+    if settings.paper_blocks == "yes":
+        reasons += arrivals.reasons(arrivals.arrivals(settings, registry, batch))
     if settings.approval == "on_anomaly" and batch.number == 0:
         reasons = _missing_reasons(settings, registry, batch) + reasons
     return Gate(batch_id, digest, needs_approval=bool(reasons), reasons=tuple(reasons), approved_by=None)
@@ -83,23 +91,44 @@ def pass_gate(settings: Settings, registry: Registry, batch_id: int, actor: Acto
 
 
 def approve(
-    registry: Registry, batch_id: int, by: str, actor: Actor, *, reason: str = "", digest: str | None = None
+    registry: Registry,
+    batch_id: int,
+    by: str,
+    actor: Actor,
+    *,
+    reason: str = "",
+    digest: str | None = None,
+    settings: Settings | None = None,
 ) -> str:
     """Approve the batch's packages and return the digest that stands for them; saying yes twice is one approval.
 
     `digest` is what the person was shown (`Gate.digest`); without it the packages are approved as they are now.
+    `settings` are given where a person answers: with `two_person` the first yes is 经办 and approves nothing, the
+    yes of somebody else (复核) does; with `paper_blocks` nobody can say yes while paper is missing.
 
     Raises:
-        Conflict: no such batch, nobody named, an exam of it has no package yet, or the packages are no longer
-            the ones that were shown.
+        Conflict: no such batch, nobody named, an exam of it has no package yet, the packages are no longer the
+            ones that were shown, one person answers for both, or paper is missing that blocks.
     """
     by = _person(by)
+    if settings is not None and settings.paper_blocks == "yes":
+        with registry.read() as conn:
+            owing = _batch(packages.batch(conn, batch_id), batch_id)
+        if missing := arrivals.reasons(arrivals.arrivals(settings, registry, owing)):
+            raise Conflict(f"批次 {owing.folder} 不能批准：{'；'.join(missing)}")
     with registry.begin(actor) as conn:
         batch = _batch(packages.batch(conn, batch_id), batch_id)
         live = approvals.lock_packages(conn, batch_id)
         _complete(batch, packages.unpacked(conn, batch_id))
         now = _shown(batch, live, digest)
         decision = approvals.last_decision(conn, batch_id, now)
+        if settings is not None and settings.two_person == "yes" and (decision is None or decision[0] != "approved"):
+            if decision is None or decision[0] != "prepared":
+                approvals.decide(conn, batch_id, digest=now, decision="prepared", by=by, reason=reason.strip())
+                note(conn, "prepare", batch=batch.folder, packages=len(live), digest=now, by=by)
+                return now
+            if _same_person(decision[1], by):
+                raise Conflict(f"批次 {batch.folder} 已由{by}经办，复核须为另一人")
         if decision is None or decision[0] != "approved":
             approvals.decide(conn, batch_id, digest=now, decision="approved", by=by, reason=reason.strip())
             note(conn, "approve", batch=batch.folder, packages=len(live), digest=now, by=by)
@@ -142,12 +171,20 @@ def _shown(batch: Batch, live: list[Package], shown: str | None) -> str:
 def _batch(batch: Batch | None, batch_id: int) -> Batch:
     if batch is None:
         raise Conflict(f"没有编号为 {batch_id} 的批次，请先冻结月份")
+    if batch.reopened:
+        raise Conflict(f"批次 {batch.folder} 已重新开放，请先再次冻结并组包")
     return batch
 
 
 def _complete(batch: Batch, unpacked: int) -> None:
     if unpacked:
         raise Conflict(f"批次 {batch.folder} 还有 {unpacked} 行未组包，请先完成组包")
+
+
+def _same_person(one: str, other: str) -> bool:
+    """Names that differ in width, case or blanks alone are one person's."""
+    first, second = ("".join(unicodedata.normalize("NFKC", name).casefold().split()) for name in (one, other))
+    return first == second
 
 
 def _person(by: str) -> str:

@@ -34,6 +34,8 @@ def freeze(registry: Registry, month: Month, actor: Actor, *, number: int | None
     the next 补报 when there are new accepted rows, else the newest batch as it stands. With `number`: exactly
     that batch, so that a task which is run again never opens another one.
 
+    A batch that was reopened is frozen once more, with everything accepted since.
+
     Raises:
         Busy: the month is being frozen at this moment.
         Conflict: `number` is neither frozen nor the next one, or a 补报 would be empty.
@@ -41,6 +43,10 @@ def freeze(registry: Registry, month: Month, actor: Actor, *, number: int | None
     with registry.lock(f"month:{month}"), registry.begin(actor) as conn:
         known = packages.batches_of(conn, str(month))
         following = known[-1].number + 1 if known else 0
+        if known and known[-1].reopened and number in (None, known[-1].number):
+            batch = packages.close_again(conn, known[-1], packages.rule_set_of(conn, str(month)))
+            note(conn, "freeze", month=str(month), batch=batch.number, rows=packages.unpacked(conn, batch.id))
+            return Batch(batch.id, month, batch.number, packages.exams_of(conn, batch.id))
         if number is not None and number > following:
             raise Conflict(f"{month} 的下一批是第 {following} 批，不能先冻结第 {number} 批")
         if number is not None and number < following:
@@ -53,3 +59,28 @@ def freeze(registry: Registry, month: Month, actor: Actor, *, number: int | None
             batch = packages.open_batch(conn, str(month), following, packages.rule_set_of(conn, str(month)))
             note(conn, "freeze", month=str(month), batch=following, rows=packages.unpacked(conn, batch.id))
         return Batch(batch.id, month, batch.number, packages.exams_of(conn, batch.id))
+
+
+def reopen(registry: Registry, month: Month, by: str, reason: str, actor: Actor) -> Batch:
+    """Reopen the newest batch of a month after its packages were rejected: late files may still come into it.
+
+    Its rows are accepted rows in no batch until the month is frozen again. `by` and `reason` go into the audit chain.
+
+    Raises:
+        Busy: the month is being frozen at this moment.
+        Conflict: nobody or no reason named, nothing is frozen, or a package of it was not rejected.
+    """
+    if not by.strip() or not reason.strip():
+        raise Conflict("重新开放须写明由谁决定和原因")
+    with registry.lock(f"month:{month}"), registry.begin(actor) as conn:
+        known = packages.batches_of(conn, str(month))
+        if not known:
+            raise Conflict(f"{month} 还没有冻结，无需重新开放")
+        batch = known[-1]
+        live = [one for one in packages.packages_of(conn, batch.id) if one.state != "REJECTED"]
+        if live:
+            raise Conflict(f"{batch.folder} 有 {len(live)} 个数据包未退回，请先退回再重新开放")
+        if not batch.reopened:
+            freed = packages.loosen(conn, batch.id)
+            note(conn, "reopen", month=str(month), batch=batch.number, rows=freed, by=by.strip(), reason=reason.strip())
+        return Batch(batch.id, month, batch.number, {})

@@ -97,6 +97,23 @@ def judged(conn: Connection, *, upto: str, months: int) -> list[PastMonth]:
     return [PastMonth(str(month), int(total), int(bad)) for month, total, bad in found]
 
 
+def packed(conn: Connection, *, upto: str, months: int) -> list[StateCount]:
+    """Rows in batches by month, account and exam for the newest `months` frozen months up to `upto`.
+
+    `StateCount.state` holds the month.
+    """
+    known = select(batches.c.month).where(batches.c.month <= upto).distinct()
+    newest = known.order_by(batches.c.month.desc()).limit(months).subquery()
+    found = conn.execute(
+        select(submissions.c.account, submissions.c.exam_code, batches.c.month, func.count())
+        .select_from(rows.join(submissions).join(batches, batches.c.id == rows.c.batch_id))
+        .where(batches.c.month.in_(select(newest.c.month)))
+        .group_by(submissions.c.account, submissions.c.exam_code, batches.c.month)
+        .order_by(batches.c.month.desc(), submissions.c.account, submissions.c.exam_code)
+    )
+    return [StateCount(*row) for row in found]
+
+
 def frozen_rows(conn: Connection, *, before: str, months: int) -> list[int]:
     """Rows of the first batch of each month before `before`, newest first, at most `months` of them."""
     found = conn.execute(

@@ -5,7 +5,7 @@ check the move and write the audit row.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -33,6 +33,8 @@ class Batch:
     month: str
     number: int
     rule_set: str
+    reopened: bool = False
+    """Its rows are loose again; nothing of it goes up before it is frozen once more."""
 
     @property
     def folder(self) -> str:
@@ -119,10 +121,23 @@ def open_batch(conn: Connection, month: str, number: int, rule_set: str) -> Batc
     """Create the batch and take every accepted row of the month that has none."""
     made = insert(batches).values(month=month, number=number, rule_set=rule_set).returning(batches.c.id)
     batch_id = int(conn.execute(made).scalar_one())
-    conn.execute(
-        update(rows).where(rows.c.submission_id == submissions.c.id, _unbatched(month)).values(batch_id=batch_id)
-    )
+    _fill(conn, batch_id, month)
     return Batch(batch_id, month, number, rule_set)
+
+
+def loosen(conn: Connection, batch_id: int) -> int:
+    """Reopen a batch: its accepted rows are in no batch again; returns how many."""
+    conn.execute(update(batches).where(batches.c.id == batch_id).values(reopened_at=func.now()))
+    freed = update(rows).where(rows.c.batch_id == batch_id, rows.c.state == "ACCEPTED")
+    return conn.execute(freed.values(batch_id=None)).rowcount
+
+
+def close_again(conn: Connection, batch: Batch, rule_set: str) -> Batch:
+    """Freeze a reopened batch once more, with every accepted row of the month that is in none."""
+    closed = update(batches).where(batches.c.id == batch.id)
+    conn.execute(closed.values(reopened_at=None, frozen_at=func.now(), rule_set=rule_set))
+    _fill(conn, batch.id, batch.month)
+    return replace(batch, rule_set=rule_set, reopened=False)
 
 
 def exams_of(conn: Connection, batch_id: int) -> dict[str, int]:
@@ -232,7 +247,7 @@ def record_package(
     return package_id
 
 
-_BATCH = select(batches.c.id, batches.c.month, batches.c.number, batches.c.rule_set)
+_BATCH = select(batches.c.id, batches.c.month, batches.c.number, batches.c.rule_set, batches.c.reopened_at.is_not(None))
 
 _VALUES = {
     "ZSGLH": rows.c.management_no,
@@ -266,6 +281,11 @@ _ORDER = (
     rows.c.id_number.collate("C"),
     rows.c.record_id.collate("C"),
 )
+
+
+def _fill(conn: Connection, batch_id: int, month: str) -> None:
+    loose = update(rows).where(rows.c.submission_id == submissions.c.id, _unbatched(month))
+    conn.execute(loose.values(batch_id=batch_id))
 
 
 def _unbatched(month: str) -> Any:  # noqa: ANN401 (a SQL condition; SQLAlchemy's own type is longer than the line)

@@ -160,6 +160,7 @@ batches = Table(
     Column("number", Integer, nullable=False),  # 0 the month itself, n the n-th 补报
     Column("rule_set", Text, nullable=False),
     _now("frozen_at"),
+    Column("reopened_at", DateTime(timezone=True)),  # its rows are loose again; the next freeze closes it
     UniqueConstraint("month", "number"),
 )  # fmt: skip
 
@@ -252,12 +253,26 @@ transfers = Table(
 approvals = Table(
     "approvals", metadata, _id(), _to("batches", "batch_id"),
     Column("digest", Text, nullable=False),  # SHA-256 over the sorted digests of the batch's packages
-    Column("decision", Text, nullable=False),  # approved | rejected
+    Column("decision", Text, nullable=False),  # prepared (经办, two-person mode) | approved | rejected
     Column("by", Text, nullable=False),
     Column("reason", Text, nullable=False, server_default=""),
     _now("at"),
     Index("ix_approvals_batch_id", "batch_id"),
 )  # fmt: skip
+
+papers = Table(
+    "papers", metadata, _id(),
+    Column("month", Text, nullable=False),
+    Column("account", Text, nullable=False),
+    Column("exam_code", Text, nullable=False),
+    Column("state", Text, nullable=False),  # arrived | missing | differs
+    Column("by", Text, nullable=False),
+    Column("note", Text, nullable=False, server_default=""),
+    Column("scan_sha256", Text),
+    _now("at"),
+    Index("ix_papers_month", "month"),
+)  # fmt: skip
+"""What a person recorded about the stamped paper of a city, month and exam; append-only, the newest line counts."""
 
 returns = Table(
     "returns", metadata, _id(),

@@ -175,8 +175,9 @@ def known_files(conn: Connection, digests: Iterable[str], account: str | None, w
 
 
 def frozen_months(conn: Connection) -> set[str]:
-    """Months that have a batch: nothing waits for a partner there any more."""
-    return set(conn.scalars(select(batches.c.month).distinct()))
+    """Months that have a batch: nothing waits for a partner there any more, unless it was reopened."""
+    reopened = select(batches.c.month).where(batches.c.reopened_at.is_not(None))
+    return set(conn.scalars(select(batches.c.month).where(batches.c.month.not_in(reopened)).distinct()))
 
 
 def hold_recording(conn: Connection) -> None:

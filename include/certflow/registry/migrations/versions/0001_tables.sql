@@ -15,6 +15,7 @@ CREATE TABLE batches (
     number INTEGER NOT NULL,
     rule_set TEXT NOT NULL,
     frozen_at TIMESTAMP WITH TIME ZONE DEFAULT now() NOT NULL,
+    reopened_at TIMESTAMP WITH TIME ZONE,
     CONSTRAINT pk_batches PRIMARY KEY (id),
     CONSTRAINT uq_batches_month_number UNIQUE (month, number)
 );
@@ -427,3 +428,18 @@ CREATE TABLE old_certificates (
     CONSTRAINT pk_old_certificates PRIMARY KEY (id),
     CONSTRAINT uq_old_certificates_account_reference UNIQUE (account, reference)
 );
+
+CREATE TABLE papers (
+    id BIGINT GENERATED ALWAYS AS IDENTITY,
+    month TEXT NOT NULL,
+    account TEXT NOT NULL,
+    exam_code TEXT NOT NULL,
+    state TEXT NOT NULL,
+    by TEXT NOT NULL,
+    note TEXT DEFAULT '' NOT NULL,
+    scan_sha256 TEXT,
+    at TIMESTAMP WITH TIME ZONE DEFAULT now() NOT NULL,
+    CONSTRAINT pk_papers PRIMARY KEY (id)
+);
+
+CREATE INDEX ix_papers_month ON papers (month);
