@@ -26,6 +26,7 @@ test: $(READY) ## the whole test suite (ARGS="-k send -x" narrows it)
 	@$(BIN)/python -m pytest $(ARGS)
 
 long: $(READY) ## the tests that take minutes, and those that measure speed
+	@$(BIN)/python -m pip install -q --only-binary :all: 'atheris>=3' || echo "no wheel of the fuzzer here: fuzzing is left out"
 	@$(BIN)/python -m pytest -m long $(ARGS)
 
 e2e: $(READY) ## only the tests that drive the real scheduler
