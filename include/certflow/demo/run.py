@@ -25,7 +25,7 @@ from sqlalchemy import text
 from certflow import sftp
 from certflow.airflow_home import DagRunner
 from certflow.checks.run import render_quality
-from certflow.demo import authority, grading, screen
+from certflow.demo import authority, grading, leaks, screen
 from certflow.demo.province import MONTH, Province, generate
 from certflow.demo.servers import AuthoritySftp, CitySftp
 from certflow.dispatch.approve import approve
@@ -257,7 +257,8 @@ class _Month:
         expect(buckets == plan.counts(), f"对账结果 {buckets} 与上级返回 {plan.counts()} 不同")
         expect(prints == buckets["printed"], f"印制记录 {prints} 条，应为 {buckets['printed']} 条")
         expect(self.fingerprint() == before, "证书数据库的内容被改动")
-        invariants = {name: len(found) for name, found in sorted(examine(self.registry, self.settings).items())}
+        problems = examine(self.registry, self.settings) | {"I10": leaks.search(self.settings, self.registry)}
+        invariants = {name: len(problems[name]) for name in sorted(problems, key=lambda name: int(name[1:]))}
         sick = {name: count for name, count in invariants.items() if count}
         expect(not sick, f"不变量被违反：{sick}")
         return {
