@@ -6,6 +6,7 @@ import pytest
 
 from certflow.airflow_home import DagRunner, airflow_folder
 from certflow.demo.servers import AuthoritySftp, CitySftp
+from certflow.excel import Page, read_table, write_xlsx
 from certflow.registry import open_registry, server
 from certflow.registry.certificates import stats
 from certflow.settings import Settings
@@ -91,6 +92,18 @@ def test_returns_are_polled_and_nothing_is_nothing(runner):
     finished = runner.run("reprint_reconciliation")
     assert finished.ok
     assert finished.tasks["fetch"] == finished.tasks["report"] == "success"
+
+
+def test_a_city_gets_its_answer_to_a_request_for_proofs(settings, runner):
+    """The person has no reissue under way: the answer in the city's folder says so."""
+    (inbox,) = settings.path("sftp").glob("city/**/370100/证明")
+    request = inbox / "202005-成绩合格证明(济南市).xlsx"
+    write_xlsx(request, [Page("1", [("管理号", "用途"), (LINE.split(",", 1)[0], "投标")], (20, 20))])
+    finished = runner.run("proofs", {"city": "370100"})
+    assert finished.ok, settings.path("airflow", "run-dags.log").read_text(encoding="utf-8")[-4000:]
+    (answer,) = (inbox.parent / "回执").glob("*结果.xlsx")
+    assert "没有正在办理的补换申请" in str(list(read_table(answer)))
+    assert not request.exists()
 
 
 def test_an_unknown_dag_is_answered(runner):

@@ -308,3 +308,36 @@ def test_a_thousand_proofs_take_less_than_a_minute(office, month):
     assert seconds < 60, seconds
     assert [proof.number[-6:-1] for proof in register(month)][::-1] == [f"{number:05d}" for number in range(1, 1001)]
     assert len({proof.printed["code"] for proof in register(month)}) == 1000
+
+
+def test_the_command_line_issues_shows_checks_and_revokes(month, settings, monkeypatch, tmp_path):
+    from typer.testing import CliRunner
+
+    from certflow.cli import app
+
+    monkeypatch.setenv("CERTFLOW_HOME", str(settings.home))
+    monkeypatch.setenv("CERTFLOW_DATABASE_URL", settings.database_url)
+    person, cancelled = Person(1), Person(2, state="PROOF")
+    month.submit([person])
+    month.submit([cancelled], exam="902")
+
+    def run(*words):
+        return CliRunner().invoke(app, words)
+
+    issued = run("proofs", "issue", person.management_no, "--account", "370100", "--purpose", "投标")
+    number = issued.stdout.strip()
+    assert (issued.exit_code, number[-7:]) == (0, "成00001号")
+    assert run("proofs", "issue", cancelled.management_no, "--account", "370100").stdout.strip().endswith("资00001号")
+    assert isinstance(run("proofs", "issue", person.management_no, "--account", "370200").exception, Conflict)
+    assert run("proofs", "show", number, str(tmp_path / "p.pdf")).exit_code == 0
+    (code,) = printed.codes((tmp_path / "p.pdf").read_bytes())
+    assert "有效" in run("verify", "code", code).stdout
+    assert run("proofs", "revoke", number, "--by", "李四", "--reason", "写错").exit_code == 0
+    assert "已撤销" in run("verify", "code", code).stdout
+    assert run("verify", "code", "AAAA-AAAA-AAAA-AAAA").exit_code == 1
+    listed = run("proofs", "list").stdout
+    assert "已撤销" in listed
+    assert person.name not in listed
+    bound = run("proofs", "run", "370100", "--bundle")
+    assert bound.exit_code == 0, bound.output
+    assert len(list(settings.path("proofs", "bundles").glob("*.pdf"))) == 1

@@ -30,8 +30,9 @@ def certificate(registry, actor, number, city="济南市", **values):
     """Put one certificate into the database; what an employer would read off it."""
     entry = {
         "management_no": f"20100103437{number:07d}", "name": f"王某{number}",
-        "id_number": f"11010519900101{number:04d}", "id_type": "居民身份证", "sex": "男", "exam_code": "034", "exam_name": "一级建造师", "level": "一级",
-        "specialty": "建筑工程", "birth_month": "199001", "approved_on": "20100101", "city": city,
+        "id_number": f"11010519900101{number:04d}", "id_type": "居民身份证", "sex": "男",
+        "exam_code": "034", "exam_name": "一级建造师", "level": "一级", "specialty": "建筑工程",
+        "birth_month": "199001", "approved_on": "20100101", "city": city,
     } | values  # fmt: skip
     with registry.begin(actor) as conn:
         conn.execute(insert(schema.certificates).values(entry))

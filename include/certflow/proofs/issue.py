@@ -87,6 +87,26 @@ def issue(
     return answers
 
 
+def issue_one(office: Office, account: str, management_no: str, purpose: str) -> Issued:
+    """One proof, whatever kind the account's request calls for; Conflict says why there is none."""
+    from certflow.proofs.requests import refusal
+
+    with office.registry.read() as conn:
+        known = ledger.certificates_known(conn, [management_no])
+        candidate = ledger.requests_for(conn, account, [management_no]).get(management_no)
+    if candidate is not None and candidate.state in ("PROOF", "ISSUED"):
+        draft = Draft(ledger.QUALIFICATION, candidate, purpose)
+    else:
+        ends = office.settings.proof_ends
+        if (reason := refusal(candidate, known=management_no in known, ends=ends)) or candidate is None:
+            raise Conflict(reason)
+        draft = Draft(ledger.SCORE, candidate, purpose)
+    (answer,) = issue(office, [draft])
+    if isinstance(answer, Refused):
+        raise Conflict(answer.reason)
+    return answer
+
+
 def page_of(settings: Settings, proof: ledger.Proof) -> bytes:
     """The page as it was issued; DigestMismatch when the file is gone or no longer the one in the register."""
     file = _file(settings, proof.number, proof.issued_at.astimezone(SHANGHAI).year)

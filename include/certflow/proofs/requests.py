@@ -20,7 +20,7 @@ from certflow.proofs.issue import Draft, Issued, Office, Refused
 from certflow.reference import Reference
 from certflow.registry import proofs as ledger
 from certflow.registry import submissions
-from certflow.registry.ledger import Registry, note
+from certflow.registry.ledger import note
 from certflow.registry.proofs import Decision
 from certflow.settings import Settings
 
@@ -91,7 +91,7 @@ def answer_requests(office: Office, reference: Reference, account: str) -> Reque
                 returned.append(one.id)
                 continue
             with registry.read() as conn:
-                _check(conn, account, lines)
+                _check(conn, account, lines, settings.proof_ends)
             _issue(office, lines)
             _write(settings, account, month, one, lines)
             decisions = [
@@ -120,12 +120,15 @@ def answer_qualifications(office: Office, account: str) -> tuple[int, list[str]]
     return len(answers) - len(refused), refused
 
 
-def check_one(registry: Registry, account: str, management_no: str) -> ledger.Candidate | str:
-    """The request a 成绩合格证明 for this number may rest on, or why there is none."""
-    line = _Asked(0, management_no.strip(), "")
-    with registry.read() as conn:
-        _check(conn, account, [line])
-    return line.candidate if line.candidate is not None else line.reason
+def refusal(candidate: ledger.Candidate | None, *, known: bool, ends: str) -> str:
+    """Why a request (None: the city has none) gets no 成绩合格证明; empty when it does."""
+    if not known:
+        return "证书数据库中没有这个管理号"
+    if candidate is None:
+        return "本市没有正在办理的补换申请；请先按补换流程申报"
+    if candidate.state in ledger.open_states(ends):
+        return ""
+    return _REASONS[candidate.state]
 
 
 def _read(
@@ -158,7 +161,7 @@ def _read(
     return month, lines
 
 
-def _check(conn: "Connection", account: str, lines: Sequence[_Asked]) -> None:
+def _check(conn: "Connection", account: str, lines: Sequence[_Asked], ends: str) -> None:
     numbers = [line.management_no for line in lines if not line.reason]
     known = ledger.certificates_known(conn, numbers)
     found = ledger.requests_for(conn, account, numbers)
@@ -166,17 +169,12 @@ def _check(conn: "Connection", account: str, lines: Sequence[_Asked]) -> None:
     for line in lines:
         if line.reason:
             continue
-        candidate = found.get(line.management_no)
         key = (line.management_no, line.purpose)
+        candidate = found.get(line.management_no)
+        line.reason = refusal(candidate, known=line.management_no in known, ends=ends)
         if key in seen:
             line.reason = "与本文件中前面一行相同"
-        elif line.management_no not in known:
-            line.reason = "证书数据库中没有这个管理号"
-        elif candidate is None:
-            line.reason = "本市没有正在办理的补换申请；请先按补换流程申报"
-        elif candidate.state in _REASONS:
-            line.reason = _REASONS[candidate.state]
-        else:
+        elif not line.reason:
             line.candidate = candidate
         seen.add(key)
 

@@ -33,6 +33,16 @@ COMMANDS = [
     ["returns", "fetch"],
     ["returns", "apply"],
     ["returns", "missing"],
+    ["proofs", "run"],
+    ["proofs", "issue"],
+    ["proofs", "list"],
+    ["proofs", "show"],
+    ["proofs", "revoke"],
+    ["proofs", "template"],
+    ["verify", "code"],
+    ["verify", "serve"],
+    ["verify", "log"],
+    ["verify", "operator", "add"],
 ]
 
 

@@ -1,0 +1,38 @@
+"""Proofs of one city, as the DAG needs them: take its requests, issue, answer, bind. Counts and ids come back."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from workplace import Workplace
+
+
+def issue_proofs(place: Workplace, account: str) -> dict[str, Any]:
+    """Everything a city's proofs need today; every step picks up what the ledger says is open."""
+    from certflow.errors import Conflict
+    from certflow.intake.pull import pull, reply
+    from certflow.proofs.bundle import bundle
+    from certflow.proofs.issue import open_office
+    from certflow.proofs.requests import answer_qualifications, answer_requests
+    from certflow.reference import load_reference
+
+    settings, registry, actor = place.settings, place.registry, place.actor
+    reference = load_reference(settings)
+    office = open_office(settings, registry, actor)
+    pull(settings, registry, account, actor)
+    report = answer_requests(office, reference, account)
+    qualified, unprinted = answer_qualifications(office, account)
+    reply(settings, registry, account, actor)
+    bound = bundle(office, account, reference.cities[account].name)
+    if unprinted:
+        raise Conflict(f"{len(unprinted)} 份资格证明未能开具：{'；'.join(sorted(set(unprinted)))}")
+    return {
+        "account": account,
+        "files": len(report.files),
+        "returned": len(report.returned),
+        "issued": report.issued,
+        "refused": report.refused,
+        "qualifications": qualified,
+        "bundle": bound.name if bound else None,
+    }
