@@ -1,0 +1,350 @@
+"""Whatever happens on the wire, on the far disk or to our process: one delivery, or a person is asked."""
+
+import contextlib
+import dataclasses
+import multiprocessing
+import os
+import random
+import resource
+import shutil
+import signal
+import socket
+import struct
+import subprocess
+import threading
+import time
+from pathlib import Path
+
+import killed
+import pytest
+from small_month import Person, SmallMonth
+from sqlalchemy import func, select
+
+from certflow.dispatch.approve import approve
+from certflow.dispatch.assemble import assemble
+from certflow.dispatch.freeze import freeze
+from certflow.dispatch.send import send
+from certflow.errors import AccessRefused, Busy, Conflict, TransferError
+from certflow.month import Month
+from certflow.registry import open_registry, packages, schema
+
+pytestmark = pytest.mark.openssh
+BIG = 3_000_000
+
+
+def state(registry, package_id):
+    with registry.read() as conn:
+        return packages.package(conn, package_id).state
+
+
+def delivered(authority):
+    """Zips under a final name, wherever they lie."""
+    return sorted(name for name in authority.files() if name.endswith(".zip"))
+
+
+def leftovers(authority):
+    return [name for name in authority.files() if name.endswith(".part")]
+
+
+def until(condition, seconds=30):
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.002)
+
+
+def sessions(sshd):
+    """Processes of logins: descendants of the listening sshd."""
+    parents = {}
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdecimal():
+            with contextlib.suppress(OSError):
+                parents[int(entry.name)] = int((entry / "stat").read_text().rsplit(")", 1)[1].split()[1])
+    found, todo = [], [sshd.process.pid]
+    while todo:
+        parent = todo.pop()
+        children = [pid for pid, above in parents.items() if above == parent]
+        found += children
+        todo += children
+    return found
+
+
+@pytest.mark.parametrize("way", ["up", "down"])
+@pytest.mark.parametrize("share", [0.02, 0.5, 0.98])
+def test_f05_a_reply_that_does_not_come_is_a_timeout_and_no_double(
+    office, registry, actor, authority, wire, approved, way, share
+):
+    package = approved(os.urandom(400_000))
+    wire.stall_after[way] = 6_000 + int(400_000 * share)
+    slow = dataclasses.replace(office, authority_sftp=wire.remote, transfer_timeout=2)
+    begun = time.monotonic()
+    with pytest.raises(TransferError):
+        send(slow, registry, package, actor)
+    assert time.monotonic() - begun < 20
+    assert send(office, registry, package, actor) == "SENT"
+    assert len(delivered(authority)) == 1
+    assert leftovers(authority) == []
+
+
+def test_f06_resets_on_connect_are_errors_for_now_and_then_it_arrives(office, registry, actor, authority, approved):
+    package = approved()
+    listener = socket.create_server(("127.0.0.1", 0))
+    resets = []
+
+    def reset():
+        with contextlib.suppress(OSError):
+            while True:
+                near, _ = listener.accept()
+                near.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                near.close()
+                resets.append(1)
+
+    threading.Thread(target=reset, daemon=True).start()
+    remote = dataclasses.replace(office.authority_sftp, port=listener.getsockname()[1])
+    for _ in range(5):
+        with pytest.raises(TransferError):
+            send(dataclasses.replace(office, authority_sftp=remote), registry, package, actor)
+    listener.close()
+    assert len(resets) >= 5
+    assert state(registry, package) == "SENDING"
+    assert send(office, registry, package, actor) == "SENT"
+    assert len(delivered(authority)) == 1
+
+
+def test_f07_an_sshd_killed_in_the_middle_leaves_no_final_name(sshd, office, registry, actor, authority, approved):
+    package = approved(os.urandom(BIG))
+
+    def kill():
+        until(lambda: leftovers(authority))
+        for pid in sessions(sshd):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+
+    thread = threading.Thread(target=kill)
+    thread.start()
+    with pytest.raises(TransferError):
+        send(office, registry, package, actor)
+    thread.join()
+    assert delivered(authority) == []
+    assert send(office, registry, package, actor) == "SENT"
+    assert len(delivered(authority)) == 1
+    assert leftovers(authority) == []
+
+
+@pytest.fixture
+def quota(sshd, tmp_path):
+    """An sshd whose logins may write files of 300 KB at most, until `lift` is called."""
+    log = (tmp_path / "quota.log").open("wb")
+    sshd.close()
+
+    def limit():
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (300_000, resource.RLIM_INFINITY))
+
+    command = [sshd_path(), "-D", "-e", "-f", str(sshd.folder / "sshd_config")]
+    sshd.process = subprocess.Popen(command, stderr=log, preexec_fn=limit)  # noqa: PLW1509 (it only sets a limit)
+    until(lambda: listening(sshd.remote.port))
+    return lambda: resource.prlimit(
+        sshd.process.pid, resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY)
+    )
+
+
+def sshd_path():
+    return shutil.which("sshd", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin")
+
+
+def listening(port):
+    try:
+        socket.create_connection(("127.0.0.1", port), 1).close()
+    except OSError:
+        return False
+    return True
+
+
+@pytest.mark.skipif(not hasattr(resource, "prlimit"), reason="needs prlimit")
+def test_f08_f09_a_full_far_disk_is_no_delivery_and_completes_when_it_has_room_again(
+    quota, office, registry, actor, authority, approved
+):
+    package = approved(os.urandom(BIG))
+    with pytest.raises(TransferError, match=r"不完整|上传"):
+        send(office, registry, package, actor)
+    assert authority.files() == {}
+    assert state(registry, package) == "SENDING"
+    quota()
+    assert send(office, registry, package, actor) == "SENT"
+    assert len(delivered(authority)) == 1
+
+
+def test_f10_a_folder_without_permission_is_an_alarm_and_no_loop(office, registry, actor, authority, approved):
+    package = approved()
+    folder = authority.tree / "上报" / "202005"
+    folder.mkdir(parents=True)
+    if os.geteuid() == 0:  # root writes everywhere: take the permission away on another level
+        if shutil.which("chattr") is None or subprocess.run(["chattr", "+i", folder], check=False).returncode:
+            pytest.skip("no way to take a permission from root here")
+        give_back = ["chattr", "-i", folder]
+    else:
+        folder.chmod(0o500)
+        give_back = ["chmod", "700", folder]
+    try:
+        with pytest.raises((AccessRefused, TransferError)):
+            send(office, registry, package, actor)
+    finally:
+        subprocess.run(give_back, check=True)
+    assert delivered(authority) == []
+    assert send(office, registry, package, actor) == "SENT"
+
+
+def test_f15_a_key_that_was_removed_is_tried_once(sshd, office, registry, actor, authority, wire, approved, tmp_path):
+    package = approved()
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", tmp_path / "other"], check=True)
+    own = (sshd.folder / "login.pub").read_text()
+    (sshd.folder / "login.pub").write_text((tmp_path / "other.pub").read_text())
+    watched = dataclasses.replace(office, authority_sftp=wire.remote)
+    with pytest.raises(AccessRefused):
+        send(watched, registry, package, actor)
+    assert wire.connections == 1
+    assert authority.files() == {}
+    (sshd.folder / "login.pub").write_text(own)
+    assert send(office, registry, package, actor) == "SENT"
+
+
+@pytest.fixture(scope="module")
+def processes():
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["certflow.dispatch.send", "certflow.registry.upgrade", "psycopg"])
+    return context
+
+
+def test_f31_a_stopped_process_that_wakes_up_late_delivers_nothing(
+    office, registry, actor, authority, approved, processes
+):
+    package = approved(os.urandom(BIG))
+    process = processes.Process(target=killed.send_whole, args=(office, package))
+    process.start()
+    until(lambda: leftovers(authority))
+    os.kill(process.pid, signal.SIGSTOP)
+    assert send(office, registry, package, actor) == "SENT"
+    os.kill(process.pid, signal.SIGCONT)
+    process.join(60)
+    assert process.exitcode in (0, killed.REFUSED)
+    assert len(delivered(authority)) == 1
+    assert state(registry, package) == "SENT"
+    assert leftovers(authority) == []
+
+
+def test_f28_a_process_that_is_told_to_end_leaves_nothing_half_done(
+    office, registry, actor, authority, approved, processes
+):
+    package = approved(os.urandom(BIG))
+    process = processes.Process(target=killed.send_whole, args=(office, package))
+    process.start()
+    until(lambda: leftovers(authority))
+    process.terminate()
+    process.join(60)
+    assert delivered(authority) == []
+    assert send(office, registry, package, actor) == "SENT"
+    assert len(delivered(authority)) == 1
+    assert leftovers(authority) == []
+
+
+@pytest.mark.parametrize("kills", [15, pytest.param(200, marks=pytest.mark.long)])
+def test_f27_killed_at_random_every_package_arrives_once(
+    office, registry, actor, authority, approved, processes, kills
+):
+    dice = random.Random(20200501)
+    done, sent = 0, 0
+    while done < kills:
+        package = approved(dice.randbytes(200_000))
+        for _ in range(8):
+            process = processes.Process(target=killed.send_whole, args=(office, package))
+            process.start()
+            process.join(dice.uniform(0.02, 0.9))
+            if process.is_alive():
+                process.kill()
+                done += 1
+            process.join(60)
+            if state(registry, package) in ("SENT", "UNKNOWN"):
+                break
+        assert send(office, registry, package, actor) == "SENT"
+        sent += 1
+        assert len(delivered(authority)) == sent
+        assert leftovers(authority) == []
+    with registry.read() as conn:
+        renamed = conn.execute(
+            select(schema.transfers.c.package_id, func.count())
+            .where(schema.transfers.c.event == "sent")
+            .group_by(schema.transfers.c.package_id)
+        ).all()
+    assert [count for _, count in renamed] == [1] * sent
+
+
+def test_f32_two_runs_of_one_month_at_once_are_one_delivery(office, registry, actor, authority):
+    month = SmallMonth(office, registry)
+    month.submit([Person(1), Person(2)])
+    month.submit([Person(3)], account="370200")
+    ends = []
+
+    def run():
+        own = open_registry(office)
+        try:
+            for _ in range(40):
+                try:
+                    batch = freeze(own, Month(2020, 5), actor)
+                    package = assemble(office, own, batch.id, "034", actor)
+                    approve(own, batch.id, "值班员", actor)
+                    ends.append((batch.number, package, send(office, own, package, actor)))
+                except (Busy, Conflict, TransferError):  # the other run is at it: the task is retried
+                    time.sleep(0.1)
+                else:
+                    return
+        finally:
+            own.close()
+
+    threads = [threading.Thread(target=run) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(120)
+    assert len(ends) == 2
+    assert len(set(ends)) == 1
+    assert ends[0][0] == 0
+    assert ends[0][2] == "SENT"
+    assert len(delivered(authority)) == 1
+    with registry.read() as conn:
+        assert len(packages.packages_of(conn, 1)) == 1
+
+
+@pytest.mark.parametrize("days", [-1, 1, 40])
+def test_f43_the_month_comes_from_the_file_and_never_from_the_clock(
+    office, registry, actor, authority, days, monkeypatch
+):
+    import datetime as dt
+
+    real = dt.datetime
+
+    class Elsewhen(real):
+        @classmethod
+        def now(cls, tz=None):
+            return real.now(tz) + dt.timedelta(days=days)
+
+    monkeypatch.setattr(dt, "datetime", Elsewhen)
+    monkeypatch.setattr(time, "time", lambda now=time.time: now() + days * 86_400)
+    month = SmallMonth(office, registry)
+    month.submit([Person(1)])
+    batch = freeze(registry, Month(2020, 5), actor)
+    package = assemble(office, registry, batch.id, "034", actor)
+    approve(registry, batch.id, "值班员", actor)
+    assert send(office, registry, package, actor) == "SENT"
+    (name,) = delivered(authority)
+    assert name.startswith("上报/202005/202005-034-")
+    with registry.read() as conn:
+        assert packages.package(conn, package).sha256 == registry_digest(conn, package)
+
+
+def registry_digest(conn, package_id):
+    """The digest that was sent, as the evidence of the transfer says it."""
+    query = select(schema.transfers.c.detail["sha256"].astext).where(
+        schema.transfers.c.package_id == package_id, schema.transfers.c.event == "sent"
+    )
+    return conn.scalar(query)
