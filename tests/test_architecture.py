@@ -36,7 +36,7 @@ ADAPTERS = {
     "lists",
     "forms",
 }
-USE_CASES = {"intake", "checks", "dispatch", "returns", "proofs", "verify", "delivery", "reports"}
+USE_CASES = {"intake", "checks", "dispatch", "returns", "acceptance", "proofs", "verify", "delivery", "reports"}
 FACES = {"cli", "desk", "airflow_home", "stack", "demo"}
 HOME = {
     "pandas": "checks.frame",

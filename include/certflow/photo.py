@@ -9,11 +9,16 @@ import re
 import struct
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
 from certflow import sniff
+from certflow.errors import SubmissionError
+
+if TYPE_CHECKING:
+    from PIL import Image
 
 Measures = dict[str, object]
 
@@ -33,6 +38,10 @@ SMALL = (118, 165)
 """Largest width and height of a thumbnail, in pixels."""
 FIGURE = 225
 """A block of the thumbnail darker than this belongs to the person, before a light background (P15)."""
+ORIGINAL_BYTES, ORIGINAL_PIXELS = 40 << 20, 60_000_000
+"""Largest original that `fit` takes."""
+HEADROOM = 0.07
+"""Air above the head after cropping, as a share of the height."""
 _BLANK_RANGE = 24
 """P16: a picture whose thumbnail spans less than this shows nothing."""
 
@@ -55,6 +64,14 @@ class Tile:
     """Of its frame."""
     label: str
     """ASCII."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fitted:
+    """A photo brought to the measure of the notice, and in Chinese what was done to it."""
+
+    data: bytes
+    done: tuple[str, ...]
 
 
 class _Broken(Exception):
@@ -148,6 +165,140 @@ def contact_sheet(tiles: Sequence[Tile], across: int = 12) -> bytes:
     out = BytesIO()
     sheet.save(out, "JPEG", quality=80)
     return out.getvalue()
+
+
+def fit(data: bytes, *, low: int, high: int | None, size: tuple[int, int] = (295, 413)) -> Fitted:
+    """Crop and shrink an original to `size` px and compress it to `low`-`high` bytes (inclusive; None: no upper bound).
+
+    Never enlarges, never pads, never paints the background: what the original does not have stays missing.
+
+    Raises SubmissionError with a PHOTO- code and the reason in Chinese when the original cannot be used.
+    """
+    image, done = _opened(data)
+    width, height = size
+    if image.width < width or image.height < height:
+        raise SubmissionError("PHOTO-PIXELS", f"原图为 {image.width}×{image.height}，小于 {width}×{height}，不能放大")
+    box = _crop(image, width / height)
+    if box != (0, 0, image.width, image.height):
+        done.append(f"裁剪为 {box[2] - box[0]}×{box[3] - box[1]}（原图 {image.width}×{image.height}）")
+        image = image.crop(box)
+    if image.size != size:
+        from PIL import Image
+
+        done.append(f"缩小为 {width}×{height}")
+        image = image.resize(size, Image.Resampling.LANCZOS)
+    made, quality = _compress(image, low, high)
+    done.append(f"压缩为 {len(made) / 1024:.1f} KB（质量 {quality}）")
+    return Fitted(made, tuple(done))
+
+
+def _opened(data: bytes) -> "tuple[Image.Image, list[str]]":
+    """The original upright, in sRGB on white; what was done to it so far."""
+    from PIL import ImageOps
+
+    image = _decoded(data)
+    done = [] if image.format == "JPEG" else [f"由 {image.format} 转为 JPEG"]
+    upright = ImageOps.exif_transpose(image)
+    if image.getexif().get(0x0112, 1) != 1:
+        done.append("按拍摄方向转正")
+    if upright.mode != "RGB":
+        upright, clear = _on_white(upright)
+        done += ["透明部分填为白色"] if clear else []
+    if profile := image.info.get("icc_profile"):
+        upright = _in_srgb(upright, profile)
+        done.append("颜色转为 sRGB")
+    return upright, done
+
+
+def _decoded(data: bytes) -> "Image.Image":
+    """Every pixel of the original; SubmissionError when there are too many, too few colours, or some are missing."""
+    from io import BytesIO
+
+    import simplejpeg
+    from PIL import Image, UnidentifiedImageError
+
+    if len(data) > ORIGINAL_BYTES:
+        raise SubmissionError("PHOTO-SIZE", f"原图超过 {ORIGINAL_BYTES >> 20} MB")
+    try:
+        image = Image.open(BytesIO(data), formats=("JPEG", "PNG", "BMP"))
+        if image.width * image.height > ORIGINAL_PIXELS:
+            raise SubmissionError("PHOTO-PIXELS", f"原图超过 {ORIGINAL_PIXELS // 1_000_000} 百万像素")
+        if image.mode in ("1", "L", "LA", "I", "F") or image.mode.startswith("I;"):
+            raise SubmissionError("PHOTO-GREY", "原图是黑白照片，须为彩色")
+        if image.format == "JPEG" and image.mode != "RGB":
+            raise SubmissionError("PHOTO-COLOUR", f"原图颜色为 {image.mode}，请另存为 RGB")
+        if image.format == "JPEG":
+            simplejpeg.decode_jpeg(data, colorspace="RGB", strict=True)  # P08: Pillow takes corrupt files silently
+        image.load()
+    except UnidentifiedImageError:
+        raise SubmissionError("PHOTO-FORMAT", "原图须为 JPG、PNG 或 BMP") from None
+    except (ValueError, OSError, SyntaxError, Image.DecompressionBombError):
+        raise SubmissionError("PHOTO-DAMAGED", "原图已损坏或不完整") from None
+    return image
+
+
+def _on_white(image: "Image.Image") -> "tuple[Image.Image, bool]":
+    """A picture with transparency laid on white; whether anything showed through."""
+    from PIL import Image
+
+    layered = image.convert("RGBA")
+    clear = bool(np.asarray(layered)[:, :, 3].min() < 255)
+    return Image.alpha_composite(Image.new("RGBA", layered.size, "white"), layered).convert("RGB"), clear
+
+
+def _in_srgb(image: "Image.Image", profile: bytes) -> "Image.Image":
+    from io import BytesIO
+
+    from PIL import ImageCms
+
+    try:
+        source, target = ImageCms.ImageCmsProfile(BytesIO(profile)), ImageCms.createProfile("sRGB")
+        return ImageCms.profileToProfile(image, source, target) or image
+    except (ImageCms.PyCMSError, OSError):
+        raise SubmissionError("PHOTO-COLOUR", "原图的颜色配置损坏，请另存后重试") from None
+
+
+def _crop(image: "Image.Image", ratio: float) -> tuple[int, int, int, int]:
+    """The largest box of this ratio, width : height, with the head in its middle and some air above it."""
+    width, height = image.size
+    if abs(width / height / ratio - 1) < 0.005:
+        return 0, 0, width, height
+    wide, tall = (round(height * ratio), height) if width / height > ratio else (width, round(width / ratio))
+    left, top = _head(image)
+    x = min(max(left - wide // 2, 0), width - wide)
+    y = min(max(top - round(tall * HEADROOM), 0), height - tall)
+    return x, y, x + wide, y + tall
+
+
+def _head(image: "Image.Image") -> tuple[int, int]:
+    """Middle (x) and upper edge (y) of what stands out from the background in the upper part, in pixels."""
+    step = max(1, image.width // 200)
+    small = np.asarray(image)[::step, ::step].astype(np.int16)
+    edge = np.median(np.concatenate([small[0], small[: len(small) // 4, 0], small[: len(small) // 4, -1]]), axis=0)
+    figure = np.abs(small - edge).max(axis=2) > 40
+    rows = np.flatnonzero(figure.mean(axis=1) > 0.05)
+    if rows.size == 0:
+        return image.width // 2, 0
+    top = int(rows[0])
+    columns = np.flatnonzero(figure[top : top + max(1, len(small) // 4)].any(axis=0))
+    return int(np.median(columns)) * step, top * step
+
+
+def _compress(image: "Image.Image", low: int, high: int | None) -> tuple[bytes, int]:
+    """The best baseline JPEG inside the band, and its quality."""
+    from io import BytesIO
+
+    for quality in (95, 96, 97, 98, 99, 100) if high is None else range(98, 59, -2):
+        out = BytesIO()
+        image.save(out, "JPEG", quality=quality, subsampling=0 if quality > 90 else 2, dpi=(300, 300))
+        made = out.getvalue()
+        if low <= len(made) and (high is None or len(made) <= high):
+            return made, quality
+        if high is not None and len(made) < low:
+            break
+    if high is None or len(made) < low:
+        raise SubmissionError("PHOTO-SIZE", "原图细节过少，清晰度不足，压缩后达不到规定的文件大小")
+    raise SubmissionError("PHOTO-SIZE", "原图过于复杂，压缩后仍超过规定的文件大小")
 
 
 def _walk(data: bytes, header: _Header) -> None:  # noqa: C901 (one loop over a format's markers reads best whole)

@@ -96,6 +96,7 @@ def test_returns_are_polled_and_nothing_is_nothing(runner):
 
 def test_a_city_gets_its_answer_to_a_request_for_proofs(settings, runner):
     """The person has no reissue under way: the answer in the city's folder says so."""
+    assert load(settings, runner, "registry.csv", HEADER + LINE).ok
     (inbox,) = settings.path("sftp").glob("city/**/370100/证明")
     request = inbox / "202005-成绩合格证明(济南市).xlsx"
     write_xlsx(request, [Page("1", [("管理号", "用途"), (LINE.split(",", 1)[0], "投标")], (20, 20))])
