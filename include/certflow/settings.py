@@ -95,6 +95,8 @@ class Settings:
     paper_blocks: Literal["no", "yes"] = "no"
     """Whether nobody may approve a batch before all stamped paper has arrived and agrees."""
     partial_files: Literal["accept", "hold"] = "accept"
+    nested_zip: Literal["refuse", "one-level"] = "refuse"
+    """Whether a city may send one zip of exam zips, as agreed with the cities (Z16)."""
     zip_names: Literal["utf-8", "gb18030"] = "utf-8"
     """How our packages write entry names; ``gb18030`` for receivers that do not know UTF-8 names."""
     rule_set: str = "2020"

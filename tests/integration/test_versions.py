@@ -2,6 +2,7 @@
 
 import io
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import openpyxl
@@ -10,8 +11,9 @@ from made_submissions import Made, person, portrait, received, write_registry
 from PIL import Image
 from sqlalchemy import text
 
-from certflow.checks.run import check_city
+from certflow.checks.run import check, check_city
 from certflow.findings import FIELDS
+from certflow.reference import load_reference
 from certflow.registry import certificates, transfers
 from certflow.registry.doctor import examine
 
@@ -23,7 +25,7 @@ def office(registry, actor, settings, tmp_path):
     """A loaded registry; called with a file, it receives and judges it, and gives the receipt and the slip."""
     certificates.load(registry, actor, write_registry(tmp_path / "registry.csv", PEOPLE))
 
-    def send(file, lane="month"):
+    def send(file, here=settings, lane="month"):
         target = settings.original(file.sha256)
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_bytes(file.path.read_bytes())
@@ -32,7 +34,7 @@ def office(registry, actor, settings, tmp_path):
                 "370100", lane, file.name, file.name.encode(), file.sha256, file.size, "submission"
             )
             number, _ = transfers.receive(conn, arrival)
-        check_city(settings, registry, "370100", actor)
+        check_city(here, registry, "370100", actor)
         assert not any(examine(registry, settings).values())
         answers = {path.stem.rpartition("-")[2]: path for path in settings.feedback.rglob(f"*F{number:06d}*")}
         assert "照片" not in answers, "the contact sheet is not uploaded to the city"
@@ -122,3 +124,39 @@ def test_every_field_of_the_slip_is_read_back_under_its_heading():
     from certflow.intake.workbook import header_field
 
     assert [header_field(f"{name}\n{FIELD_NAMES[name]}") for name in FIELDS] == list(FIELDS)
+
+
+def nested(path, *inner):
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
+        for file in inner:
+            archive.writestr(file.name, file.path.read_bytes())
+    return received(path, out.getvalue())
+
+
+def test_z16_an_agreed_zip_of_zips_is_received_exam_by_exam(registry, actor, settings, office, states, tmp_path):
+    agreed = replace(settings, nested_zip="one-level")
+    with_photo = Made(month="202006")
+    with_photo.add(PEOPLE[5], portrait(5))
+    inner = [made(tmp_path / "1", *PEOPLE[:2]), with_photo.write(tmp_path / "2")]
+    outer = nested(tmp_path / "济南市.zip", *inner)
+    answers = office(outer, agreed)
+    assert "内含 2 个考试数据包" in answers["回执"].read_text("utf-8-sig")
+    assert states() == ["ACCEPTED"] * 3
+    answers = office(inner[1], agreed)
+    assert "完全相同" in answers["回执"].read_text("utf-8-sig")
+    assert states() == ["ACCEPTED"] * 3
+
+
+@pytest.mark.parametrize("agreement", ["refuse", "one-level"])
+def test_z16_z17_deeper_or_not_agreed_a_zip_of_zips_is_returned(settings, tmp_path, agreement):
+    one = made(tmp_path / "1", PEOPLE[0])
+    flat = nested(tmp_path / "济南市.zip", one)
+    (tmp_path / "2").mkdir()
+    deep = nested(tmp_path / "2" / one.name, one)
+    deeper = nested(tmp_path / "济南市2.zip", deep)
+    agreed = replace(settings, nested_zip=agreement)
+    found = check([flat, deeper], agreed, load_reference(agreed), registry=None)
+    wanted = ["returned", "returned"] if agreement == "refuse" else ["accepted", "returned"]
+    assert [one.verdict for one in found] == wanted
+    assert [one.as_json(rows=False, unmasked=False)["file"] for one in found] == [str(flat.path), str(deeper.path)]

@@ -77,6 +77,13 @@ def write_repeat(settings: Settings, account: str, received: Received, duplicate
     return _write_text(stem.with_name(f"{stem.name}-回执.txt"), lines)
 
 
+def write_opened(settings: Settings, account: str, lane: str, received: Received, names: Sequence[str]) -> Path:
+    """Tell the city that a zip of zips was opened, and that each exam gets an answer of its own (Z16)."""
+    stem = answer_path(settings.feedback / account, lane, received, ())
+    lines = [*_title(received), "", f"结论：内含 {len(names)} 个考试数据包，已逐个接收，分别回执："]
+    return _write_text(stem.with_name(f"{stem.name}-回执.txt"), [*lines, *(f"  {name}" for name in names)])
+
+
 def write_contested(settings: Settings, contested: "Iterable[Contested]") -> list[Path]:
     """Tell other cities that rows of theirs wait for a person, because this city sent the same 管理号 (D24)."""
     by_file: dict[tuple[str, str, int], list[Contested]] = defaultdict(list)

@@ -65,7 +65,7 @@ class Judged:
     def as_json(self, *, rows: bool, unmasked: bool) -> dict[str, object]:
         """The contract of ``certflow check --json`` (DESIGN §5); without `unmasked` no personal value is in it."""
         found: dict[str, object] = {
-            "file": str(self.submission.files[0].path),
+            "file": str(self.submission.files[0].origin or self.submission.files[0].path),
             "sha256": self.submission.files[0].sha256,
             "verdict": self.verdict.value,
             "month": None if self.month is None else str(self.month),

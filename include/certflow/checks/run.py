@@ -3,10 +3,12 @@
 `check` writes nothing and needs neither database nor network; `check_city` is the province's use of it.
 """
 
+import tempfile
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from certflow.checks import (
@@ -28,6 +30,7 @@ from certflow.checks.suites import Rule
 from certflow.checks.suites import load as rules
 from certflow.errors import ConfigurationError, Conflict
 from certflow.findings import Outcome, Scope
+from certflow.intake import nest
 from certflow.intake.gather import gather
 from certflow.intake.submission import Received, Submission
 from certflow.month import SHANGHAI
@@ -93,7 +96,9 @@ def check(
     Without a registry, or with an empty one, the rules that need the certificate database are silent and DB-OFF says
     so. ConfigurationError when a rule suite is broken; never an error for whatever bytes a city sends.
     """
-    return _judge(gather(files, settings, reference), settings, reference, registry).judged
+    with tempfile.TemporaryDirectory(prefix="certflow-") as shelf:
+        received = nest.expand(files, settings, Path(shelf))
+        return _judge(gather(received, settings, reference), settings, reference, registry).judged
 
 
 def check_city(settings: Settings, registry: "Registry", account: str, actor: "Actor") -> CityReport:
@@ -111,6 +116,10 @@ def check_city(settings: Settings, registry: "Registry", account: str, actor: "A
             if not ledger.database_loaded(conn):
                 raise ConfigurationError("证书数据库为空，无法核对：请先运行 certflow registry load")
             pending = ledger.pending_files(conn, account)
+        if _open_nests(settings, registry, account, pending, actor):
+            with registry.read() as conn:
+                pending = ledger.pending_files(conn, account)
+        with registry.read() as conn:
             frozen = ledger.frozen_months(conn)
         report = CityReport(account, verdicts={}, rows={})
         for lane in ("month", "trial"):
@@ -193,6 +202,32 @@ def _check_lane(
         Counter(row.outcome.value for one in case.judged for row in one.rows),
         len(contested),
     )
+
+
+def _open_nests(
+    settings: Settings, registry: "Registry", account: str, pending: "Sequence[PendingFile]", actor: "Actor"
+) -> int:
+    """Z16, where agreed: each exam zip in a city zip becomes a received file of its own; how many city zips."""
+    from certflow.registry import submissions as ledger
+    from certflow.registry import transfers
+
+    opened = 0
+    for one in pending:
+        outer = _received(settings, one, account)
+        if one.state != "RECEIVED" or one.kind != "submission":
+            continue
+        inner = nest.open_nest(outer, settings, settings.originals)
+        if not inner:
+            continue
+        opened += 1
+        feedback.write_opened(settings, account, one.lane, outer, [file.name for file in inner])
+        with registry.begin(actor) as conn:
+            ledger.open_nest(conn, one.id)
+            for file in inner:
+                raw = file.name.encode("utf-8", "surrogateescape")
+                arrival = transfers.Arrival(account, one.lane, file.name, raw, file.sha256, file.size, "submission")
+                transfers.shelve(conn, [transfers.receive(conn, arrival)[0]])
+    return opened
 
 
 def _with_news(registry: "Registry", judged: Sequence[Judged], account: str, lane: str) -> list[Judged]:

@@ -52,7 +52,7 @@ def check(
     for one in judged:
         found = one.as_json(rows=rows, unmasked=unmasked)
         first = one.submission.files[0]
-        found["file"] = given.get(first.path, found["file"])
+        found["file"] = given.get(first.origin or first.path, found["file"])
         if json:
             as_json(found)
         else:

@@ -11,7 +11,7 @@ import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from certflow import sniff
+from certflow import naming, sniff
 from certflow.errors import SubmissionError
 
 EXTRA = 0x7075
@@ -203,6 +203,12 @@ def role(name: str, head: bytes) -> tuple[str, str]:
         return "folder", ""
     by_name = _ROLES.get(extension)
     return by_name or _role_by_content(extension, head), ""
+
+
+def is_exam_zip(name: str, head: bytes) -> bool:
+    """Whether an entry of a city zip is one of its exam zips (Z16)."""
+    base = name.rsplit("/", 1)[-1]
+    return base.lower().endswith(".zip") and head.startswith(b"PK\x03\x04") and naming.parse(base).name is not None
 
 
 def _role_by_content(extension: str, head: bytes) -> str:

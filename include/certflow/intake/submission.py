@@ -21,7 +21,7 @@ class Entry:
     name: str
     raw_name: bytes
     role: str
-    """workbook | photo | junk | folder | other"""
+    """workbook | photo | junk | folder | other; archive only in `certflow.intake.nest`"""
     size: int
     """Bytes produced."""
     packed_size: int
@@ -71,6 +71,8 @@ class Received:
     """SFTP account that uploaded it; None for ``certflow check``."""
     file_id: int | None = None
     """Ledger id; None for ``certflow check``."""
+    origin: Path | None = None
+    """The city zip it lay in, where one level of zips in a zip is agreed (Z16)."""
 
 
 @dataclass(frozen=True, slots=True)

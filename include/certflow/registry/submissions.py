@@ -185,6 +185,14 @@ def hold_recording(conn: Connection) -> None:
     conn.execute(text("SELECT pg_advisory_xact_lock(:one, :two)"), dict(zip(("one", "two"), _RECORD_LOCK, strict=True)))
 
 
+def open_nest(conn: Connection, file_id: int) -> None:
+    """A city zip ends as opened: what it held is received file by file (Z16). Conflict when it has a verdict."""
+    opened = update(files).where(files.c.id == file_id, files.c.state == "RECEIVED")
+    if not conn.execute(opened.values(state="UNPACKED", kind="other")).rowcount:
+        raise Conflict("该文件已由另一个运行处理，本次未保存任何内容")
+    conn.execute(update(files).where(files.c.id == file_id).values(state="JUDGED"))
+
+
 def let_wait(conn: Connection, file_ids: Sequence[int]) -> None:
     """RECEIVED → WAITING for files whose partner has not arrived."""
     conn.execute(update(files).where(files.c.id.in_(file_ids), files.c.state == "RECEIVED").values(state="WAITING"))
