@@ -361,6 +361,8 @@ class _BulkReader:
     def __init__(self, remote: Remote, timeout: float) -> None:
         self._timeout = timeout
         self._loop = asyncio.new_event_loop()
+        # asyncssh leaves the other requests of a broken read unasked; what broke has been raised, once is enough.
+        self._loop.set_exception_handler(lambda _loop, _context: None)
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True, name="sftp-read")
         self._thread.start()
         self._connection: asyncssh.SSHClientConnection | None = None
