@@ -72,7 +72,7 @@ def month_end_prepare() -> None:
         return sorted(batch["exams"])
 
     @task(task_display_name="组包并读回", map_index_template="{{ task.op_kwargs['exam'] }}")
-    def assemble(exam: str, batch: dict[str, Any]) -> int:
+    def assemble(exam: str, batch: dict[str, Any]) -> list[int]:
         import month_work
         from workplace import workplace
 

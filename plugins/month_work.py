@@ -37,16 +37,17 @@ def freeze(place: Workplace) -> dict[str, Any]:
     return {"id": batch.id, "month": str(batch.month), "number": batch.number, "exams": batch.exams}
 
 
-def assemble(place: Workplace, batch_id: int, exam: str) -> int:
-    """Build the package of one exam, its read-back judged by the suite ``package``, and the paper that goes with it."""
+def assemble(place: Workplace, batch_id: int, exam: str) -> list[int]:
+    """Build the packages of one exam, judged by the suite ``package``, and the paper that goes with them."""
     from certflow.checks.package import package_judge
     from certflow.dispatch.assemble import assemble
     from certflow.dispatch.papers import write_package_forms
 
     judge = package_judge(place.settings)
-    package = assemble(place.settings, place.registry, batch_id, exam, place.actor, judge=judge)
-    write_package_forms(place.settings, place.registry, package, place.actor)
-    return package
+    built = assemble(place.settings, place.registry, batch_id, exam, place.actor, judge=judge)
+    for package in built:
+        write_package_forms(place.settings, place.registry, package, place.actor)
+    return built
 
 
 def write_report(place: Workplace, month: str, number: int) -> None:

@@ -97,6 +97,11 @@ class Settings:
     partial_files: Literal["accept", "hold"] = "accept"
     nested_zip: Literal["refuse", "one-level"] = "refuse"
     """Whether a city may send one zip of exam zips, as agreed with the cities (Z16)."""
+    packaging: Literal["merged", "per_city"] = "merged"
+    """One package per exam for the whole province, or one per exam and city."""
+    package_rows: int = 65_000
+    """Most rows of one package; what is beyond goes into further, numbered ones (an .XLS ends at 65 535 rows, a zip
+    without zip64 at 65 534 entries)."""
     zip_names: Literal["utf-8", "gb18030"] = "utf-8"
     """How our packages write entry names; ``gb18030`` for receivers that do not know UTF-8 names."""
     rule_set: str = "2020"

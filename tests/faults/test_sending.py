@@ -291,7 +291,7 @@ def test_f32_two_runs_of_one_month_at_once_are_one_delivery(office, registry, ac
             for _ in range(40):
                 try:
                     batch = freeze(own, Month(2020, 5), actor)
-                    package = assemble(office, own, batch.id, "034", actor)
+                    package = assemble(office, own, batch.id, "034", actor)[0]
                     approve(own, batch.id, "值班员", actor)
                     ends.append((batch.number, package, send(office, own, package, actor)))
                 except (Busy, Conflict, TransferError):  # the other run is at it: the task is retried
@@ -333,7 +333,7 @@ def test_f43_the_month_comes_from_the_file_and_never_from_the_clock(
     month = SmallMonth(office, registry)
     month.submit([Person(1)])
     batch = freeze(registry, Month(2020, 5), actor)
-    package = assemble(office, registry, batch.id, "034", actor)
+    package = assemble(office, registry, batch.id, "034", actor)[0]
     approve(registry, batch.id, "值班员", actor)
     assert send(office, registry, package, actor) == "SENT"
     (name,) = delivered(authority)

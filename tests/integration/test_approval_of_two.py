@@ -138,7 +138,7 @@ def test_a_rejected_month_can_be_reopened_and_takes_late_files(settings, registr
     month.submit([Person(4)], account="370300")
     again = freeze(registry, MAY, actor)
     assert (again.id, again.number, again.exams) == (batch.id, 0, {"034": 4})
-    package_id = assemble(settings, registry, again.id, "034", actor)
+    package_id = assemble(settings, registry, again.id, "034", actor)[0]
     with registry.read() as conn:
         package = packages.package(conn, package_id)
         assert submissions.frozen_months(conn) == {"202005"}

@@ -1,5 +1,6 @@
 """From accepted rows to a package that says what the ledger says, whatever happens on the way."""
 
+import dataclasses
 import hashlib
 import json
 import zipfile
@@ -41,7 +42,7 @@ def test_packages_hold_the_rows_of_all_cities_in_the_order_of_the_notice(setting
         deflate=True,
     )
     batch = freeze(registry, MAY, actor)
-    package, path = built(settings, registry, assemble(settings, registry, batch.id, "034", actor))
+    package, path = built(settings, registry, assemble(settings, registry, batch.id, "034", actor)[0])
     assert (package.state, package.row_count, package.photo_count) == ("BUILT", 4, 3)
     assert path == settings.packages / "202005" / f"{STEM.format(4)}.zip"
     with zipfile.ZipFile(path) as archive:
@@ -57,7 +58,7 @@ def test_packages_hold_the_rows_of_all_cities_in_the_order_of_the_notice(setting
 def test_the_manifest_lies_beside_the_package_and_names_nobody(settings, registry, actor, month):
     month.submit([Person(1)])
     package, path = built(
-        settings, registry, assemble(settings, registry, freeze(registry, MAY, actor).id, "034", actor)
+        settings, registry, assemble(settings, registry, freeze(registry, MAY, actor).id, "034", actor)[0]
     )
     manifest = json.loads(path.with_name(f"{STEM.format(1)}.manifest.json").read_bytes())
     assert manifest == package.manifest
@@ -69,14 +70,14 @@ def test_the_manifest_lies_beside_the_package_and_names_nobody(settings, registr
 
 def test_stored_and_deflated_originals_give_the_same_package(settings, registry, actor, month, tmp_path):
     ids = month.submit([Person(1, photo=b"x" * 5000), Person(2, photo=b"y" * 5000)], deflate=True)
-    first = assemble(settings, registry, freeze(registry, MAY, actor).id, "034", actor)
+    first = assemble(settings, registry, freeze(registry, MAY, actor).id, "034", actor)[0]
     digest = built(settings, registry, first)[0].sha256
     with registry.begin(actor) as conn:  # the same people, the same photos, stored this time, in another month
         conn.execute(update(schema.packages).where(schema.packages.c.id == first).values(state="REJECTED"))
         conn.execute(update(schema.rows).where(schema.rows.c.id.in_(ids)).values(state="ACCEPTED"))
         conn.execute(update(schema.rows).where(schema.rows.c.id.in_(ids)).values(state="WITHDRAWN"))
     month.submit([Person(1, photo=b"x" * 5000), Person(2, photo=b"y" * 5000)])
-    second = assemble(settings, registry, freeze(registry, MAY, actor).id, "034", actor)
+    second = assemble(settings, registry, freeze(registry, MAY, actor).id, "034", actor)[0]
     assert built(settings, registry, second)[0].sha256 == digest
 
 
@@ -85,8 +86,8 @@ def test_running_again_returns_the_same_package_and_rebuilding_gives_the_same_by
 ):
     month.submit([Person(1), Person(2)])
     batch = freeze(registry, MAY, actor)
-    first = assemble(settings, registry, batch.id, "034", actor)
-    assert assemble(settings, registry, batch.id, "034", actor) == first
+    first = assemble(settings, registry, batch.id, "034", actor)[0]
+    assert assemble(settings, registry, batch.id, "034", actor)[0] == first
     package, path = built(settings, registry, first)
     assert rebuild(settings, registry, first, tmp_path / "again.zip") == package.sha256
     assert (tmp_path / "again.zip").read_bytes() == path.read_bytes()
@@ -97,20 +98,20 @@ def test_running_again_returns_the_same_package_and_rebuilding_gives_the_same_by
 def test_a_package_lost_or_damaged_on_our_disk_is_built_again(settings, registry, actor, month, harm):
     month.submit([Person(1), Person(2)])
     batch = freeze(registry, MAY, actor)
-    package, path = built(settings, registry, assemble(settings, registry, batch.id, "034", actor))
+    package, path = built(settings, registry, assemble(settings, registry, batch.id, "034", actor)[0])
     whole = path.read_bytes()
     if harm == "removed":
         path.unlink()
     else:
         path.write_bytes(whole[:100] + bytes([whole[100] ^ 1]) + whole[101:])
-    assert assemble(settings, registry, batch.id, "034", actor) == package.id
+    assert assemble(settings, registry, batch.id, "034", actor)[0] == package.id
     assert path.read_bytes() == whole
 
 
 def test_one_photo_for_two_certificates_of_one_person_is_enclosed_once(settings, registry, actor, month):
     month.submit([Person(1, id_number=id_number(7)), Person(2, id_number=id_number(7))])
     batch = freeze(registry, MAY, actor)
-    package, path = built(settings, registry, assemble(settings, registry, batch.id, "034", actor))
+    package, path = built(settings, registry, assemble(settings, registry, batch.id, "034", actor)[0])
     assert (package.row_count, package.photo_count) == (2, 1)
     with zipfile.ZipFile(path) as archive:
         assert len(archive.namelist()) == 2
@@ -138,7 +139,7 @@ def test_an_id_number_that_is_no_file_name_never_becomes_one(settings, registry,
 def test_e35_a_name_that_looks_like_a_formula_goes_up_as_text(settings, registry, actor, month):
     month.submit([Person(1, name="=HYPERLINK(1)")])
     batch = freeze(registry, MAY, actor)
-    _, path = built(settings, registry, assemble(settings, registry, batch.id, "034", actor))
+    _, path = built(settings, registry, assemble(settings, registry, batch.id, "034", actor)[0])
     with zipfile.ZipFile(path) as archive:
         grid = excel.read_sheets(archive.read(f"{STEM.format(1)}.XLS"))[0]
     assert grid.texts[1][1] == "=HYPERLINK(1)"
@@ -174,7 +175,7 @@ def test_dying_between_the_file_and_the_ledger_is_mended_by_running_again(
     assert len(list(settings.packages.rglob("*.zip"))) == 1
     with registry.read() as conn:
         assert packages.packages_of(conn, batch.id) == []
-    package, path = built(settings, registry, assemble(settings, registry, batch.id, "034", actor))
+    package, path = built(settings, registry, assemble(settings, registry, batch.id, "034", actor)[0])
     assert package.revision == 1
     assert hashlib.sha256(path.read_bytes()).hexdigest() == package.sha256
 
@@ -193,7 +194,7 @@ def test_a_row_withdrawn_while_its_package_is_built_stops_the_package(settings, 
         patch.setattr("certflow.dispatch.assemble.write_zip", write_and_withdraw)
         with pytest.raises(Conflict, match="变动"):
             assemble(settings, registry, batch.id, "034", actor)
-    package, _ = built(settings, registry, assemble(settings, registry, batch.id, "034", actor))
+    package, _ = built(settings, registry, assemble(settings, registry, batch.id, "034", actor)[0])
     assert package.row_count == 1
 
 
@@ -210,12 +211,12 @@ def test_a_leftover_of_another_size_does_not_stay_beside_the_package(settings, r
 def test_after_a_rejection_the_rows_are_packed_anew_as_the_next_revision(settings, registry, actor, month):
     ids = month.submit([Person(1), Person(2)])
     batch = freeze(registry, MAY, actor)
-    first = assemble(settings, registry, batch.id, "034", actor)
+    first = assemble(settings, registry, batch.id, "034", actor)[0]
     reject(registry, batch.id, "王处长", "人数不对", actor)
     assert month.states(ids) == ["ACCEPTED", "ACCEPTED"]
     with registry.begin(actor) as conn:
         conn.execute(update(schema.rows).where(schema.rows.c.id == ids[1]).values(state="WITHDRAWN"))
-    second = assemble(settings, registry, batch.id, "034", actor)
+    second = assemble(settings, registry, batch.id, "034", actor)[0]
     package, path = built(settings, registry, second)
     assert second != first
     assert (package.revision, package.row_count) == (2, 1)
@@ -238,7 +239,7 @@ def test_two_runs_at_once_build_one_package(settings, registry, actor, month):
 
 def test_every_move_of_a_package_and_its_rows_is_in_the_audit(settings, registry, actor, month):
     month.submit([Person(1), Person(2)])
-    package_id = assemble(settings, registry, freeze(registry, MAY, actor).id, "034", actor)
+    package_id = assemble(settings, registry, freeze(registry, MAY, actor).id, "034", actor)[0]
     with registry.read() as conn:
         moves = conn.execute(
             text("SELECT kind, to_state, count(*) FROM moves WHERE to_state IN ('BUILT', 'PACKED') GROUP BY 1, 2")
@@ -266,7 +267,7 @@ def test_rows_accepted_after_the_freeze_fall_into_the_next_batch(settings, regis
     assert freeze(registry, MAY, actor, number=0) == first  # the task of the month itself, cleared and run again
     second = freeze(registry, MAY, actor)
     assert (second.number, second.exams) == (1, {"034": 1})
-    _, path = built(settings, registry, assemble(settings, registry, second.id, "034", actor))
+    _, path = built(settings, registry, assemble(settings, registry, second.id, "034", actor)[0])
     assert path.parent.name == "202005-补报1"
     with pytest.raises(Conflict, match="没有新的"):
         freeze(registry, MAY, actor, number=2)
@@ -279,3 +280,55 @@ def test_a_freeze_takes_no_row_of_another_month(settings, registry, actor, month
     SmallMonth(settings, registry, month="202006").submit([Person(2)])
     assert freeze(registry, MAY, actor).rows == 1
     assert freeze(registry, MAY.plus(1), actor).rows == 1
+
+
+def test_per_city_packages_carry_the_citys_name_and_its_rows_alone(settings, registry, actor, month):
+    month.submit([Person(1), Person(2)])
+    month.submit([Person(3, photo=None)], account="370200")
+    own = dataclasses.replace(settings, packaging="per_city")
+    batch = freeze(registry, MAY, actor)
+    ids = assemble(own, registry, batch.id, "034", actor)
+    assert assemble(own, registry, batch.id, "034", actor) == ids
+    stems = [built(own, registry, one)[0].stem for one in ids]
+    assert stems == [STEM.replace("山东省", city).format(count) for city, count in (("济南市", 2), ("青岛市", 1))]
+    with registry.read() as conn:
+        assert [len(packages.packed_rows(conn, one)) for one in ids] == [2, 1]
+    reject(registry, batch.id, "张工", "重来", actor)
+    again = assemble(own, registry, batch.id, "034", actor)
+    assert [built(own, registry, one)[0].revision for one in again] == [2, 2]
+    assert [built(own, registry, one)[1].is_file() for one in again] == [True, True]
+
+
+def test_more_rows_than_one_package_holds_go_into_numbered_ones_all_or_none(
+    settings, registry, actor, month, monkeypatch
+):
+    small = dataclasses.replace(settings, package_rows=2)
+    ids = month.submit([Person(number) for number in range(5)])
+    batch = freeze(registry, MAY, actor)
+    honest = packages.record_package
+
+    def fail_at_the_last(conn, **values):
+        if values["part"] == 3:
+            raise KeyboardInterrupt
+        return honest(conn, **values)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(packages, "record_package", fail_at_the_last)
+        with pytest.raises(KeyboardInterrupt):
+            assemble(small, registry, batch.id, "034", actor)
+    assert set(month.states(ids)) == {"ACCEPTED"}
+    assert list(settings.work.iterdir()) == []
+    made = [built(small, registry, one) for one in assemble(small, registry, batch.id, "034", actor)]
+    assert [package.stem for package, _ in made] == [
+        STEM.replace("山东省", f"山东省第{number}包").format(count) for number, count in ((1, 2), (2, 2), (3, 1))
+    ]
+    assert [package.manifest["part"] for package, _ in made] == [1, 2, 3]
+    assert set(month.states(ids)) == {"PACKED"}
+
+
+def test_a_package_is_rebuilt_with_the_spelling_it_was_built_with(settings, registry, actor, month, tmp_path):
+    month.submit([Person(1)])
+    old = dataclasses.replace(settings, zip_names="gb18030")
+    package_id = assemble(old, registry, freeze(registry, MAY, actor).id, "034", actor)[0]
+    package, _ = built(settings, registry, package_id)
+    assert rebuild(settings, registry, package_id, tmp_path / "again.zip") == package.sha256

@@ -24,7 +24,7 @@ def test_a_rejected_package_a_supplement_and_a_partial_return_break_no_invariant
     month.submit([Person(3)], account="370200")
     supplement = freeze(registry, Month(2020, 5), actor)
     for one in (batch, supplement):
-        package_id = assemble(settings, registry, one.id, "034", actor)
+        package_id = assemble(settings, registry, one.id, "034", actor)[0]
         approve(registry, one.id, "王处长", actor)
         month.send(package_id)
     file = tmp_path / "returned.csv"

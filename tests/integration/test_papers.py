@@ -25,7 +25,7 @@ def test_the_forms_of_a_package_list_its_rows_in_its_order(settings, registry, a
     month = SmallMonth(settings, registry)
     month.submit([Person(3, approved_on="20120101"), Person(2, name="买买提·艾力")])
     month.submit([Person(1, approved_on="20110101", photo=None)], account="370200")
-    package_id = assemble(settings, registry, freeze(registry, Month(2020, 5), actor).id, "034", actor)
+    package_id = assemble(settings, registry, freeze(registry, Month(2020, 5), actor).id, "034", actor)[0]
     written = write_package_forms(settings, registry, package_id, actor)
     assert [path.suffix for path in written] == [".xlsx", ".pdf"] * 2
     with registry.read() as conn:

@@ -64,7 +64,7 @@ def sent(settings, registry, actor, month, people, *, state="SENT"):
     """Ids of the rows of `people`, brought up to `state` (SENT, SENDING, BUILT)."""
     ids = month.submit(people)
     batch = freeze(registry, Month.parse(month.month), actor)
-    package_id = assemble(settings, registry, batch.id, "034", actor)
+    package_id = assemble(settings, registry, batch.id, "034", actor)[0]
     if state != "BUILT":
         approve(registry, batch.id, "王处长", actor)
     if state == "SENT":

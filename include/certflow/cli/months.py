@@ -101,7 +101,7 @@ def month_prepare(month: InMonth, *, number: _Number = None, json: AsJson = Fals
         batch = freeze(registry, month, actor, number=number)
         judge = package_judge(settings)
         built = {exam: assemble(settings, registry, batch.id, exam, actor, judge=judge) for exam in sorted(batch.exams)}
-        for package in built.values():
+        for package in (one for ids in built.values() for one in ids):
             write_package_forms(settings, registry, package, actor)
         missing = [city.city for city in reporting(settings, registry, month) if city.status == "missing"]
     if json:
@@ -116,9 +116,9 @@ def month_prepare(month: InMonth, *, number: _Number = None, json: AsJson = Fals
             }
         )
         return
-    say(f"{month} 批次 {batch.number}：{batch.rows} 行，{len(built)} 个数据包")
-    for exam, package in built.items():
-        say(f"    {exam}：{batch.exams[exam]} 行 → 数据包 {package}")
+    say(f"{month} 批次 {batch.number}：{batch.rows} 行，{sum(map(len, built.values()))} 个数据包")
+    for exam, ids in built.items():
+        say(f"    {exam}：{batch.exams[exam]} 行 → 数据包 {'、'.join(map(str, ids))}")
     if missing:
         say(f"未报：{'、'.join(missing)}")
 

@@ -27,7 +27,10 @@ from certflow.registry import packages
 from certflow.registry.ledger import Actor, Registry, note
 from certflow.registry.packages import Batch, Package, PackRow, Photo
 from certflow.settings import Settings
-from certflow.zips import Packed, read_packed, write_zip
+from certflow.zips import Names, Packed, read_packed, write_zip
+
+_MOST_BYTES = 3 << 30
+"""Most bytes of photos in one package; a zip without zip64 ends at 4 GiB."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,8 +39,20 @@ class _Order:
 
     batch: Batch
     exam_code: str
+    part: int
     revision: int
     stem: str
+    rows: tuple[PackRow, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Built:
+    """A package that lies in the work folder, written and read back."""
+
+    order: _Order
+    content: "_Content"
+    temporary: Path
+    manifest: Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,16 +67,18 @@ class _Content:
 
 def assemble(
     settings: Settings, registry: Registry, batch_id: int, exam_code: str, actor: Actor, *, judge: Judge = strictly
-) -> int:
-    """Build the package of one exam of a frozen batch and return its id; run again, it returns the same package.
+) -> list[int]:
+    """Build the packages of one exam of a frozen batch and return their ids; run again, it returns the same ones.
 
-    A package whose file was lost or damaged on our disk is built again and must give the recorded digest.
-    After a rejection the rows are packed anew as the next revision. `judge` decides over the read-back.
+    One package, as a rule; one per city with the setting `packaging`; further, numbered ones where there are more
+    rows or bytes than one can hold. They come into being together or not at all. A package whose file was lost or
+    damaged on our disk is built again and must give the recorded digest. After a rejection the rows are packed anew
+    as the next revision. `judge` decides over the read-back.
 
     Raises:
-        Busy: the same package is being built at this moment.
-        Conflict: no rows, two different photos under one name, more rows than one `.XLS` holds, or rows that
-            are neither in the package nor in another batch.
+        Busy: the packages are being built at this moment.
+        Conflict: no rows, two different photos under one name, or rows that are neither in a package nor in
+            another batch.
         ConfigurationError: the exam is not in the exam table.
         DigestMismatch: an original or the result differs from what the ledger recorded.
     """
@@ -72,17 +89,22 @@ def assemble(
             rows = packages.rows_to_pack(conn, batch_id, exam_code)
         if batch is None:
             raise Conflict(f"没有编号为 {batch_id} 的批次，请先冻结月份")
-        live = next((one for one in built if one.state != "REJECTED"), None)
-        if live is not None:
+        live = [one for one in built if one.state != "REJECTED"]
+        if live:
             if rows:
                 raise Conflict(f"批次 {batch.folder} 考试 {exam_code} 已组包，另有 {len(rows)} 行未入包，请核对")
-            if live.state != "SENT":  # what was sent may have been purged since, and stays so
-                _restore(settings, registry, batch, live)
-            return live.id
+            for one in live:
+                if one.state != "SENT":  # what was sent may have been purged since, and stays so
+                    _restore(settings, registry, batch, one)
+            return [one.id for one in live]
         if not rows:
             raise Conflict(f"批次 {batch.folder} 考试 {exam_code} 没有可组包的数据")
-        order = _Order(batch, exam_code, len(built) + 1, _stem(settings, batch, exam_code, len(rows)))
-        return _build(settings, registry, order, rows, judge=judge, actor=actor)
+        revision = 1 + max((one.revision for one in built), default=0)
+        orders = [
+            _Order(batch, exam_code, part, revision, _stem(settings, batch, exam_code, place, len(share)), tuple(share))
+            for part, (place, share) in enumerate(_shares(settings, rows), start=1)
+        ]
+        return _build(settings, registry, orders, judge=judge, actor=actor)
 
 
 def rebuild(settings: Settings, registry: Registry, package_id: int, target: Path) -> str:
@@ -92,7 +114,7 @@ def rebuild(settings: Settings, registry: Registry, package_id: int, target: Pat
         rows = packages.packed_rows(conn, package_id)
     if package is None:
         raise Conflict(f"没有编号为 {package_id} 的数据包")
-    digest, _ = _write(settings, target, _content(package.stem, rows))
+    digest, _ = _write(settings, target, _content(package.stem, rows), package.manifest.get("zip_names", "utf-8"))
     return digest
 
 
@@ -102,49 +124,90 @@ def package_path(settings: Settings, batch: Batch, package: Package) -> Path:
 
 
 def _build(
-    settings: Settings, registry: Registry, order: _Order, rows: Sequence[PackRow], *, judge: Judge, actor: Actor
-) -> int:
-    batch, exam_code = order.batch, order.exam_code
-    content = _content(order.stem, rows)
-    temporary = settings.work / f"package-{batch.id}-{exam_code}.zip"
-    final = settings.packages / batch.folder / f"{order.stem}.zip"
+    settings: Settings, registry: Registry, orders: Sequence[_Order], *, judge: Judge, actor: Actor
+) -> list[int]:
+    batch, exam_code = orders[0].batch, orders[0].exam_code
+    folder = settings.packages / batch.folder
+    wanted = [row.id for order in orders for row in order.rows]
     try:
-        digest, workbook_digest = _write(settings, temporary, content)
-        size = temporary.stat().st_size
-        manifest = signing.sign(
-            settings,
-            _manifest(order, content) | {"sha256": digest, "size": size, "workbook_sha256": workbook_digest},
-        )
+        built = [_prepare(settings, order) for order in orders]
         with registry.begin(actor) as conn:
-            held = packages.rows_to_pack(conn, batch.id, exam_code, lock=True)
-            if [row.id for row in held] != [row.id for row in rows]:
+            held = {row.id: row for row in packages.rows_to_pack(conn, batch.id, exam_code, lock=True)}
+            if sorted(held) != sorted(wanted):
                 raise Conflict(f"批次 {batch.folder} 考试 {exam_code} 的数据在组包期间有变动，请重新运行")
-            ledger = _content(order.stem, held)
-            read_back(
-                temporary, order.stem, ledger.rows, {name: one.sha256 for name, one in ledger.photos.items()},
-                judge=judge, label=f"package-{batch.folder}-{exam_code}-{order.revision}", names=settings.zip_names,
-            )  # fmt: skip
-            package_id = packages.record_package(
-                conn,
-                batch_id=batch.id,
-                exam_code=exam_code,
-                revision=order.revision,
-                stem=order.stem,
-                sha256=digest,
-                size=size,
-                photo_count=len(content.photos),
-                manifest=manifest,
-                row_ids=[row.id for row in held],
-            )
-            note(
-                conn, "assemble", package=package_id, batch=batch.folder, exam=exam_code, revision=order.revision,
-                rows=len(held), photos=len(content.photos), sha256=digest,
-            )  # fmt: skip
-            _clear(final.parent, batch, exam_code)
-            _publish(temporary, final, manifest)
+            _clear(folder, batch, exam_code)
+            ids = []
+            for one in built:
+                ledger = _content(one.order.stem, [held[row.id] for row in one.order.rows])
+                photos = {name: photo.sha256 for name, photo in ledger.photos.items()}
+                label = f"package-{batch.folder}-{exam_code}-{one.order.part}-{one.order.revision}"
+                read_back(
+                    one.temporary, one.order.stem, ledger.rows, photos, judge=judge, label=label,
+                    names=settings.zip_names,
+                )  # fmt: skip
+                ids.append(_record(conn, one))
+            for one in built:
+                _publish(one.temporary, folder / f"{one.order.stem}.zip", one.manifest)
     finally:
-        temporary.unlink(missing_ok=True)
+        for order in orders:
+            _temporary(settings, order).unlink(missing_ok=True)
+    return ids
+
+
+def _prepare(settings: Settings, order: _Order) -> _Built:
+    content = _content(order.stem, order.rows)
+    temporary = _temporary(settings, order)
+    digest, workbook_digest = _write(settings, temporary, content, settings.zip_names)
+    digests = {"sha256": digest, "size": temporary.stat().st_size, "workbook_sha256": workbook_digest}
+    described = _manifest(order, content) | digests | {"zip_names": settings.zip_names}
+    return _Built(order, content, temporary, signing.sign(settings, described))
+
+
+def _record(conn: Any, one: _Built) -> int:  # noqa: ANN401 (a connection; its type is SQL's own)
+    order = one.order
+    package_id = packages.record_package(
+        conn,
+        batch_id=order.batch.id,
+        exam_code=order.exam_code,
+        part=order.part,
+        revision=order.revision,
+        stem=order.stem,
+        sha256=one.manifest["sha256"],
+        size=one.manifest["size"],
+        photo_count=len(one.content.photos),
+        manifest=one.manifest,
+        row_ids=[row.id for row in order.rows],
+    )
+    note(
+        conn, "assemble", package=package_id, batch=order.batch.folder, exam=order.exam_code, part=order.part,
+        revision=order.revision, rows=len(order.rows), photos=len(one.content.photos), sha256=one.manifest["sha256"],
+    )  # fmt: skip
     return package_id
+
+
+def _temporary(settings: Settings, order: _Order) -> Path:
+    return settings.work / f"package-{order.batch.id}-{order.exam_code}-{order.part}.zip"
+
+
+def _shares(settings: Settings, rows: Sequence[PackRow]) -> Iterator[tuple[str, list[PackRow]]]:
+    """(what stands in the city's place, rows) of each package; a number behind the place where one is not enough."""
+    groups: dict[str, list[PackRow]] = {}
+    cities = load_reference(settings).cities
+    for row in rows:
+        city = cities.get(row.account) if settings.packaging == "per_city" else None
+        groups.setdefault(city.name if city else settings.province, []).append(row)
+    for place, group in sorted(groups.items(), key=lambda item: item[1][0].account):
+        shares: list[list[PackRow]] = [[]]
+        size = 0
+        for row in group:
+            extra = row.photo.size if row.photo else 0
+            if len(shares[-1]) >= min(settings.package_rows or 1, excel.XLS_ROWS) or size + extra > _MOST_BYTES:
+                shares.append([])
+                size = 0
+            shares[-1].append(row)
+            size += extra
+        for number, share in enumerate(shares, start=1):
+            yield (place if len(shares) == 1 else f"{place}第{number}包"), share
 
 
 def _restore(settings: Settings, registry: Registry, batch: Batch, package: Package) -> None:
@@ -162,17 +225,15 @@ def _restore(settings: Settings, registry: Registry, batch: Batch, package: Pack
         temporary.unlink(missing_ok=True)
 
 
-def _stem(settings: Settings, batch: Batch, exam_code: str, count: int) -> str:
+def _stem(settings: Settings, batch: Batch, exam_code: str, place: str, count: int) -> str:
     exam = load_reference(settings).exams.get(exam_code)
     if exam is None:
         raise ConfigurationError(f"考试代码 {exam_code} 不在考试代码表中，无法组包（certflow reference load exams）")
-    return PackageName(Month.parse(batch.month), exam.code, exam.name, settings.province, count).stem
+    return PackageName(Month.parse(batch.month), exam.code, exam.name, place, count).stem
 
 
 def _content(stem: str, rows: Sequence[PackRow]) -> _Content:
     """Texts and photos of a package; Conflict before anything is written when one name stands for two photos."""
-    if len(rows) > excel.XLS_ROWS:
-        raise Conflict(f"{stem}：共 {len(rows)} 行，一个 .XLS 最多 {excel.XLS_ROWS} 行，请拆分后再组包")
     texts = row_texts(rows)
     photos: dict[str, Photo] = {}
     seen: dict[str, Photo] = {}
@@ -205,12 +266,12 @@ def _identity(photo: Photo) -> tuple[int, int, str | None]:
     return photo.size, photo.crc32, photo.sha256
 
 
-def _write(settings: Settings, target: Path, content: _Content) -> tuple[str, str]:
+def _write(settings: Settings, target: Path, content: _Content, names: Names) -> tuple[str, str]:
     """Write the zip to `target` and flush it to disk; SHA-256 of the zip and of its workbook."""
     workbook = excel.write_xls(FIELDS, ([row[field] for field in FIELDS] for row in content.rows))
     target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     with _private(target) as stream:
-        write_zip(stream, _members(settings, content, workbook), settings.zip_names)
+        write_zip(stream, _members(settings, content, workbook), names)
         stream.flush()
         os.fsync(stream.fileno())
     return _digest(target), hashlib.sha256(workbook).hexdigest()
@@ -244,6 +305,7 @@ def _manifest(order: _Order, content: _Content) -> dict[str, Any]:
         "month": order.batch.month,
         "batch": order.batch.number,
         "exam": order.exam_code,
+        "part": order.part,
         "revision": order.revision,
         "rule_set": order.batch.rule_set,
         "program": f"certflow {certflow.__version__}",

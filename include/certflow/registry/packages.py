@@ -83,6 +83,8 @@ class PackRow:
     record_id: str
     values: Mapping[str, str]
     photo: Photo | None
+    account: str
+    """Account of the city that sent it."""
 
 
 PACKAGE = select(
@@ -197,7 +199,10 @@ def packages_of(conn: Connection, batch_id: int, exam_code: str | None = None) -
     query = PACKAGE.where(packages.c.batch_id == batch_id)
     if exam_code is not None:
         query = query.where(packages.c.exam_code == exam_code)
-    return [as_package(row) for row in conn.execute(query.order_by(packages.c.exam_code, packages.c.revision))]
+    return [
+        as_package(row)
+        for row in conn.execute(query.order_by(packages.c.exam_code, packages.c.revision, packages.c.part))
+    ]
 
 
 def record_package(
@@ -205,6 +210,7 @@ def record_package(
     *,
     batch_id: int,
     exam_code: str,
+    part: int,
     revision: int,
     stem: str,
     sha256: str,
@@ -220,6 +226,7 @@ def record_package(
             .values(
                 batch_id=batch_id,
                 exam_code=exam_code,
+                part=part,
                 revision=revision,
                 stem=stem,
                 file_name=f"{stem}.zip",
@@ -266,7 +273,7 @@ _PACK_ROW = (
     select(
         rows.c.id, rows.c.record_id, *(column.label(field) for field, column in _VALUES.items()),
         files.c.sha256.label("original"), entries.c.data_offset, entries.c.packed_size, entries.c.method,
-        entries.c.size, entries.c.crc32, entries.c.sha256.label("photo_sha256"),
+        entries.c.size, entries.c.crc32, entries.c.sha256.label("photo_sha256"), submissions.c.account,
     )
     .select_from(rows)
     .join(submissions, submissions.c.id == rows.c.submission_id)
@@ -310,4 +317,5 @@ def _pack_row(row: Row[*tuple[Any, ...]]) -> PackRow:
             values["crc32"],
             values["photo_sha256"],
         )
-    return PackRow(values["id"], values["record_id"], {field: values[field] for field in _VALUES}, photo)
+    texts = {field: values[field] for field in _VALUES}
+    return PackRow(values["id"], values["record_id"], texts, photo, values["account"])

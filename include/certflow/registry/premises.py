@@ -82,7 +82,7 @@ def wrong_package_contents(conn: Connection, settings: Settings) -> list[str]:
         if row is None:
             continue
         try:
-            with zipfile.ZipFile(path) as archive:
+            with zipfile.ZipFile(path, metadata_encoding="gb18030") as archive:  # where no flag says UTF-8
                 names = archive.namelist()
         except zipfile.BadZipFile:
             problems.append(f"数据包 {row.id} 不是完好的 zip")
