@@ -13,7 +13,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.certflow-ready
 
-.PHONY: help demo test long e2e lint up down clean
+.PHONY: help demo test long bench e2e lint up down clean
 
 help: ## this list
 	@sed -n 's/^\([a-z0-9]*\):.*## \(.*\)/  make \1|\2/p' Makefile | column -t -s '|' 2>/dev/null \
@@ -28,6 +28,9 @@ test: $(READY) ## the whole test suite (ARGS="-k send -x" narrows it)
 long: $(READY) ## the tests that take minutes, and those that measure speed
 	@$(BIN)/python -m pip install -q --only-binary :all: 'atheris>=3' || echo "no wheel of the fuzzer here: fuzzing is left out"
 	@$(BIN)/python -m pytest -m long $(ARGS)
+
+bench: $(READY) ## time and memory of intake at the sizes that matter
+	@$(BIN)/python tests/bench/bench_intake.py
 
 e2e: $(READY) ## only the tests that drive the real scheduler
 	@$(BIN)/python -m pytest tests/e2e $(ARGS)
