@@ -13,6 +13,7 @@ from certflow.settings import Settings
 
 LARGE = ("ruankao", "tongxin")
 """Families whose photos must be larger than 30 KB (notice 附件二 3)."""
+FAMILIES = ("normal", *LARGE)
 _KB = 1024
 _BANDS: dict[bool, tuple[int, int | None]] = {False: (10 * _KB, 30 * _KB), True: (30 * _KB + 1, None)}
 

@@ -43,6 +43,15 @@ COMMANDS = [
     ["verify", "serve"],
     ["verify", "log"],
     ["verify", "operator", "add"],
+    ["accept", "form"],
+    ["accept", "photo"],
+    ["accept", "open"],
+    ["accept", "item"],
+    ["accept", "checklist"],
+    ["old", "load"],
+    ["old", "tick"],
+    ["old", "next"],
+    ["old", "list"],
 ]
 
 
