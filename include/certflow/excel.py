@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from unicodedata import east_asian_width
 
 from certflow import biff, ooxml
 from certflow.book import Look
@@ -22,6 +23,10 @@ XLS_ROWS = 65_535
 _XLS_TEXT = 4_000
 """UTF-16 units one value may have in an `.XLS`, so that it never has to be split over two records."""
 _XLSX_TEXT = 32_767
+_ONE_LINE = ("title", "across", "line")
+"""Marks of cells that may reach over their empty neighbours instead of being wrapped."""
+_LINE_POINTS = 15.0
+"""Height of one line of 11-point text."""
 _LOST = "\ufffd"
 """What a reader puts where it cannot read a character."""
 _EXACT_DIGITS = 15
@@ -278,8 +283,23 @@ def _write_page(sheet: Any, page: Page) -> None:  # noqa: ANN401 (its type does 
     if page.footer:
         sheet.oddFooter.center.text = page.footer
     looks: dict[str, Any] = {}
-    for row in page.rows:
-        sheet.append([_written(sheet, cell if isinstance(cell, Cell) else Cell(cell), looks) for cell in row])
+    for number, row in enumerate(page.rows, start=1):
+        cells = [cell if isinstance(cell, Cell) else Cell(cell) for cell in row]
+        lines = max((_lines(cell, width) for cell, width in zip(cells, page.widths, strict=False)), default=1)
+        if lines > 1:  # not every program finds the height of wrapped text by itself
+            sheet.row_dimensions[number].height = _LINE_POINTS * lines
+        sheet.append([_written(sheet, cell, looks) for cell in cells])
+
+
+def _lines(cell: Cell, width: int) -> int:
+    """Lines a cell takes in a column of `width` characters; ideographs are two wide."""
+    if cell.mark in _ONE_LINE or cell.mark.startswith("box"):
+        return 1
+    room = max(width - 1, 1)
+    return sum(
+        max(1, -(-sum(2 if east_asian_width(sign) in "WF" else 1 for sign in line) // room))
+        for line in cell.text.split("\n")
+    )
 
 
 def _written(sheet: Any, cell: Cell, looks: dict[str, Any]) -> Any:  # noqa: ANN401 (see above)
@@ -304,7 +324,7 @@ def _dress(written: Any, cell: Cell) -> None:  # noqa: ANN401 (see above)
 
     fill, colour, bold = _LOOKS[cell.mark]
     written.number_format = "@"
-    written.alignment = Alignment(wrap_text=cell.mark not in ("title", "across", "line"), vertical="top")
+    written.alignment = Alignment(wrap_text=cell.mark not in _ONE_LINE, vertical="top")
     if cell.mark == "across":  # centred over the empty cells beside it, which no reader takes for merged
         written.alignment = Alignment(horizontal="centerContinuous", vertical="center")
     elif cell.mark.startswith("box"):

@@ -90,3 +90,11 @@ def test_read_table_gives_text_and_refuses_numbers_that_lost_digits(tmp_path):
     path.write_text("a,b")
     with pytest.raises(SubmissionError, match="BOOK-TYPE"):
         list(excel.read_table(path))
+
+
+def test_a_row_is_as_high_as_its_longest_cell_needs(tmp_path):
+    path = tmp_path / "a.xlsx"
+    long = "请按身份证原件核对每一位数字。" * 3  # 90 wide in a column of 21: five lines
+    excel.write_xlsx(path, [excel.Page("1", [["短", long], [excel.Cell(long, "line"), ""], ["上\n下", ""]], (8, 21))])
+    sheet = openpyxl.load_workbook(path).active
+    assert [sheet.row_dimensions[row].height for row in (1, 2, 3)] == [75, None, 30]

@@ -186,8 +186,13 @@ def _write_slip(path: Path, ones: Sequence[Judged]) -> Path:
 def _page(number: int, one: Judged) -> Page:
     rows: list[list[Cell | str]] = [
         [Cell(f"退回单：{_subject(one)}", "title")],
-        [_writable(f"文件：{one.submission.files[0].name}")],
-        ["退回的行请更正后，连同照片重新打包报送；“待人工确认”的行由省中心处理，如发现有误也可更正后重报。"],
+        [Cell(_writable(f"文件：{one.submission.files[0].name}"), "line")],
+        [
+            Cell(
+                "退回的行请更正后，连同照片重新打包报送；“待人工确认”的行由省中心处理，如有误也可更正后重报。",
+                "line",
+            )
+        ],
     ]
     rows += [
         [Cell(_SEVERITIES[finding.severity], "bad"), _writable(finding.message), "", _writable(finding.remedy)]
