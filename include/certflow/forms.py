@@ -149,6 +149,9 @@ def write(settings: Settings, pair: Sequence[Form], folder: Path, stem: str) -> 
         written.append(workbook)
         try:
             content = print_pdf(settings, form)
+        except ModuleNotFoundError:
+            trouble = "没有安装 PDF 部件：pip install 'certflow[forms]'"
+            continue
         except Conflict as lost:  # a rare character: the workbook shows it with the reader's own fonts
             trouble = str(lost)
             continue

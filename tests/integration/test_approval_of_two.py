@@ -143,4 +143,7 @@ def test_a_rejected_month_can_be_reopened_and_takes_late_files(settings, registr
         package = packages.package(conn, package_id)
         assert submissions.frozen_months(conn) == {"202005"}
     assert (package.revision, package.row_count) == (2, 4)
+    (shown,) = dossier(settings, registry, again.id)["packages"]
+    assert (shown["revision"], len(shown["added"]), shown["removed"]) == (2, 1, [])
+    assert "多 1 行、少 0 行" in as_markdown(dossier(settings, registry, again.id))
     assert freeze(registry, MAY, actor).number == 0

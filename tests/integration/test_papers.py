@@ -1,5 +1,7 @@
 """Paper and data come from the same rows: for a package, for a city's submission, and before it is sent."""
 
+import subprocess
+import sys
 import zipfile
 
 import pypdfium2
@@ -66,6 +68,19 @@ def test_a_city_prints_the_forms_of_a_zip_it_has_not_sent_yet(tmp_path, monkeypa
     assert text.index("20110101") < text.index("2012-05-01")
     assert "李四" in text
     assert "第 1 页/共 1 页" in text
+
+
+def test_the_receiver_gets_a_script_and_a_key_that_are_enough(settings, registry, actor, tmp_path, monkeypatch):
+    SmallMonth(settings, registry).submit([Person(1)])
+    package_id = assemble(settings, registry, freeze(registry, Month(2020, 5), actor).id, "034", actor)[0]
+    monkeypatch.setenv("CERTFLOW_HOME", str(settings.home))
+    assert CliRunner().invoke(app, ["verifier", str(tmp_path / "give")]).exit_code == 0
+    with registry.read() as conn:
+        package = packages.package(conn, package_id)
+        path = package_path(settings, packages.batch(conn, package.batch_id), package)
+    command = [sys.executable, "-I", "verify_package.py", "--key", "certflow-公钥.txt", path]
+    done = subprocess.run(command, cwd=tmp_path / "give", capture_output=True, check=False)
+    assert (done.returncode, done.stdout.decode()) == (0, f"正确  {path.name}\n")
 
 
 def test_a_zip_that_cannot_be_read_gets_no_forms(tmp_path, monkeypatch):

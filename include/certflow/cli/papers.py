@@ -58,6 +58,25 @@ def make_forms(
         raise typer.Exit(1)
 
 
+@app.command()
+def verifier(
+    out: Annotated[Path, typer.Argument(metavar="DIR", help="写到哪个文件夹。")],
+) -> None:
+    """写出核对程序 verify_package.py 和本单位的公钥，交给接收数据包的一方：只需 Python，不需要本系统。
+
+    用法：python verify_package.py --key certflow-公钥.txt 数据包.zip
+    """
+    from certflow import signing
+    from certflow.dispatch import verify_package
+
+    settings = Settings.load()
+    out.mkdir(parents=True, exist_ok=True)
+    public = signing.public_key(settings)
+    (out / "verify_package.py").write_bytes(Path(verify_package.__file__).read_bytes())
+    (out / "certflow-公钥.txt").write_text(f"{public.hex()}\n", encoding="ascii")
+    say(f"密钥编号 {signing.key_id_of(public)}；请另行（如电话）与对方核对公钥：{public.hex()}")
+
+
 @paper_app.command("record")
 def record(
     month: InMonth,

@@ -10,16 +10,20 @@ from certflow.errors import Conflict
 from certflow.reference import load_reference
 from certflow.registry import months, packages
 from certflow.registry.ledger import Registry
+from certflow.registry.packages import Package
 from certflow.settings import Settings
 
 _YEAR = 12
+_MOST_TOLD = 50
+"""Record ids listed on a page; all of them stand in the data."""
 
 
 def dossier(settings: Settings, registry: Registry, batch_id: int) -> dict[str, Any]:
     """The batch as plain data.
 
     ``exams`` and ``cities``: rows this month, last month (None: no such month) and the mean of up to twelve months
-    before; ``missing``: cities; ``held``: rows that wait for a person; ``paper``; ``packages`` with digests.
+    before; ``missing``: cities; ``held``: rows that wait for a person; ``paper``; ``packages`` with digests and, for a
+    later revision, the record ids it has more and less than the one it replaces.
     """
     shown = gate(settings, registry, batch_id)
     reference = load_reference(settings)
@@ -27,7 +31,9 @@ def dossier(settings: Settings, registry: Registry, batch_id: int) -> dict[str, 
         batch = packages.batch(conn, batch_id)
         if batch is None:
             raise Conflict(f"没有编号为 {batch_id} 的批次，请先冻结月份")
-        live = [one for one in packages.packages_of(conn, batch_id) if one.state != "REJECTED"]
+        every = packages.packages_of(conn, batch_id)
+        live = [one for one in every if one.state != "REJECTED"]
+        changes = {one.id: _changes(conn, every, one) for one in live}
         counted = months.packed(conn, upto=batch.month, months=_YEAR + 1)
         held = sum(one.rows for one in months.states(conn, batch.month) if one.state == "HELD")
     names = {code: exam.name for code, exam in reference.exams.items()}
@@ -49,6 +55,7 @@ def dossier(settings: Settings, registry: Registry, batch_id: int) -> dict[str, 
         ],
         "packages": [
             {"id": one.id, "exam": one.exam_code, "rows": one.row_count, "sha256": one.sha256, "revision": one.revision}
+            | changes[one.id]
             for one in live
         ],
     }
@@ -78,7 +85,27 @@ def as_markdown(found: dict[str, Any]) -> str:
         f"| {one['id']} | {one['exam']} | {one['rows']} | {one['revision']} | `{one['sha256'][:16]}…` |"
         for one in found["packages"]
     ]
+    for one in found["packages"]:
+        if "replaces" in one:
+            more, less = one["added"], one["removed"]
+            lines += ["", f"数据包 {one['id']} 比上一版多 {len(more)} 行、少 {len(less)} 行。"]
+            for word, ids in (("增加", more), ("去掉", less)):
+                if ids:
+                    rest = "……" if len(ids) > _MOST_TOLD else ""
+                    lines.append(f"- {word}：{'、'.join(ids[:_MOST_TOLD])}{rest}")
     return "\n".join(lines)
+
+
+def _changes(conn: Any, every: list[Package], one: Package) -> dict[str, Any]:  # noqa: ANN401 (SQL's own type)
+    """How a revision differs from the one it replaces, by record id; {} for the first one."""
+    part = one.manifest.get("part")
+    earlier = [
+        old for old in every if old.exam_code == one.exam_code and old.manifest.get("part") == part and old.id < one.id
+    ]
+    if not earlier:
+        return {}
+    added, removed = packages.differences(conn, earlier[-1].id, one.id)
+    return {"replaces": earlier[-1].sha256, "added": added, "removed": removed}
 
 
 def _compared(month: str, counted: list[tuple[str, str, int]], names: dict[str, str]) -> list[dict[str, Any]]:

@@ -9,7 +9,7 @@ One try, with the evidence it leaves in `transfers`:
 5. ``verified``   written only while the token is still ours; from here on the rename may have happened
 6. ``renamed``    the final name was free; a standard rename never overwrites
 7. the manifest follows the zip in the same way, so whoever sees a manifest sees a whole package
-8. ``sent``       SENDING → SENT with all rows, only while the token is still ours
+8. ``sent``       SENDING → SENT with all rows, only while the token is still ours; what the folder lists is kept
 
 Any failure leaves SENDING, and the next try starts at 1. Two tries at once cannot both deliver: the later one
 takes the token, then removes the earlier one's part, then looks; the earlier one either renamed before that
@@ -155,11 +155,17 @@ class _Attempt:
                 return self.give_to_a_person("not-visible")
             self.upload(session)
         self.send_manifest(session)
+        listing = self.listing(session)
         with self.registry.begin(self.actor) as conn:
             if not transfers.finish(conn, order.package_id, self.token):
                 raise self.overtaken()
-            transfers.step(conn, order.package_id, self.token, "sent", sha256=order.zip.sha256)
+            transfers.step(conn, order.package_id, self.token, "sent", sha256=order.zip.sha256, listing=listing)
         return "SENT"
+
+    def listing(self, session: Session) -> list[list[object]]:
+        """What lies at the authority under our names, by name and size, as evidence; names of packages name nobody."""
+        ours = {thing.final.rsplit("/", 1)[-1] for thing in (self.order.zip, self.order.manifest)}
+        return [[file.name, file.size] for file in session.list(self.order.folder) if file.name in ours]
 
     def withdraw_earlier(self, session: Session) -> None:
         """Fence off earlier tries at the far side; each part this call takes away proves its try never renamed."""

@@ -205,6 +205,15 @@ def packages_of(conn: Connection, batch_id: int, exam_code: str | None = None) -
     ]
 
 
+def differences(conn: Connection, old_id: int, new_id: int) -> tuple[list[str], list[str]]:
+    """Record ids of the rows a package has more, and has less, than an earlier one; a row's values never change."""
+    found: dict[int, set[str]] = {old_id: set(), new_id: set()}
+    query = select(package_rows.c.package_id, rows.c.record_id).join(rows, rows.c.id == package_rows.c.row_id)
+    for package_id, record_id in conn.execute(query.where(package_rows.c.package_id.in_((old_id, new_id)))):
+        found[package_id].add(record_id)
+    return sorted(found[new_id] - found[old_id]), sorted(found[old_id] - found[new_id])
+
+
 def record_package(
     conn: Connection,
     *,
