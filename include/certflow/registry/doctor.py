@@ -120,7 +120,7 @@ def doubly_delivered(conn: Connection) -> list[str]:
 def unlawful_moves(conn: Connection) -> list[str]:
     """I6: only allowed moves, each recorded, each beginning where the last one ended; the law itself is in force."""
     ours = {(kind, *step) for kind, graph in TRANSITIONS.items() for step in graph}
-    theirs = set(conn.execute(text("SELECT kind, from_state, to_state FROM transitions")).tuples())
+    theirs = set(conn.execute(text("SELECT kind, from_state, to_state FROM transitions")))
     problems = ["数据库中的状态图与程序的不同"] if ours != theirs else []
     problems += _lines(conn, "表 {0} 的触发器 {1} 已停用", """
         SELECT tgrelid::regclass::text, tgname FROM pg_trigger WHERE NOT tgisinternal AND tgenabled <> 'O'
