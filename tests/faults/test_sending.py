@@ -27,6 +27,7 @@ from certflow.dispatch.send import send
 from certflow.errors import AccessRefused, Busy, Conflict, TransferError
 from certflow.month import Month
 from certflow.registry import open_registry, packages, schema
+from certflow.registry.doctor import examine
 
 pytestmark = pytest.mark.openssh
 BIG = 3_000_000
@@ -313,6 +314,36 @@ def test_f32_two_runs_of_one_month_at_once_are_one_delivery(office, registry, ac
     assert len(delivered(authority)) == 1
     with registry.read() as conn:
         assert len(packages.packages_of(conn, 1)) == 1
+    assert sound(registry, office)
+
+
+@pytest.mark.slow
+def test_f26_killed_before_any_commit_flush_or_rename_of_a_month_it_is_one_delivery_and_no_violation(
+    office, registry, actor, authority, processes
+):
+    k, died = 0, True
+    while died:
+        k += 1
+        month = f"20{10 + k // 12:02d}{k % 12 + 1:02d}"
+        cities = SmallMonth(office, registry, month)
+        cities.submit([Person(2 * k, photo=f"photo {k}".encode()), Person(2 * k + 1, photo=None)])
+        process = processes.Process(target=killed.run_month_and_die, args=(office, month, k))
+        process.start()
+        process.join(120)
+        assert process.exitcode in (0, killed.DIED), k
+        died = process.exitcode == killed.DIED
+        assert killed.run_month(office, registry, month) == "SENT", k
+        assert len(delivered(authority)) == k
+    assert k > 15
+    assert leftovers(authority) == []
+    assert sound(registry, office)
+
+
+def sound(registry, settings):
+    """What the doctor says after a fault: nothing."""
+    problems = {name: told for name, told in examine(registry, settings).items() if told}
+    assert problems == {}
+    return True
 
 
 @pytest.mark.parametrize("days", [-1, 1, 40])
