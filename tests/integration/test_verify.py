@@ -18,7 +18,7 @@ from certflow.reference import load_reference
 from certflow.registry import proofs, schema
 from certflow.verify import operators
 from certflow.verify.app import create_app, own_login
-from certflow.verify.certificates import Counter, Operator, Request
+from certflow.verify.certificates import FIELDS, Counter, Operator, Request
 from certflow.verify.limits import MISSES, Slowed
 
 ASKS = Request("某某建设集团有限公司", "投标资格审查")
@@ -212,7 +212,8 @@ def test_no_route_was_forgotten_above(settings, registry):
 
 def test_an_operator_verifies_on_the_page(web, registry, actor):
     asked = certificate(registry, actor, 1)
-    form = {"用证单位": ASKS.requester, "事由": ASKS.reason, **asked}
+    form = {"requester": ASKS.requester, "reason": ASKS.reason}
+    form |= {FIELDS[name]: value for name, value in asked.items()}
     page = web.post("/certificate", data=form, auth=("jinan", web.password))
     assert page.status_code == 200
     assert "<strong>一致</strong>" in page.text

@@ -112,8 +112,8 @@ def create_app(  # noqa: C901 (one nested function per route)
         from starlette.concurrency import run_in_threadpool
 
         form = await request.form(max_files=0, max_fields=20)
-        asked = {name: str(form.get(name, ""))[:200] for name in FIELDS}
-        who_asks = Asked(str(form.get("用证单位", "")), str(form.get("事由", "")))
+        asked = {name: str(form.get(key, ""))[:200] for name, key in FIELDS.items()}
+        who_asks = Asked(str(form.get("requester", "")), str(form.get("reason", "")))
         answer = await run_in_threadpool(at.verify, who_asks, asked)
         return pages.show(request, "certificate", fields=FIELDS, answer=answer, operator=at.operator)
 
