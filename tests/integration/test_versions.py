@@ -126,6 +126,30 @@ def test_every_field_of_the_slip_is_read_back_under_its_heading():
     assert [header_field(f"{name}\n{FIELD_NAMES[name]}") for name in FIELDS] == list(FIELDS)
 
 
+def test_each_exam_of_one_zip_has_a_page_of_its_own(office, settings, tmp_path):
+    one, other = Made(), Made(code="902", exam="注册税务师")
+    one.add(PEOPLE[5], portrait(5))
+    other.add(PEOPLE[5] | {"ZSGLH": "200909034370009999"}, portrait(5))
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w") as archive:
+        for part in (one, other):
+            with zipfile.ZipFile(part.write(tmp_path / part.code).path) as whole:
+                for name in whole.namelist():
+                    archive.writestr(name, whole.read(name))
+    office(received(tmp_path / "两个考试.zip", out.getvalue()))
+    assert len(list(settings.contact_sheets.rglob("*.html"))) == 2
+
+
+def test_many_photos_go_on_several_pages(office, settings, tmp_path, monkeypatch):
+    monkeypatch.setattr("certflow.checks.contact_sheet.PER_PAGE", 1)
+    sent = Made()
+    sent.add(PEOPLE[5], portrait(5))
+    sent.photos["37010219600101001X.jpg"] = portrait(6)
+    office(sent.write(tmp_path / "1"))
+    names = sorted(path.name.partition("照片")[2] for path in settings.contact_sheets.rglob("*.*"))
+    assert names == ["-2.html", "-2.jpg", ".html", ".jpg"]
+
+
 def nested(path, *inner):
     out = io.BytesIO()
     with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:

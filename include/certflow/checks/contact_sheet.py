@@ -6,9 +6,10 @@ name and no ID number; a protected folder of the province all the same, never up
 
 import base64
 import html
+import itertools
 import os
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from certflow import photo
@@ -17,6 +18,8 @@ from certflow.errors import SubmissionError
 from certflow.findings import Outcome
 from certflow.intake import archive
 
+PER_PAGE = 1_200
+"""Photos of one page: its picture stays far below what JPEG can be high, its memory below 100 MB."""
 COLOURS = {
     Outcome.ACCEPTED: (56, 128, 60),
     Outcome.PROOF: (56, 128, 60),
@@ -38,26 +41,30 @@ object-fit:contain;background:#eee;display:block}figcaption{font-size:12px;overf
 
 
 def write(one: Judged, stem: Path) -> list[Path]:
-    """Write ``<stem>-照片.html`` and ``<stem>-照片.jpg`` for a submission with photos; returns the files."""
-    tiles = list(_tiles(one))
-    if not tiles:
-        return []
-    stem.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    page = [_HEAD, f"<h1>照片核对单 {html.escape(_subject(one))}</h1><p>共 {len(tiles)} 张</p><main>"]
-    page += [tile for tile, _ in tiles]
-    page.append("</main></html>\n")
-    return [
-        _put(stem.with_name(f"{stem.name}-照片.html"), "".join(page).encode()),
-        _put(stem.with_name(f"{stem.name}-照片.jpg"), photo.contact_sheet([picture for _, picture in tiles])),
-    ]
+    """Write ``<stem>-照片.html`` and ``<stem>-照片.jpg`` for a submission with photos; returns the files.
+
+    Beyond `PER_PAGE` photos there are further pages, ``-照片-2`` and so on.
+    """
+    written: list[Path] = []
+    tiles = _tiles(one)
+    while page := list(itertools.islice(tiles, PER_PAGE)):
+        stem.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        number = len(written) // 2 + 1
+        name = f"{stem.name}-照片" + (f"-{number}" if number > 1 else "")
+        title = (
+            f"<h1>照片核对单 {html.escape(_subject(one))}</h1><p>第 {number} 页，共 {len(one.submission.photos)} 张</p>"
+        )
+        text = f"{_HEAD}{title}<main>{''.join(figure for figure, _ in page)}</main></html>\n"
+        written.append(_put(stem.with_name(f"{name}.html"), text.encode()))
+        written.append(_put(stem.with_name(f"{name}.jpg"), photo.contact_sheet([tile for _, tile in page])))
+    return written
 
 
-def _tiles(one: Judged) -> list[tuple[str, photo.Tile]]:
+def _tiles(one: Judged) -> Iterator[tuple[str, photo.Tile]]:
     rows: dict[tuple[str, int], list[int]] = {}
     for row in one.rows:
         if row.photo is not None:
             rows.setdefault((row.photo[0].sha256, row.photo[1].ordinal), []).append(row.row)
-    tiles = []
     for received, entry in one.submission.photos:
         key = (received.sha256, entry.ordinal)
         outcome, rule = one.entries[key]
@@ -69,13 +76,10 @@ def _tiles(one: Judged) -> list[tuple[str, photo.Tile]]:
         place = f"第 {'、'.join(map(str, numbers))} 行" if numbers else "无对应行"
         white = photo.measure(data)["photo_border_white"]
         small = photo.thumbnail(data)
-        tiles.append(
-            (
-                _figure(small, COLOURS[outcome], [place, _size(entry.size), _white(white), _WORDS[outcome], rule]),
-                photo.Tile(small, COLOURS[outcome], "/".join(map(str, numbers)) or "-"),
-            )
+        yield (
+            _figure(small, COLOURS[outcome], [place, _size(entry.size), _white(white), _WORDS[outcome], rule]),
+            photo.Tile(small, COLOURS[outcome], "/".join(map(str, numbers)) or "-"),
         )
-    return tiles
 
 
 def _figure(small: bytes | None, colour: tuple[int, int, int], words: Sequence[str]) -> str:

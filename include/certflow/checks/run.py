@@ -170,6 +170,9 @@ def _check_lane(
         case = _judge(submissions, settings, reference, registry, lane=lane)
         case = replace(case, judged=_with_news(registry, case.judged, account, lane))
         feedback.write(settings, account, lane, case.judged)
+        for one in case.judged:
+            sheet = feedback.answer_path(settings.contact_sheets / account, lane, one.submission.files[0], [one])
+            contact_sheet.write(one, sheet.with_name(f"{sheet.name}-{one.exam_code or '考试未定'}"))
         paper.write_forms(settings, account, lane, case.judged)
 
         def work(conn: "Connection", case: _Case = case) -> "list[Contested] | None":
@@ -186,10 +189,6 @@ def _check_lane(
     else:
         raise Conflict("其他城市同时在登记相同的管理号，本次未保存任何内容，请再次运行")
     feedback.write_contested(settings, contested)
-    for one in case.judged:
-        contact_sheet.write(
-            one, feedback.answer_path(settings.contact_sheets / account, lane, one.submission.files[0], [one])
-        )
     ids = sorted({file.file_id for one in submissions for file in one.files if file.file_id is not None})
     if ids:
         judge.write_results(case.judgements, settings.path("quality"), f"{account}-{lane}-{ids[0]:06d}")
