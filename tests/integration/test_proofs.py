@@ -17,6 +17,7 @@ from certflow.proofs import bundle as binding
 from certflow.proofs import codes, issue, requests
 from certflow.reference import load_reference
 from certflow.registry import proofs, schema, submissions
+from certflow.registry.doctor import examine
 
 SCORE, QUALIFICATION = proofs.SCORE, proofs.QUALIFICATION
 
@@ -247,9 +248,13 @@ def test_a_page_that_was_touched_is_not_given_out(office, month, settings):
     ask(office, month, [[person.management_no, ""]])
     (proof,) = register(month)
     (file,) = settings.path("proofs").rglob("*.pdf")
+    assert examine(month.registry, settings)["I5"] == []
     file.write_bytes(file.read_bytes() + b" ")
     with pytest.raises(DigestMismatch):
         issue.page_of(settings, proof)
+    assert examine(month.registry, settings)["I5"] == ["证明 1 的文件与登记的摘要不符"]
+    file.unlink()
+    assert "证明 1 的文件不在" in examine(month.registry, settings)["I5"][0]
 
 
 def test_the_paper_bundle_holds_a_list_and_every_proof_once(office, month):

@@ -109,7 +109,7 @@ def issue_one(office: Office, account: str, management_no: str, purpose: str) ->
 
 def page_of(settings: Settings, proof: ledger.Proof) -> bytes:
     """The page as it was issued; DigestMismatch when the file is gone or no longer the one in the register."""
-    file = _file(settings, proof.number, proof.issued_at.astimezone(SHANGHAI).year)
+    file = ledger.page_path(settings, proof.number, proof.issued_at.astimezone(SHANGHAI).year)
     data = file.read_bytes() if file.is_file() else b""
     if hashlib.sha256(data).hexdigest() != proof.sha256:
         raise DigestMismatch(f"证明 {proof.number} 的文件缺失或与登记的摘要不符，请从备份恢复")
@@ -172,7 +172,7 @@ class _Chunk:
             return Refused(pdf.unprintable(lost))
         page = self._press.print(_TEMPLATES[draft.kind], data, title=TITLES[draft.kind], at=self._now)
         digest = hashlib.sha256(page).hexdigest()
-        _write(_file(self._settings, number, self._year), page)
+        _write(ledger.page_path(self._settings, number, self._year), page)
         proof_id = ledger.enter(
             self._conn,
             {
@@ -212,10 +212,6 @@ def chinese_date(value: str) -> str:
         return value
     day = f"{int(value[6:])}日" if len(value) == 8 else ""
     return f"{value[:4]}年{int(value[4:6])}月{day}"
-
-
-def _file(settings: Settings, number: str, year: int) -> Path:
-    return settings.path("proofs", str(year), f"{number.replace('/', '_')}.pdf")
 
 
 def _write(file: Path, data: bytes) -> None:

@@ -13,9 +13,10 @@ import zipfile
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
-from sqlalchemy import Connection, select, union
+from sqlalchemy import Connection, func, select, union
 
-from certflow.registry.schema import batches, files, packages, returns
+from certflow.registry.proofs import page_path
+from certflow.registry.schema import batches, files, packages, proofs, returns
 from certflow.settings import Settings
 
 _SERVER = "postgres"
@@ -90,6 +91,23 @@ def wrong_package_contents(conn: Connection, settings: Settings) -> list[str]:
         photos = [name for name in names if name.startswith(f"{row.stem}/")]
         if f"{row.stem}.XLS" not in names or len(photos) != row.photo_count or len(names) != len(photos) + 1:
             problems.append(f"数据包 {row.id} 内有 {len(names)} 个文件，台账为 1 个工作簿和 {row.photo_count} 张照片")
+    return problems
+
+
+def wrong_proofs(conn: Connection, settings: Settings) -> list[str]:
+    """I5, the proofs: every page in the register lies in its place as it was issued, and no number is missing."""
+    problems = []
+    query = select(proofs.c.id, proofs.c.number, proofs.c.year, proofs.c.sha256).order_by(proofs.c.id)
+    for number, name, year, digest in conn.execute(query):
+        path = page_path(settings, name, year)
+        if not path.is_file():
+            problems.append(f"证明 {number} 的文件不在 {path.parent.name} 中")
+        elif _sha256(path) != digest:
+            problems.append(f"证明 {number} 的文件与登记的摘要不符")
+    counted = select(proofs.c.kind, proofs.c.year, func.max(proofs.c.serial), func.count())
+    for kind, year, last, many in conn.execute(counted.group_by(proofs.c.kind, proofs.c.year)):
+        if last != many:
+            problems.append(f"{year} 年 {kind} 证明编号到 {last}，登记簿中只有 {many} 份")
     return problems
 
 

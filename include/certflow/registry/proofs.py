@@ -7,11 +7,13 @@ moment the new certificate arrives (DOMAIN §6). Set-based; each function works 
 import datetime as dt
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 from sqlalchemy import Connection, func, insert, select, text, update
 
 from certflow.registry.schema import certificates, files, proof_requests, proofs, rows, submissions
+from certflow.settings import Settings
 
 Kind = Literal["score", "qualification"]
 SCORE: Kind = "score"
@@ -86,6 +88,11 @@ class Decision:
 def open_states(ends: str) -> tuple[str, ...]:
     """States of a row that keep its 成绩合格证明 alive; `ends` as `Settings.proof_ends`."""
     return (*OPEN, "PRINTED") if ends == "delivered" else OPEN
+
+
+def page_path(settings: Settings, number: str, year: int) -> Path:
+    """Where the page of a proof lies; `year` of issue."""
+    return settings.path("proofs", str(year), f"{number.replace('/', '_')}.pdf")
 
 
 def certificates_known(conn: Connection, management_nos: Sequence[str]) -> set[str]:
