@@ -156,10 +156,12 @@ def _groups(index: int, one: Archive, reference: Reference, *, alone: bool) -> l
 def _place(group: _Group, here: list[_Draft], by_key: Mapping[Key, list[_Draft]], drafts: list[_Draft]) -> None:
     """Give a group of photos to the draft whose workbook it belongs to."""
     matching = by_key.get(group.key, []) if group.key is not None else []
-    draft = next((one for one in matching if one.archive == group.archive), matching[0] if matching else None)
+    draft = next((one for one in matching if one.archive == group.archive), None)
     if draft is None and len(here) == 1 and here[0].book is not None:
-        draft = here[0]  # Z42, Z43: the only workbook in the archive
+        draft = here[0]  # Z42, Z43: the only workbook in the archive, even where the folder names one in another
         draft.folder_differs |= group.key is not None or (group.folder != "" and not _beside(group, draft))
+    if draft is None and matching:
+        draft = matching[0]
     if draft is None and group.key is None:
         near = [one for one in here if one.book is not None and _beside(group, one)]
         if len(near) == 1:
