@@ -9,6 +9,7 @@ import urllib.error
 import urllib.request
 import zipfile
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 from sqlalchemy import text
@@ -19,6 +20,7 @@ from certflow.excel import write_xls
 from certflow.findings import FIELDS
 from certflow.registry import open_registry
 from certflow.registry.certificates import load
+from certflow.registry.doctor import examine
 from certflow.registry.ledger import Actor
 from certflow.settings import Settings
 from certflow.sftp import connect
@@ -68,16 +70,32 @@ class Api:
         with urllib.request.urlopen(request, timeout=30) as reply:
             return json.load(reply)
 
-    def run(self, dag_id, conf, limit=240):
+    def run(self, dag_id, conf):
         """Trigger, unpause and wait; the run and its task instances."""
         run = self("POST", f"/api/v2/dags/{dag_id}/dagRuns", {"conf": conf, "logical_date": None})
         # Only now: unpausing starts the last missed slot at once, and that run shall wait behind ours.
         self("PATCH", f"/api/v2/dags/{dag_id}", {"is_paused": False})
-        path = f"/api/v2/dags/{dag_id}/dagRuns/{run['dag_run_id']}"
-        deadline = time.monotonic() + limit
-        while (run := self("GET", path))["state"] in {"queued", "running"} and time.monotonic() < deadline:
-            time.sleep(1)
+        return self.end(dag_id, run["dag_run_id"])
+
+    def end(self, dag_id, run_id):
+        """Wait for the end of a run; the run and its task instances."""
+        path = f"/api/v2/dags/{dag_id}/dagRuns/{quote(run_id)}"
+        run = self.wait(path, lambda run: run["state"] not in {"queued", "running"})
         return run, self("GET", f"{path}/taskInstances?limit=100")["task_instances"]
+
+    def wait(self, path, done, limit=600):
+        """Ask until the answer is as it should be, or the time is over."""
+        deadline = time.monotonic() + limit
+        while not done(answer := self("GET", path)) and time.monotonic() < deadline:
+            time.sleep(1)
+        return answer
+
+    def clear(self, dag_id, run_id):
+        """Clear every task of a finished run, as an operator does, and wait for its end."""
+        self("POST", f"/api/v2/dags/{dag_id}/clearTaskInstances", {
+            "dry_run": False, "only_failed": False, "dag_run_id": run_id,
+        })  # fmt: skip
+        return self.end(dag_id, run_id)
 
 
 @pytest.fixture
@@ -119,7 +137,46 @@ def drop(settings, account, name, content, tmp_path):
         session.rename(part.path, f"/{settings.folders.inbox}/{name}")
 
 
-def test_the_cities_are_answered_by_the_real_scheduler(settings, pages, tmp_path):
+def month_is_sent_once(api, registry, settings):
+    """Month end with a person's answer on Airflow's page, then every task of it cleared (F33)."""
+    prepare, tasks = api.run("month_end_prepare", {"month": "202005"})
+    assert prepare["state"] == "success", tasks
+    send = "/api/v2/dags/month_end_send"
+    api("PATCH", send, {"is_paused": False})
+    api.wait(f"{send}/dagRuns", handed_over)
+    [run] = handed_over(api("GET", f"{send}/dagRuns"))
+    path = f"{send}/dagRuns/{quote(run['dag_run_id'])}"
+    [question] = api.wait(f"{path}/hitlDetails", lambda answer: answer["hitl_details"])["hitl_details"]
+    assert "未报" in question["body"], "fourteen cities are missing: a person decides"
+    assert sent(registry) == []
+    api("PATCH", f"{path}/taskInstances/ask/-1/hitlDetails", {"chosen_options": ["批准"]})
+    done, tasks = api.end("month_end_send", run["dag_run_id"])
+    assert done["state"] == "success", [(task["task_id"], task["state"]) for task in tasks]
+    upward = addresses(settings.home)[1].tree / settings.folders.upward
+    [package] = sent(registry)
+    files = {path.name: path.stat().st_mtime_ns for path in upward.rglob("*") if path.is_file()}
+    assert sorted(Path(name).suffix for name in files) == [".json", ".zip"]
+
+    for dag_id, run_id in (("month_end_prepare", prepare["dag_run_id"]), ("month_end_send", run["dag_run_id"])):
+        again, tasks = api.clear(dag_id, run_id)
+        assert again["state"] == "success", [(task["task_id"], task["state"]) for task in tasks]
+    assert sent(registry) == [package]
+    assert {path.name: path.stat().st_mtime_ns for path in upward.rglob("*") if path.is_file()} == files
+
+
+def handed_over(answer):
+    """Runs of our month; unpausing the preparation also started the slot that was missed last."""
+    return [run for run in answer["dag_runs"] if run["conf"]["month"] == "202005"]
+
+
+def sent(registry):
+    """(package, times it was sent) of every package the ledger calls sent."""
+    query = "SELECT package_id, count(*) FROM transfers WHERE event = 'sent' GROUP BY package_id"
+    with registry.read() as conn:
+        return conn.execute(text(query)).all()
+
+
+def test_the_cities_are_answered_and_the_month_is_sent_by_the_real_scheduler(settings, pages, tmp_path):
     assert stack.up(settings, say=lambda _line: None) == pages, "a second call finds what runs"
     registry = open_registry(settings)
     export = tmp_path / "registry.csv"
@@ -143,9 +200,12 @@ def test_the_cities_are_answered_by_the_real_scheduler(settings, pages, tmp_path
     with registry.read() as conn:
         files = dict(conn.execute(text("SELECT account, state FROM files")).all())
         rows = conn.execute(text("SELECT state, count(*) FROM rows GROUP BY state")).all()
-    registry.close()
     assert files == {"370100": "JUDGED", "370200": "JUDGED", "370300": "RETURNED"}
     assert rows == [("ACCEPTED", 1)]
+
+    month_is_sent_once(Api(pages), registry, settings)
+    assert {name: lines for name, lines in examine(registry, settings).items() if lines} == {}
+    registry.close()
 
     logs = [path for path in settings.path("airflow").rglob("*.log") if path.is_file()]
     assert any("take_in" in str(path) for path in logs)
