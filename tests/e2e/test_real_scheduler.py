@@ -90,6 +90,17 @@ class Api:
             time.sleep(1)
         return answer
 
+    def question(self, path):
+        """What a run asks a person, once it waits for the answer."""
+        self.wait(f"{path}/taskInstances/ask", lambda task: task["state"] == "awaiting_input")
+        [question] = self("GET", f"{path}/hitlDetails")["hitl_details"]
+        return question
+
+    def answer(self, path, choice):
+        """Answer at a person's pace: Airflow 3.3 loses what comes while the asking process is still ending."""
+        time.sleep(10)
+        self("PATCH", f"{path}/taskInstances/ask/-1/hitlDetails", {"chosen_options": [choice]})
+
     def clear(self, dag_id, run_id):
         """Clear every task of a finished run, as an operator does, and wait for its end."""
         self("POST", f"/api/v2/dags/{dag_id}/clearTaskInstances", {
@@ -146,12 +157,10 @@ def month_is_sent_once(api, registry, settings):
     api.wait(f"{send}/dagRuns", handed_over)
     [run] = handed_over(api("GET", f"{send}/dagRuns"))
     path = f"{send}/dagRuns/{quote(run['dag_run_id'])}"
-    # Airflow loses an answer given in the tenth of a second in which the task lies down to wait.
-    api.wait(f"{path}/taskInstances/ask", lambda task: task["state"] == "awaiting_input")
-    [question] = api("GET", f"{path}/hitlDetails")["hitl_details"]
+    question = api.question(path)
     assert "未报" in question["body"], "fourteen cities are missing: a person decides"
     assert sent(registry) == []
-    api("PATCH", f"{path}/taskInstances/ask/-1/hitlDetails", {"chosen_options": ["批准"]})
+    api.answer(path, "批准")
     done, tasks = api.end("month_end_send", run["dag_run_id"])
     assert done["state"] == "success", [(task["task_id"], task["state"]) for task in tasks]
     upward = addresses(settings.home)[1].tree / settings.folders.upward
