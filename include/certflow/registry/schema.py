@@ -410,6 +410,49 @@ old_certificates = Table(
 )  # fmt: skip
 """旧版证书 on their way to their holders (notice 一(二))."""
 
+appeals = Table(
+    "appeals", metadata, _id(),
+    Column("finding_id", BigInteger, ForeignKey("findings.id"), nullable=False, unique=True),
+    Column("by", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    _now("at"),
+)  # fmt: skip
+"""Findings a city contests; append-only."""
+
+appeal_decisions = Table(
+    "appeal_decisions", metadata, _id(),
+    Column("appeal_id", BigInteger, ForeignKey("appeals.id"), nullable=False, unique=True),
+    Column("upheld", Boolean, nullable=False),  # true: the finding no longer counts against the city
+    Column("by", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    _now("at"),
+)  # fmt: skip
+"""What became of an appeal; append-only."""
+
+scores = Table(
+    "scores", metadata, _id(),
+    Column("period", Text, nullable=False),  # YYYYMM or YYYY
+    Column("account", Text, nullable=False),
+    Column("version", Integer, nullable=False),
+    Column("figures", JSONB, nullable=False),
+    Column("cause", Text, nullable=False),  # why this version came to be
+    Column("by", Text, nullable=False),
+    _now("at"),
+    UniqueConstraint("period", "account", "version"),
+)  # fmt: skip
+"""Figures of closed periods: a correction is a new version; append-only."""
+
+silences = Table(
+    "silences", metadata, _id(),
+    Column("kind", Text, nullable=False),  # of the alert
+    Column("subject", Text, nullable=False),  # account, batch or exam the alert is about; empty: every one
+    Column("until", DateTime(timezone=True), nullable=False),
+    Column("by", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    _now("at"),
+)  # fmt: skip
+"""Alerts nobody wants to hear for a while; each ends by itself; append-only."""
+
 transitions = Table(
     "transitions", metadata,
     Column("kind", Text, primary_key=True),

@@ -443,3 +443,50 @@ CREATE TABLE papers (
 );
 
 CREATE INDEX ix_papers_month ON papers (month);
+
+CREATE TABLE appeals (
+    id BIGINT GENERATED ALWAYS AS IDENTITY,
+    finding_id BIGINT NOT NULL,
+    by TEXT NOT NULL,
+    reason TEXT NOT NULL,
+    at TIMESTAMP WITH TIME ZONE DEFAULT now() NOT NULL,
+    CONSTRAINT pk_appeals PRIMARY KEY (id),
+    CONSTRAINT uq_appeals_finding_id UNIQUE (finding_id),
+    CONSTRAINT fk_appeals_finding_id FOREIGN KEY(finding_id) REFERENCES findings (id)
+);
+
+CREATE TABLE appeal_decisions (
+    id BIGINT GENERATED ALWAYS AS IDENTITY,
+    appeal_id BIGINT NOT NULL,
+    upheld BOOLEAN NOT NULL,
+    by TEXT NOT NULL,
+    reason TEXT NOT NULL,
+    at TIMESTAMP WITH TIME ZONE DEFAULT now() NOT NULL,
+    CONSTRAINT pk_appeal_decisions PRIMARY KEY (id),
+    CONSTRAINT uq_appeal_decisions_appeal_id UNIQUE (appeal_id),
+    CONSTRAINT fk_appeal_decisions_appeal_id FOREIGN KEY(appeal_id) REFERENCES appeals (id)
+);
+
+CREATE TABLE scores (
+    id BIGINT GENERATED ALWAYS AS IDENTITY,
+    period TEXT NOT NULL,
+    account TEXT NOT NULL,
+    version INTEGER NOT NULL,
+    figures JSONB NOT NULL,
+    cause TEXT NOT NULL,
+    by TEXT NOT NULL,
+    at TIMESTAMP WITH TIME ZONE DEFAULT now() NOT NULL,
+    CONSTRAINT pk_scores PRIMARY KEY (id),
+    CONSTRAINT uq_scores_period_account_version UNIQUE (period, account, version)
+);
+
+CREATE TABLE silences (
+    id BIGINT GENERATED ALWAYS AS IDENTITY,
+    kind TEXT NOT NULL,
+    subject TEXT NOT NULL,
+    until TIMESTAMP WITH TIME ZONE NOT NULL,
+    by TEXT NOT NULL,
+    reason TEXT NOT NULL,
+    at TIMESTAMP WITH TIME ZONE DEFAULT now() NOT NULL,
+    CONSTRAINT pk_silences PRIMARY KEY (id)
+);
