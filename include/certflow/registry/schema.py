@@ -49,13 +49,27 @@ TRANSITIONS: dict[str, tuple[tuple[str, str], ...]] = {
         ("ACCEPTED", "PACKED"), ("ACCEPTED", "WITHDRAWN"), ("PACKED", "SENT"), ("PACKED", "ACCEPTED"),
         ("SENT", "PRINTED"), ("SENT", "REFUSED"), ("PRINTED", "DELIVERED"), ("DELIVERED", "CLOSED"),
         ("PROOF", "ISSUED"), ("ISSUED", "CLOSED"),
+        ("PRINTED", "SENT"), ("REFUSED", "SENT"),
     ),
     "package": (
         ("", "BUILT"), ("BUILT", "APPROVED"), ("BUILT", "REJECTED"), ("APPROVED", "SENDING"), ("SENDING", "SENT"),
         ("SENDING", "UNKNOWN"), ("UNKNOWN", "SENT"), ("UNKNOWN", "APPROVED"),
     ),
+    # The paper of one PRINTED row (DOMAIN §5); the words for people stand in `delivery.words`.
+    "delivery": (
+        ("", "PRINTED"), ("PRINTED", "AWAITING"), ("KEPT", "AWAITING"), ("AWAITING", "PRINTED"),
+        ("PRINTED", "PUSHED"), ("PUSHED", "COLLECTED"), ("PUSHED", "UNDERWAY"), ("PUSHED", "SIGNED"),
+        ("PUSHED", "RETURNED"), ("COLLECTED", "UNDERWAY"), ("COLLECTED", "SIGNED"), ("COLLECTED", "RETURNED"),
+        ("UNDERWAY", "SIGNED"), ("UNDERWAY", "RETURNED"), ("RETURNED", "PUSHED"), ("RETURNED", "PICKUP"),
+        ("PRINTED", "KEPT"), ("KEPT", "PUSHED"), ("PICKUP", "PUSHED"), ("KEPT", "HANDED"), ("PICKUP", "HANDED"),
+        ("KEPT", "EXPIRED"), ("PICKUP", "EXPIRED"), ("EXPIRED", "HANDED"), ("PRINTED", "WITHHELD"),
+        ("KEPT", "WITHHELD"), ("PICKUP", "WITHHELD"), ("RETURNED", "WITHHELD"), ("WITHHELD", "KEPT"),
+    ),
 }  # fmt: skip
-"""Allowed moves of the three graphs; the migration copies them into `transitions`."""
+"""Allowed moves of the graphs; the migration copies them into `transitions`."""
+
+ERRANDS: dict[tuple[str, str, str], str] = {("row", "PRINTED", "SENT"): "undo", ("row", "REFUSED", "SENT"): "undo"}
+"""Moves that lead back: allowed in a transaction that has set ``certflow.errand`` to this word, and chained with it."""
 
 
 def _id() -> Column[int]:
@@ -147,6 +161,7 @@ entries = Table(
     Column("data_offset", BigInteger, nullable=False),  # where the entry's bytes begin in the original
     Column("crc32", BigInteger, nullable=False),
     Column("sha256", Text),
+    Column("photo_hash", Text),  # perceptual hash, 16 hexadecimal digits; photos of the month lane
     Column("outcome", Text, nullable=False),  # accepted | held | returned | ignored
     Column("reason", Text),
     UniqueConstraint("file_id", "ordinal"),
@@ -214,6 +229,23 @@ findings = Table(
     Index("ix_findings_file_id", "file_id"),
 )  # fmt: skip
 
+hold_decisions = Table(
+    "hold_decisions", metadata, _id(),
+    Column("kind", Text, nullable=False),  # row | file | photo
+    Column("object_id", BigInteger, nullable=False),  # id in rows, files or entries
+    Column("record", Text, nullable=False),  # what people call it: record id, F000012, F000012-0007
+    _to("files", "file_id"),  # whose answers tell the city
+    Column("decision", Text, nullable=False),  # accept | return | proof | judge
+    Column("by", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("rules", JSONB, nullable=False),  # codes of the rules that held it: overruled, or confirmed by a return
+    _now("at"),
+    Column("told_at", DateTime(timezone=True)),  # the notice to the city is written
+    Index("ix_hold_decisions_kind_object_id", "kind", "object_id"),
+    Index("ix_hold_decisions_file_id", "file_id"),
+)  # fmt: skip
+"""What a person decided about what was held; append-only, only `told_at` is filled in later."""
+
 packages = Table(
     "packages", metadata, _id(), _to("batches", "batch_id"),
     Column("exam_code", Text, nullable=False),
@@ -280,13 +312,25 @@ returns = Table(
     Column("sha256", Text, nullable=False, unique=True),
     Column("size", BigInteger, nullable=False),
     _now("received_at"),
-    # RECEIVED | RECONCILED | APPLIED | HELD | RETURNED
+    # RECEIVED | RECONCILED | APPLIED | HELD | RETURNED | UNDONE
     Column("state", Text, nullable=False, server_default="RECEIVED"),
     Column("reason", Text),
 )  # fmt: skip
 
+return_undos = Table(
+    "return_undos", metadata, _id(), _to("returns", "return_id"),
+    Column("by", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("printed", Integer, nullable=False),  # rows that went back from PRINTED
+    Column("refused", Integer, nullable=False),
+    _now("at"),
+    Index("ix_return_undos_return_id", "return_id"),
+)  # fmt: skip
+"""Who took an applied return back, and why; append-only."""
+
 return_rows = Table(
     "return_rows", metadata, _id(), _to("returns", "return_id"),
+    Column("part", Integer, nullable=False, server_default="1"),  # which table of a zip that holds several
     Column("row_no", Integer, nullable=False),
     Column("management_no", Text, nullable=False),
     Column("name", Text, nullable=False),
@@ -298,22 +342,51 @@ return_rows = Table(
     Column("bucket", Text),  # printed | refused | extra | changed | duplicate
     Column("row_id", BigInteger, ForeignKey("rows.id")),
     Column("applied", Boolean, nullable=False, server_default=text("false")),
-    UniqueConstraint("return_id", "row_no"),
+    Column("before", JSONB),  # what applying found: the row's state and the serial in force
+    Column("undo_id", BigInteger, ForeignKey("return_undos.id")),  # set: history of an application taken back
+    Index(
+        "uq_return_rows_return_id_part_row_no", "return_id", "part", "row_no", unique=True,
+        postgresql_where=text("undo_id IS NULL"),
+    ),
     Index("ix_return_rows_management_no", "management_no"),
     Index("ix_return_rows_row_id", "row_id"),
 )  # fmt: skip
 
 print_events = Table(
     "print_events", metadata, _id(), _to("certificates", "certificate_id"), _to("rows", "row_id"),
-    Column("return_row_id", BigInteger, ForeignKey("return_rows.id"), nullable=False, unique=True),
-    Column("serial", Text, nullable=False, unique=True),
-    Column("mark", Text, nullable=False),  # 补发
+    _to("return_rows", "return_row_id"),
+    Column("serial", Text, nullable=False),
+    Column("mark", Text, nullable=False),  # 补发, or 撤销 for a reversing entry
     Column("printed_on", Date, nullable=False),
-    Column("voids", Text, nullable=False),  # serial of the print it replaces
+    Column("voids", Text, nullable=False),  # serial that is no longer in force: the print it replaces or takes back
+    Column("reverses", BigInteger, ForeignKey("print_events.id"), unique=True),  # the entry that an undo takes back
     _now("recorded_at"),
     Index("ix_print_events_certificate_id", "certificate_id"),
+    Index("ix_print_events_row_id", "row_id"),
+    Index("ix_print_events_serial", "serial"),
+    Index(
+        "uq_print_events_return_row_id", "return_row_id", unique=True, postgresql_where=text("reverses IS NULL"),
+    ),
 )  # fmt: skip
-"""New prints of certificates; append-only. The certificate itself never changes."""
+"""New prints of certificates, and the entries that take one back; append-only. The certificate itself never changes.
+
+In force is an entry that reverses nothing and that nothing reverses; a trigger keeps a serial from being in force twice.
+"""
+
+return_answers = Table(
+    "return_answers", metadata, _id(), _to("returns", "return_id"),
+    Column("account", Text, nullable=False),
+    Column("month", Text, nullable=False),
+    Column("answered_at", DateTime(timezone=True)),  # the lists lie in the city's folder
+    Column("undo_id", BigInteger, ForeignKey("return_undos.id")),  # the application they tell of was taken back
+    Column("recalled_at", DateTime(timezone=True)),  # the city was told so; only where it had the lists
+    Index(
+        "uq_return_answers_return_id_account_month", "return_id", "account", "month", unique=True,
+        postgresql_where=text("undo_id IS NULL"),
+    ),
+    Index("ix_return_answers_account", "account"),
+)  # fmt: skip
+"""Lists owed to the cities: what an applied return says about their rows."""
 
 proofs = Table(
     "proofs", metadata, _id(),
@@ -453,11 +526,102 @@ silences = Table(
 )  # fmt: skip
 """Alerts nobody wants to hear for a while; each ends by itself; append-only."""
 
+delivery_files = Table(
+    "delivery_files", metadata, _id(),
+    Column("kind", Text, nullable=False),  # profile it was read with: choices | ems | exchange
+    Column("account", Text, nullable=False),  # city whose list it is; empty: of the whole province
+    Column("name", Text, nullable=False),
+    Column("sha256", Text, nullable=False),
+    Column("size", BigInteger, nullable=False),  # bytes
+    _now("received_at"),
+    Column("state", Text, nullable=False),  # HELD (nothing of it applied) | APPLIED
+    Column("reason", Text, nullable=False, server_default=""),
+    Column("counts", JSONB, nullable=False, server_default=text("'{}'::jsonb")),  # what became of its lines
+    UniqueConstraint("kind", "account", "sha256"),
+)  # fmt: skip
+"""Lists about deliveries that came from outside: choices of a city, waybills and tracking, issue data."""
+
+delivery_choices = Table(
+    "delivery_choices", metadata, _id(), _to("delivery_files", "file_id"),
+    Column("row_no", Integer, nullable=False),  # as Excel shows it
+    Column("account", Text, nullable=False),
+    Column("management_no", Text, nullable=False),
+    Column("way", Text, nullable=False),  # mail | pickup
+    Column("recipient", Text, nullable=False),
+    Column("phone", Text, nullable=False),
+    Column("postcode", Text, nullable=False),
+    Column("address", Text, nullable=False),
+    Index("ix_delivery_choices_management_no", "management_no"),
+)  # fmt: skip
+"""How an applicant wants the new certificate (DOMAIN §5); append-only, the newest line of a number counts."""
+
+delivery_orders = Table(
+    "delivery_orders", metadata, _id(),
+    Column("account", Text, nullable=False),
+    Column("name", Text, nullable=False, unique=True),  # EMS-370100-20200901-1
+    Column("file_name", Text, nullable=False),
+    Column("sha256", Text, nullable=False),
+    Column("size", BigInteger, nullable=False),  # bytes
+    _now("made_at"),
+)  # fmt: skip
+"""Order lists for EMS, one per city and round."""
+
+deliveries = Table(
+    "deliveries", metadata, _id(), Column("row_id", BigInteger, ForeignKey("rows.id"), nullable=False, unique=True),
+    Column("account", Text, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("order_id", BigInteger, ForeignKey("delivery_orders.id")),  # of the newest attempt, like what follows
+    Column("order_line", Integer),
+    Column("waybill", Text),
+    Column("attempt", Integer, nullable=False, server_default="0"),
+    Column("pushed_at", DateTime(timezone=True)),  # first order list
+    Column("kept_at", DateTime(timezone=True)),  # since when it waits at the desk
+    Index("ix_deliveries_account_state", "account", "state"),
+    Index("uq_deliveries_order_id_order_line", "order_id", "order_line", unique=True),
+    Index("uq_deliveries_waybill", "waybill", unique=True, postgresql_where=text("waybill IS NOT NULL")),
+)  # fmt: skip
+"""The paper of each printed row and where it is; made by a trigger the moment a row becomes PRINTED."""
+
+delivery_events = Table(
+    "delivery_events", metadata, _id(), _to("deliveries", "delivery_id"), _to("delivery_files", "file_id"),
+    Column("row_no", Integer, nullable=False),
+    Column("waybill", Text, nullable=False),  # empty: the file names none
+    Column("state", Text, nullable=False),  # PUSHED: the waybill was given
+    Column("happened_at", DateTime(timezone=True), nullable=False),  # as the file says
+    Column("effect", Text, nullable=False),  # moved | late (the state is further already) | against (contradicts it)
+    UniqueConstraint("delivery_id", "waybill", "state", "happened_at"),
+    Index("ix_delivery_events_waybill", "waybill"),
+)  # fmt: skip
+"""Every tracking line about one of our deliveries, once; append-only."""
+
+pickup_files = Table(
+    "pickup_files", metadata, _id(),
+    Column("account", Text, nullable=False),
+    Column("name", Text, nullable=False),  # as the device wrote it: may hold an ID number
+    Column("sha256", Text, nullable=False),
+    Column("size", BigInteger, nullable=False),  # bytes
+    Column("kind", Text, nullable=False),  # word of the evidence profile; empty: its name does not say
+    _now("received_at"),
+    UniqueConstraint("account", "sha256"),
+)  # fmt: skip
+"""Files of document camera, signature pad and ID reader; append-only."""
+
+pickup_links = Table(
+    "pickup_links", metadata, _id(), _to("pickup_files", "file_id"), _to("deliveries", "delivery_id"),
+    Column("kind", Text, nullable=False),
+    Column("by", Text, nullable=False),
+    _now("at"),
+    UniqueConstraint("file_id", "delivery_id", "kind"),
+    Index("ix_pickup_links_delivery_id", "delivery_id"),
+)  # fmt: skip
+"""Which evidence belongs to which certificate; append-only."""
+
 transitions = Table(
     "transitions", metadata,
     Column("kind", Text, primary_key=True),
     Column("from_state", Text, primary_key=True),
     Column("to_state", Text, primary_key=True),
+    Column("errand", Text, nullable=False, server_default=""),  # see ERRANDS
 )  # fmt: skip
 
 audit = Table(
@@ -472,7 +636,7 @@ audit = Table(
 moves = Table(
     "moves", metadata, _id(),
     Column("audit_seq", BigInteger, ForeignKey("audit.seq"), nullable=False),
-    Column("kind", Text, nullable=False),  # file | row | package
+    Column("kind", Text, nullable=False),  # file | row | package | delivery
     Column("object_id", BigInteger, nullable=False),
     Column("from_state", Text, nullable=False),
     Column("to_state", Text, nullable=False),

@@ -1,6 +1,6 @@
 -- The ledger's own law: every change of state is checked against `transitions`, written to `moves`, and
 -- chained into `audit`, once per statement, whoever makes it. SQLSTATEs: CF001 a move the graph does not
--- know, CF002 nobody said who acts, CF003 a table that only grows.
+-- know, CF002 nobody said who acts, CF003 a table that only grows, CF004 a print that contradicts another.
 
 -- Append one row to the chain and return its number. Appending is serialised by an advisory lock that is
 -- held until commit, so that `seq` has no gaps and `prev` is always the hash of the row before.
@@ -36,6 +36,8 @@ END $$;
 CREATE FUNCTION certflow_move(what text, ids bigint[], befores text[], afters text[]) RETURNS void
 LANGUAGE plpgsql AS $$
 DECLARE
+    -- Moves that lead back need an errand that says so ("undo"); it is chained with them.
+    trip text := coalesce(current_setting('certflow.errand', true), '');
     wrong record;
     steps jsonb;
     digest text;
@@ -44,7 +46,8 @@ BEGIN
     SELECT m.before, m.after, count(*) AS number INTO wrong
     FROM unnest(befores, afters) AS m(before, after)
     WHERE NOT EXISTS (
-        SELECT FROM transitions t WHERE t.kind = what AND t.from_state = m.before AND t.to_state = m.after)
+        SELECT FROM transitions t WHERE t.kind = what AND t.from_state = m.before AND t.to_state = m.after
+            AND t.errand IN ('', trip))
     GROUP BY m.before, m.after ORDER BY m.before, m.after LIMIT 1;
     IF FOUND THEN
         RAISE EXCEPTION USING ERRCODE = 'CF001',
@@ -56,7 +59,8 @@ BEGIN
     SELECT encode(sha256(convert_to(string_agg(m.id || ' ' || m.before || ' ' || m.after, E'\n' ORDER BY m.id), 'UTF8')), 'hex')
     INTO digest FROM unnest(ids, befores, afters) AS m(id, before, after);
     head := certflow_append('move', jsonb_build_object(
-        'kind', what, 'count', cardinality(ids), 'steps', steps, 'moves_sha256', digest));
+        'kind', what, 'count', cardinality(ids), 'steps', steps, 'moves_sha256', digest)
+        || CASE trip WHEN '' THEN '{}'::jsonb ELSE jsonb_build_object('errand', trip) END);
     INSERT INTO moves (audit_seq, kind, object_id, from_state, to_state)
     SELECT head, what, m.id, m.before, m.after FROM unnest(ids, befores, afters) AS m(id, before, after);
 END $$;
@@ -92,6 +96,28 @@ BEGIN
     RETURN NULL;
 END $$;
 
+-- A serial is in force at most once, and a reversing entry repeats what it takes back. One return at a time: the lock
+-- is the one of `registry/reprints.py`.
+CREATE FUNCTION certflow_print_law() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    PERFORM pg_advisory_xact_lock(hashtextextended('certflow:returns', 0));
+    IF EXISTS (
+        SELECT FROM arrived a JOIN print_events e ON e.id = a.reverses
+        WHERE e.reverses IS NOT NULL
+           OR (a.certificate_id, a.row_id, a.return_row_id, a.serial) <> (e.certificate_id, e.row_id, e.return_row_id, e.serial)
+    ) THEN
+        RAISE EXCEPTION USING ERRCODE = 'CF004', MESSAGE = 'print_events: a reversing entry differs from what it takes back';
+    END IF;
+    IF EXISTS (
+        SELECT FROM (SELECT DISTINCT serial FROM arrived WHERE reverses IS NULL) a JOIN print_events e ON e.serial = a.serial
+        WHERE e.reverses IS NULL AND NOT EXISTS (SELECT FROM print_events x WHERE x.reverses = e.id)
+        GROUP BY e.serial HAVING count(*) > 1
+    ) THEN
+        RAISE EXCEPTION USING ERRCODE = 'CF004', MESSAGE = 'print_events: a serial would be in force twice';
+    END IF;
+    RETURN NULL;
+END $$;
+
 CREATE FUNCTION certflow_refuse() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     RAISE EXCEPTION USING ERRCODE = 'CF003',
@@ -105,12 +131,43 @@ CREATE TRIGGER rows_arrived AFTER INSERT ON rows REFERENCING NEW TABLE AS arrive
 CREATE TRIGGER packages_arrived AFTER INSERT ON packages REFERENCING NEW TABLE AS arrived
     FOR EACH STATEMENT EXECUTE FUNCTION certflow_arrived('package');
 
+CREATE TRIGGER deliveries_arrived AFTER INSERT ON deliveries REFERENCING NEW TABLE AS arrived
+    FOR EACH STATEMENT EXECUTE FUNCTION certflow_arrived('delivery');
+
 CREATE TRIGGER files_changed AFTER UPDATE ON files REFERENCING OLD TABLE AS was NEW TABLE AS became
     FOR EACH STATEMENT EXECUTE FUNCTION certflow_changed('file');
 CREATE TRIGGER rows_changed AFTER UPDATE ON rows REFERENCING OLD TABLE AS was NEW TABLE AS became
     FOR EACH STATEMENT EXECUTE FUNCTION certflow_changed('row');
 CREATE TRIGGER packages_changed AFTER UPDATE ON packages REFERENCING OLD TABLE AS was NEW TABLE AS became
     FOR EACH STATEMENT EXECUTE FUNCTION certflow_changed('package');
+CREATE TRIGGER deliveries_changed AFTER UPDATE ON deliveries REFERENCING OLD TABLE AS was NEW TABLE AS became
+    FOR EACH STATEMENT EXECUTE FUNCTION certflow_changed('delivery');
+
+-- Every printed row has exactly one delivery, on whatever path it became PRINTED. Where a print is undone the paper
+-- is awaited again; once it has left the house the graph of deliveries refuses that, and with it the undo.
+CREATE FUNCTION certflow_printed() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF NOT EXISTS (SELECT FROM was JOIN became USING (id)
+                   WHERE was.state <> became.state AND 'PRINTED' IN (was.state, became.state)) THEN
+        RETURN NULL;
+    END IF;
+    UPDATE deliveries d SET state = 'AWAITING', kept_at = NULL
+    FROM was JOIN became USING (id)
+    WHERE d.row_id = became.id AND was.state = 'PRINTED' AND became.state = 'SENT';
+    UPDATE deliveries d SET state = 'PRINTED'
+    FROM was JOIN became USING (id)
+    WHERE d.row_id = became.id AND d.state = 'AWAITING' AND was.state <> 'PRINTED' AND became.state = 'PRINTED';
+    INSERT INTO deliveries (row_id, account, state)
+    SELECT became.id, s.account, 'PRINTED'
+    FROM was JOIN became USING (id) JOIN submissions s ON s.id = became.submission_id
+    WHERE was.state <> 'PRINTED' AND became.state = 'PRINTED'
+        AND NOT EXISTS (SELECT FROM deliveries d WHERE d.row_id = became.id)
+    ORDER BY became.id;
+    RETURN NULL;
+END $$;
+
+CREATE TRIGGER rows_printed AFTER UPDATE ON rows REFERENCING OLD TABLE AS was NEW TABLE AS became
+    FOR EACH STATEMENT EXECUTE FUNCTION certflow_printed();
 
 -- What has a state may change but never vanish.
 CREATE TRIGGER files_kept BEFORE DELETE OR TRUNCATE ON files
@@ -119,6 +176,8 @@ CREATE TRIGGER rows_kept BEFORE DELETE OR TRUNCATE ON rows
     FOR EACH STATEMENT EXECUTE FUNCTION certflow_refuse();
 CREATE TRIGGER packages_kept BEFORE DELETE OR TRUNCATE ON packages
     FOR EACH STATEMENT EXECUTE FUNCTION certflow_refuse();
+CREATE TRIGGER deliveries_kept BEFORE DELETE OR TRUNCATE ON deliveries
+    FOR EACH STATEMENT EXECUTE FUNCTION certflow_refuse();
 
 -- Evidence may not even change.
 CREATE TRIGGER audit_kept BEFORE UPDATE OR DELETE OR TRUNCATE ON audit
@@ -126,6 +185,14 @@ CREATE TRIGGER audit_kept BEFORE UPDATE OR DELETE OR TRUNCATE ON audit
 CREATE TRIGGER moves_kept BEFORE UPDATE OR DELETE OR TRUNCATE ON moves
     FOR EACH STATEMENT EXECUTE FUNCTION certflow_refuse();
 CREATE TRIGGER print_events_kept BEFORE UPDATE OR DELETE OR TRUNCATE ON print_events
+    FOR EACH STATEMENT EXECUTE FUNCTION certflow_refuse();
+CREATE TRIGGER hold_decisions_kept BEFORE DELETE OR TRUNCATE ON hold_decisions
+    FOR EACH STATEMENT EXECUTE FUNCTION certflow_refuse();
+CREATE TRIGGER hold_decisions_fixed BEFORE UPDATE OF id, kind, object_id, record, file_id, decision, by, reason, rules, at
+    ON hold_decisions FOR EACH STATEMENT EXECUTE FUNCTION certflow_refuse();
+CREATE TRIGGER print_events_arrived AFTER INSERT ON print_events REFERENCING NEW TABLE AS arrived
+    FOR EACH STATEMENT EXECUTE FUNCTION certflow_print_law();
+CREATE TRIGGER return_undos_kept BEFORE UPDATE OR DELETE OR TRUNCATE ON return_undos
     FOR EACH STATEMENT EXECUTE FUNCTION certflow_refuse();
 CREATE TRIGGER papers_kept BEFORE UPDATE OR DELETE OR TRUNCATE ON papers
     FOR EACH STATEMENT EXECUTE FUNCTION certflow_refuse();
@@ -140,6 +207,14 @@ CREATE TRIGGER scores_kept BEFORE UPDATE OR DELETE OR TRUNCATE ON scores
 CREATE TRIGGER silences_kept BEFORE UPDATE OR DELETE OR TRUNCATE ON silences
     FOR EACH STATEMENT EXECUTE FUNCTION certflow_refuse();
 CREATE TRIGGER verifications_kept BEFORE UPDATE OR DELETE OR TRUNCATE ON verifications
+    FOR EACH STATEMENT EXECUTE FUNCTION certflow_refuse();
+CREATE TRIGGER delivery_choices_kept BEFORE UPDATE OR DELETE OR TRUNCATE ON delivery_choices
+    FOR EACH STATEMENT EXECUTE FUNCTION certflow_refuse();
+CREATE TRIGGER delivery_events_kept BEFORE UPDATE OR DELETE OR TRUNCATE ON delivery_events
+    FOR EACH STATEMENT EXECUTE FUNCTION certflow_refuse();
+CREATE TRIGGER pickup_files_kept BEFORE UPDATE OR DELETE OR TRUNCATE ON pickup_files
+    FOR EACH STATEMENT EXECUTE FUNCTION certflow_refuse();
+CREATE TRIGGER pickup_links_kept BEFORE UPDATE OR DELETE OR TRUNCATE ON pickup_links
     FOR EACH STATEMENT EXECUTE FUNCTION certflow_refuse();
 
 -- A proof in the register stays as it was issued; only its bundle and its revocation come later.

@@ -99,6 +99,7 @@ CREATE TABLE transitions (
     kind TEXT NOT NULL,
     from_state TEXT NOT NULL,
     to_state TEXT NOT NULL,
+    errand TEXT DEFAULT '' NOT NULL,
     CONSTRAINT pk_transitions PRIMARY KEY (kind, from_state, to_state)
 );
 
@@ -130,6 +131,7 @@ CREATE TABLE entries (
     data_offset BIGINT NOT NULL,
     crc32 BIGINT NOT NULL,
     sha256 TEXT,
+    photo_hash TEXT,
     outcome TEXT NOT NULL,
     reason TEXT,
     CONSTRAINT pk_entries PRIMARY KEY (id),
@@ -278,9 +280,24 @@ CREATE TABLE package_rows (
 
 CREATE INDEX ix_package_rows_row_id ON package_rows (row_id);
 
+CREATE TABLE return_undos (
+    id BIGINT GENERATED ALWAYS AS IDENTITY,
+    return_id BIGINT NOT NULL,
+    by TEXT NOT NULL,
+    reason TEXT NOT NULL,
+    printed INTEGER NOT NULL,
+    refused INTEGER NOT NULL,
+    at TIMESTAMP WITH TIME ZONE DEFAULT now() NOT NULL,
+    CONSTRAINT pk_return_undos PRIMARY KEY (id),
+    CONSTRAINT fk_return_undos_return_id FOREIGN KEY(return_id) REFERENCES returns (id)
+);
+
+CREATE INDEX ix_return_undos_return_id ON return_undos (return_id);
+
 CREATE TABLE return_rows (
     id BIGINT GENERATED ALWAYS AS IDENTITY,
     return_id BIGINT NOT NULL,
+    part INTEGER DEFAULT '1' NOT NULL,
     row_no INTEGER NOT NULL,
     management_no TEXT NOT NULL,
     name TEXT NOT NULL,
@@ -292,11 +309,15 @@ CREATE TABLE return_rows (
     bucket TEXT,
     row_id BIGINT,
     applied BOOLEAN DEFAULT false NOT NULL,
+    before JSONB,
+    undo_id BIGINT,
     CONSTRAINT pk_return_rows PRIMARY KEY (id),
-    CONSTRAINT uq_return_rows_return_id_row_no UNIQUE (return_id, row_no),
     CONSTRAINT fk_return_rows_return_id FOREIGN KEY(return_id) REFERENCES returns (id),
-    CONSTRAINT fk_return_rows_row_id FOREIGN KEY(row_id) REFERENCES rows (id)
+    CONSTRAINT fk_return_rows_row_id FOREIGN KEY(row_id) REFERENCES rows (id),
+    CONSTRAINT fk_return_rows_undo_id FOREIGN KEY(undo_id) REFERENCES return_undos (id)
 );
+
+CREATE UNIQUE INDEX uq_return_rows_return_id_part_row_no ON return_rows (return_id, part, row_no) WHERE undo_id IS NULL;
 
 CREATE INDEX ix_return_rows_management_no ON return_rows (management_no);
 
@@ -311,16 +332,41 @@ CREATE TABLE print_events (
     mark TEXT NOT NULL,
     printed_on DATE NOT NULL,
     voids TEXT NOT NULL,
+    reverses BIGINT,
     recorded_at TIMESTAMP WITH TIME ZONE DEFAULT now() NOT NULL,
     CONSTRAINT pk_print_events PRIMARY KEY (id),
     CONSTRAINT fk_print_events_certificate_id FOREIGN KEY(certificate_id) REFERENCES certificates (id),
     CONSTRAINT fk_print_events_row_id FOREIGN KEY(row_id) REFERENCES rows (id),
-    CONSTRAINT uq_print_events_return_row_id UNIQUE (return_row_id),
     CONSTRAINT fk_print_events_return_row_id FOREIGN KEY(return_row_id) REFERENCES return_rows (id),
-    CONSTRAINT uq_print_events_serial UNIQUE (serial)
+    CONSTRAINT uq_print_events_reverses UNIQUE (reverses),
+    CONSTRAINT fk_print_events_reverses FOREIGN KEY(reverses) REFERENCES print_events (id)
 );
 
 CREATE INDEX ix_print_events_certificate_id ON print_events (certificate_id);
+
+CREATE INDEX ix_print_events_row_id ON print_events (row_id);
+
+CREATE INDEX ix_print_events_serial ON print_events (serial);
+
+CREATE UNIQUE INDEX uq_print_events_return_row_id ON print_events (return_row_id) WHERE reverses IS NULL;
+
+CREATE TABLE return_answers (
+    id BIGINT GENERATED ALWAYS AS IDENTITY,
+    return_id BIGINT NOT NULL,
+    account TEXT NOT NULL,
+    month TEXT NOT NULL,
+    answered_at TIMESTAMP WITH TIME ZONE,
+    undo_id BIGINT,
+    recalled_at TIMESTAMP WITH TIME ZONE,
+    CONSTRAINT pk_return_answers PRIMARY KEY (id),
+    CONSTRAINT fk_return_answers_return_id FOREIGN KEY(return_id) REFERENCES returns (id),
+    CONSTRAINT fk_return_answers_undo_id FOREIGN KEY(undo_id) REFERENCES return_undos (id)
+);
+
+CREATE INDEX ix_return_answers_account ON return_answers (account);
+
+CREATE UNIQUE INDEX uq_return_answers_return_id_account_month ON return_answers (return_id, account, month)
+    WHERE undo_id IS NULL;
 
 CREATE TABLE proofs (
     id BIGINT GENERATED ALWAYS AS IDENTITY,
@@ -444,6 +490,25 @@ CREATE TABLE papers (
 
 CREATE INDEX ix_papers_month ON papers (month);
 
+CREATE TABLE hold_decisions (
+    id BIGINT GENERATED ALWAYS AS IDENTITY,
+    kind TEXT NOT NULL,
+    object_id BIGINT NOT NULL,
+    record TEXT NOT NULL,
+    file_id BIGINT NOT NULL,
+    decision TEXT NOT NULL,
+    by TEXT NOT NULL,
+    reason TEXT NOT NULL,
+    rules JSONB NOT NULL,
+    at TIMESTAMP WITH TIME ZONE DEFAULT now() NOT NULL,
+    told_at TIMESTAMP WITH TIME ZONE,
+    CONSTRAINT pk_hold_decisions PRIMARY KEY (id),
+    CONSTRAINT fk_hold_decisions_file_id FOREIGN KEY(file_id) REFERENCES files (id)
+);
+
+CREATE INDEX ix_hold_decisions_file_id ON hold_decisions (file_id);
+CREATE INDEX ix_hold_decisions_kind_object_id ON hold_decisions (kind, object_id);
+
 CREATE TABLE appeals (
     id BIGINT GENERATED ALWAYS AS IDENTITY,
     finding_id BIGINT NOT NULL,
@@ -490,3 +555,114 @@ CREATE TABLE silences (
     at TIMESTAMP WITH TIME ZONE DEFAULT now() NOT NULL,
     CONSTRAINT pk_silences PRIMARY KEY (id)
 );
+
+CREATE TABLE delivery_files (
+    id BIGINT GENERATED ALWAYS AS IDENTITY,
+    kind TEXT NOT NULL,
+    account TEXT NOT NULL,
+    name TEXT NOT NULL,
+    sha256 TEXT NOT NULL,
+    size BIGINT NOT NULL,
+    received_at TIMESTAMP WITH TIME ZONE DEFAULT now() NOT NULL,
+    state TEXT NOT NULL,
+    reason TEXT DEFAULT '' NOT NULL,
+    counts JSONB DEFAULT '{}'::jsonb NOT NULL,
+    CONSTRAINT pk_delivery_files PRIMARY KEY (id),
+    CONSTRAINT uq_delivery_files_kind_account_sha256 UNIQUE (kind, account, sha256)
+);
+
+CREATE TABLE delivery_choices (
+    id BIGINT GENERATED ALWAYS AS IDENTITY,
+    file_id BIGINT NOT NULL,
+    row_no INTEGER NOT NULL,
+    account TEXT NOT NULL,
+    management_no TEXT NOT NULL,
+    way TEXT NOT NULL,
+    recipient TEXT NOT NULL,
+    phone TEXT NOT NULL,
+    postcode TEXT NOT NULL,
+    address TEXT NOT NULL,
+    CONSTRAINT pk_delivery_choices PRIMARY KEY (id),
+    CONSTRAINT fk_delivery_choices_file_id FOREIGN KEY(file_id) REFERENCES delivery_files (id)
+);
+
+CREATE INDEX ix_delivery_choices_management_no ON delivery_choices (management_no);
+
+CREATE TABLE delivery_orders (
+    id BIGINT GENERATED ALWAYS AS IDENTITY,
+    account TEXT NOT NULL,
+    name TEXT NOT NULL,
+    file_name TEXT NOT NULL,
+    sha256 TEXT NOT NULL,
+    size BIGINT NOT NULL,
+    made_at TIMESTAMP WITH TIME ZONE DEFAULT now() NOT NULL,
+    CONSTRAINT pk_delivery_orders PRIMARY KEY (id),
+    CONSTRAINT uq_delivery_orders_name UNIQUE (name)
+);
+
+CREATE TABLE deliveries (
+    id BIGINT GENERATED ALWAYS AS IDENTITY,
+    row_id BIGINT NOT NULL,
+    account TEXT NOT NULL,
+    state TEXT NOT NULL,
+    order_id BIGINT,
+    order_line INTEGER,
+    waybill TEXT,
+    attempt INTEGER DEFAULT '0' NOT NULL,
+    pushed_at TIMESTAMP WITH TIME ZONE,
+    kept_at TIMESTAMP WITH TIME ZONE,
+    CONSTRAINT pk_deliveries PRIMARY KEY (id),
+    CONSTRAINT uq_deliveries_row_id UNIQUE (row_id),
+    CONSTRAINT fk_deliveries_row_id FOREIGN KEY(row_id) REFERENCES rows (id),
+    CONSTRAINT fk_deliveries_order_id FOREIGN KEY(order_id) REFERENCES delivery_orders (id)
+);
+
+CREATE INDEX ix_deliveries_account_state ON deliveries (account, state);
+
+CREATE UNIQUE INDEX uq_deliveries_order_id_order_line ON deliveries (order_id, order_line);
+
+CREATE UNIQUE INDEX uq_deliveries_waybill ON deliveries (waybill) WHERE waybill IS NOT NULL;
+
+CREATE TABLE delivery_events (
+    id BIGINT GENERATED ALWAYS AS IDENTITY,
+    delivery_id BIGINT NOT NULL,
+    file_id BIGINT NOT NULL,
+    row_no INTEGER NOT NULL,
+    waybill TEXT NOT NULL,
+    state TEXT NOT NULL,
+    happened_at TIMESTAMP WITH TIME ZONE NOT NULL,
+    effect TEXT NOT NULL,
+    CONSTRAINT pk_delivery_events PRIMARY KEY (id),
+    CONSTRAINT uq_delivery_events_delivery_id_waybill_state_happened_at UNIQUE (delivery_id, waybill, state, happened_at),
+    CONSTRAINT fk_delivery_events_delivery_id FOREIGN KEY(delivery_id) REFERENCES deliveries (id),
+    CONSTRAINT fk_delivery_events_file_id FOREIGN KEY(file_id) REFERENCES delivery_files (id)
+);
+
+CREATE INDEX ix_delivery_events_waybill ON delivery_events (waybill);
+
+CREATE TABLE pickup_files (
+    id BIGINT GENERATED ALWAYS AS IDENTITY,
+    account TEXT NOT NULL,
+    name TEXT NOT NULL,
+    sha256 TEXT NOT NULL,
+    size BIGINT NOT NULL,
+    kind TEXT NOT NULL,
+    received_at TIMESTAMP WITH TIME ZONE DEFAULT now() NOT NULL,
+    CONSTRAINT pk_pickup_files PRIMARY KEY (id),
+    CONSTRAINT uq_pickup_files_account_sha256 UNIQUE (account, sha256)
+);
+
+CREATE TABLE pickup_links (
+    id BIGINT GENERATED ALWAYS AS IDENTITY,
+    file_id BIGINT NOT NULL,
+    delivery_id BIGINT NOT NULL,
+    kind TEXT NOT NULL,
+    by TEXT NOT NULL,
+    at TIMESTAMP WITH TIME ZONE DEFAULT now() NOT NULL,
+    CONSTRAINT pk_pickup_links PRIMARY KEY (id),
+    CONSTRAINT uq_pickup_links_file_id_delivery_id_kind UNIQUE (file_id, delivery_id, kind),
+    CONSTRAINT fk_pickup_links_file_id FOREIGN KEY(file_id) REFERENCES pickup_files (id),
+    CONSTRAINT fk_pickup_links_delivery_id FOREIGN KEY(delivery_id) REFERENCES deliveries (id)
+);
+
+CREATE INDEX ix_pickup_links_delivery_id ON pickup_links (delivery_id);
