@@ -26,8 +26,9 @@ from certflow.dispatch.freeze import freeze
 from certflow.dispatch.send import send
 from certflow.errors import AccessRefused, Busy, Conflict, TransferError
 from certflow.month import Month
-from certflow.registry import open_registry, packages, schema
+from certflow.registry import open_registry, packages, schema, transfers
 from certflow.registry.doctor import examine
+from certflow.sftp import Session
 
 pytestmark = pytest.mark.openssh
 BIG = 3_000_000
@@ -36,6 +37,11 @@ BIG = 3_000_000
 def state(registry, package_id):
     with registry.read() as conn:
         return packages.package(conn, package_id).state
+
+
+def events(registry, package_id):
+    with registry.read() as conn:
+        return [event for _, event, _ in transfers.steps(conn, package_id)]
 
 
 def delivered(authority):
@@ -142,16 +148,11 @@ def quota(sshd, tmp_path):
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
         resource.setrlimit(resource.RLIMIT_FSIZE, (300_000, resource.RLIM_INFINITY))
 
-    command = [sshd_path(), "-D", "-e", "-f", str(sshd.folder / "sshd_config")]
-    sshd.process = subprocess.Popen(command, stderr=log, preexec_fn=limit)  # noqa: PLW1509 (it only sets a limit)
+    sshd.process = subprocess.Popen(sshd.command, stderr=log, preexec_fn=limit)  # noqa: PLW1509 (it only sets a limit)
     until(lambda: listening(sshd.remote.port))
     return lambda: resource.prlimit(
         sshd.process.pid, resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY)
     )
-
-
-def sshd_path():
-    return shutil.which("sshd", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin")
 
 
 def listening(port):
@@ -176,24 +177,122 @@ def test_f08_f09_a_full_far_disk_is_no_delivery_and_completes_when_it_has_room_a
     assert len(delivered(authority)) == 1
 
 
-def test_f10_a_folder_without_permission_is_an_alarm_and_no_loop(office, registry, actor, authority, approved):
+@pytest.fixture
+def permissions():
+    if os.geteuid() == 0 and shutil.which("setpriv") is None:
+        pytest.skip("root's sshd passes over permissions here")
+
+
+def test_f10_a_folder_without_permission_is_an_alarm_and_no_loop(
+    permissions, office, registry, actor, authority, approved
+):
     package = approved()
     folder = authority.tree / "上报" / "202005"
     folder.mkdir(parents=True)
-    if os.geteuid() == 0:  # root writes everywhere: take the permission away on another level
-        if shutil.which("chattr") is None or subprocess.run(["chattr", "+i", folder], check=False).returncode:
-            pytest.skip("no way to take a permission from root here")
-        give_back = ["chattr", "-i", folder]
-    else:
-        folder.chmod(0o500)
-        give_back = ["chmod", "700", folder]
-    try:
-        with pytest.raises((AccessRefused, TransferError)):
-            send(office, registry, package, actor)
-    finally:
-        subprocess.run(give_back, check=True)
+    folder.chmod(0o500)
+    with pytest.raises(AccessRefused):
+        send(office, registry, package, actor)
     assert delivered(authority) == []
+    folder.chmod(0o700)
     assert send(office, registry, package, actor) == "SENT"
+
+
+class Mover(threading.Thread):
+    """The authority's people: whatever zip gets a final name is taken away within a moment, into `shelf`."""
+
+    def __init__(self, authority, shelf, taken=lambda: None):
+        super().__init__(daemon=True)
+        self.inbox, self.shelf, self.react = authority.tree / "上报" / "202005", shelf, taken
+        self.moved = []
+        self.inbox.mkdir(parents=True, exist_ok=True)
+        self.ended = threading.Event()
+
+    def run(self):
+        while not self.ended.wait(0.0003):
+            for name in os.listdir(self.inbox):  # noqa: PTH208 (every microsecond counts)
+                if name.endswith(".zip"):
+                    (self.inbox / name).rename(self.shelf / name)
+                    self.moved.append(name)
+                    self.react()
+
+    def __enter__(self):
+        self.start()
+        return self
+
+    def __exit__(self, *_error):
+        self.ended.set()
+        self.join()
+
+
+@pytest.fixture
+def slow_answers(wire, monkeypatch):
+    """From the rename on the server's answers take a while: time for the far side to do something in between."""
+    honest = Session.rename
+
+    def rename(session, source, target):
+        wire.lag["down"] = wire.slow
+        honest(session, source, target)
+
+    wire.slow = 0.5
+    monkeypatch.setattr(Session, "rename", rename)
+    return wire
+
+
+def test_f04_a_rename_whose_reply_is_lost_is_found_by_looking_first(
+    office, registry, actor, authority, slow_answers, approved
+):
+    package = approved()
+    folder = authority.tree / "上报" / "202005"
+
+    def cut():
+        until(lambda: folder.is_dir() and any(name.endswith(".zip") for name in os.listdir(folder)))  # noqa: PTH208
+        slow_answers.cut = True
+
+    thread = threading.Thread(target=cut)
+    thread.start()
+    with pytest.raises(TransferError):
+        send(dataclasses.replace(office, authority_sftp=slow_answers.remote), registry, package, actor)
+    thread.join()
+    assert events(registry, package)[-2:] == ["verified", "failed"]
+    assert send(office, registry, package, actor) == "SENT"
+    assert "uploaded" not in events(registry, package)[events(registry, package).index("failed") :]
+    assert len(delivered(authority)) == 1
+    assert leftovers(authority) == []
+
+
+@pytest.mark.parametrize("slow", [0.0, 0.05])
+def test_f16_a_package_that_is_moved_away_within_a_millisecond_is_one_delivery(
+    office, registry, actor, authority, slow_answers, approved, slow
+):
+    slow_answers.slow = slow  # gone about when, and long before we look again
+    away = dataclasses.replace(office, authority_sftp=slow_answers.remote)
+    with Mover(authority, authority.tree / "归档") as mover:
+        package = approved(os.urandom(100_000))
+        assert send(away, registry, package, actor) == "SENT"
+        assert send(office, registry, package, actor) == "SENT"
+        until(lambda: mover.moved)
+    assert len(mover.moved) == len(delivered(authority)) == 1
+    assert delivered(authority)[0].startswith("归档/")
+
+
+def test_f17_moved_away_reply_lost_and_the_archive_closed_to_us_is_for_a_person(
+    permissions, office, registry, actor, authority, slow_answers, approved
+):
+    package = approved()
+    archive = authority.tree / "归档"
+
+    def close():
+        archive.chmod(0)
+        slow_answers.cut = True
+
+    with Mover(authority, archive, close) as mover, pytest.raises(TransferError):
+        send(dataclasses.replace(office, authority_sftp=slow_answers.remote), registry, package, actor)
+    for _ in range(3):
+        assert send(office, registry, package, actor) == "UNKNOWN"
+    assert len(mover.moved) == 1
+    assert [name for name in os.listdir(authority.tree / "上报" / "202005") if ".zip" in name] == []  # noqa: PTH208
+    archive.chmod(0o700)
+    assert len(delivered(authority)) == 1
 
 
 def test_f15_a_key_that_was_removed_is_tried_once(sshd, office, registry, actor, authority, wire, approved, tmp_path):

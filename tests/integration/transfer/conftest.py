@@ -3,7 +3,8 @@
 `far`     one far side: a login, the folder it shows as ``/``, and the folder as it lies on the disk.
 `city`    the same, laid out as the cities' server with the accounts 370100 and 370200, set in `settings`.
 `authority` the same, laid out as the authority's server, set in `settings`.
-`wire`    a TCP proxy in front of a far side: cut at byte N, stall.
+`plain`   a far side without posix-rename (F13).
+`wire`    a TCP proxy in front of a far side: cut at byte N or at once, stall, lag.
 """
 
 import contextlib
@@ -20,11 +21,12 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import asyncssh
 import pytest
 from sqlalchemy import insert, update
 
 from certflow import signing
-from certflow.demo.servers import AuthoritySftp
+from certflow.demo.servers import AuthoritySftp, CitySftp
 from certflow.registry import schema
 from certflow.settings import Folders, Remote, Settings
 
@@ -57,6 +59,10 @@ class Wire:
         """``up`` (towards the server) or ``down`` → bytes after which both sides are cut."""
         self.stall_after: dict[str, int] = {}
         """The same, but nothing passes any more and nobody is told."""
+        self.lag: dict[str, float] = {}
+        """Seconds every piece spends on the way."""
+        self.cut = False
+        """Nothing that is on the way arrives any more."""
         self.passed = {"up": 0, "down": 0}
         self.connections = 0
         port = self._listener.getsockname()[1]
@@ -79,6 +85,9 @@ class Wire:
     def _pump(self, source: socket.socket, target: socket.socket, way: str) -> None:
         try:
             while data := source.recv(16384):
+                time.sleep(self.lag.get(way, 0))
+                if self.cut:
+                    break
                 if (limit := self.cut_after.get(way)) is not None and self.passed[way] + len(data) > limit:
                     target.sendall(data[: max(0, limit - self.passed[way])])
                     break
@@ -98,9 +107,12 @@ class Wire:
 
 
 class OpenSsh:
-    """A real sshd for the user who runs the tests, with a configuration and a host key of its own."""
+    """A real sshd for the user who runs the tests, with a configuration and a host key of its own.
 
-    def __init__(self, folder: Path) -> None:
+    `files` answers file requests. Permissions hold for root's sessions too, where `setpriv` is installed.
+    """
+
+    def __init__(self, folder: Path, files: str = "internal-sftp") -> None:
         self.folder = folder
         folder.mkdir(mode=0o700, parents=True)
         for name in ("host_key", "login"):
@@ -113,13 +125,14 @@ class OpenSsh:
             f"Port {port}\nListenAddress 127.0.0.1\nHostKey {folder}/host_key\nPidFile none\n"
             f"AuthorizedKeysFile {folder}/login.pub\nStrictModes no\nUsePAM no\nPermitRootLogin prohibit-password\n"
             "PasswordAuthentication no\nKbdInteractiveAuthentication no\n"
-            "Subsystem sftp internal-sftp\nForceCommand internal-sftp\n"
+            f"Subsystem sftp {files}\nForceCommand {files}\n"
         )
+        self.command = [str(sshd()), "-D", "-e", "-f", str(folder / "sshd_config")]
         if os.geteuid() == 0:
             Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)  # sshd's own privilege separation folder
-        self.process = subprocess.Popen(
-            [str(sshd()), "-D", "-e", "-f", str(folder / "sshd_config")], stderr=(folder / "log").open("wb")
-        )
+            if shutil.which("setpriv"):
+                self.command[:0] = ["setpriv", "--bounding-set=-dac_override,-dac_read_search"]
+        self.process = subprocess.Popen(self.command, stderr=(folder / "log").open("wb"))
         public = (folder / "host_key.pub").read_text().rsplit(" ", 1)[0]
         known_hosts = folder / "known_hosts"
         known_hosts.write_text(f"[127.0.0.1]:{port} {public}\n")
@@ -165,6 +178,22 @@ def far(kind: str, tmp_path: Path) -> Iterator[Far]:
         server = OpenSsh(tmp_path / "far")
         yield Far(server.remote, server.tree)
         server.close()
+
+
+@pytest.fixture
+def plain(kind: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Far]:
+    """A far side that does not know the extension posix-rename: OpenSSH told to deny it, asyncssh without it."""
+    name = b"posix-rename@openssh.com"
+    if kind == "openssh":
+        server = OpenSsh(tmp_path / "plain", "internal-sftp -P posix-rename")
+        yield Far(server.remote, server.tree)
+        server.close()
+        return
+    handler = asyncssh.sftp.SFTPServerHandler
+    monkeypatch.setattr(handler, "_extensions", [one for one in handler._extensions if one[0] != name])
+    monkeypatch.delitem(handler._packet_handlers, name)
+    with CitySftp(tmp_path / "plain", ["370100"]) as server:
+        yield Far(server.remote(), server.address.tree)
 
 
 @pytest.fixture
