@@ -32,7 +32,7 @@ def send_and_die(settings: Settings, package_id: int, k: int) -> None:
         setattr(sftp._RawListing, name, _before(getattr(sftp._RawListing, name), point))
     for name in ("write", "close"):
         setattr(paramiko.SFTPFile, name, _before(getattr(paramiko.SFTPFile, name), point))
-    sftp._BulkReader.read = _before(sftp._BulkReader.read, point)  # type: ignore[method-assign]
+    sftp.BulkReader.read = _before(sftp.BulkReader.read, point)  # type: ignore[method-assign]
     begin = Registry.begin
     Registry.begin = lambda self, actor: _Commit(begin(self, actor), point)  # type: ignore[assignment]
     send(settings, registry, package_id, Actor("tester", run="dies", attempt=k))

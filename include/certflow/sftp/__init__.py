@@ -1,18 +1,17 @@
-"""SFTP as certflow needs it: the only import of paramiko and asyncssh (outside ``demo/``).
+"""SFTP as certflow needs it: the only import of paramiko (outside ``demo/``).
 
 The host key is pinned and the login is one key: nothing is guessed, no agent, no password. Every call has a
 timeout. Nothing is ever written under a final name: upload to ``.part``, read back, rename; a rename never
 overwrites. Folders are listed as raw bytes, so one name in GBK does not hide its neighbours (T16).
 
-paramiko does session, listing, rename and put. Bulk reads go through asyncssh with the same `known_hosts`,
-because paramiko's prefetching ``get`` falls out of prefetch now and then (DESIGN §6).
+paramiko does session, listing, rename and put; whole files are read by `certflow.sftp.bulk` with the same
+`known_hosts`.
 
 Errors: `AccessRefused` for host key, login and permission; `Conflict` for a name that is taken;
 `TransferError` for everything else. Messages name the server and the folder, never a file: file names may
 be ID numbers. For the same reason both libraries are kept from logging paths.
 """
 
-import asyncio
 import hashlib
 import logging
 import os
@@ -21,31 +20,26 @@ import re
 import stat
 import threading
 import unicodedata
-from collections.abc import Callable, Coroutine, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Never, TypeVar
+from typing import Any, Literal, Never
 
-import asyncssh
 import paramiko
 from paramiko.sftp import CMD_CLOSE, CMD_HANDLE, CMD_NAME, CMD_OPENDIR, CMD_READDIR
 
 from certflow.errors import AccessRefused, CertflowError, ConfigurationError, Conflict, TransferError
 from certflow.settings import Remote
+from certflow.sftp.bulk import CIPHERS, KEEPALIVE_SECONDS, BulkReader, LoginRefusedError, UntrustedHostError
 
-logging.getLogger("paramiko").setLevel(logging.WARNING)  # its DEBUG lines carry paths
-logging.getLogger("asyncssh").setLevel(logging.WARNING)
+for _library in ("paramiko", "asyncssh"):
+    logging.getLogger(_library).setLevel(logging.WARNING)  # their DEBUG lines carry paths
 
 PART = ".part"
 """Suffix of everything that is not complete yet; no reader on any side may take such a file."""
 
 RemotePath = str | bytes
-_CIPHERS = ("aes128-gcm@openssh.com", "aes256-gcm@openssh.com", "aes128-ctr", "aes192-ctr", "aes256-ctr")
-_KEEPALIVE_SECONDS = 15
-"""While one connection works the other is silent; no firewall in between may forget it (T18)."""
-_SMALLEST_READ, _LARGEST_READ = 32 << 10, 8 << 20
-_T = TypeVar("_T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +90,7 @@ class Session:
                 raise ConfigurationError(f"SFTP 密钥或主机公钥文件不存在：{file}")
         self._remote = remote
         self._timeout = timeout
-        self._reader: _BulkReader | None = None
+        self._reader: BulkReader | None = None
         self._ssh = paramiko.SSHClient()
         self._ssh.set_missing_host_key_policy(_RefuseUnknownHost())
         try:
@@ -125,7 +119,7 @@ class Session:
         transport = self._ssh.get_transport()
         if transport is None:
             raise EOFError
-        transport.set_keepalive(_KEEPALIVE_SECONDS)
+        transport.set_keepalive(KEEPALIVE_SECONDS)
         # invoke_subsystem waits without a limit: a timer closes the connection under it (T18).
         watchdog = threading.Timer(timeout, transport.close)
         watchdog.daemon = True
@@ -273,9 +267,9 @@ class Session:
                 return []
         return sorted((_remote_file(name, attributes) for name, attributes in found), key=lambda file: file.raw_name)
 
-    def _bulk(self) -> "_BulkReader":
+    def _bulk(self) -> BulkReader:
         if self._reader is None:
-            self._reader = _BulkReader(self._remote, self._timeout)
+            self._reader = BulkReader(self._remote, self._timeout)
         return self._reader
 
     def _discard(self, part: bytes) -> None:
@@ -299,32 +293,28 @@ class Session:
             yield
         except CertflowError:
             raise
-        except (paramiko.BadHostKeyException, _UnknownHostError, asyncssh.HostKeyNotVerifiable):
+        except (paramiko.BadHostKeyException, UntrustedHostError):
             raise AccessRefused(f"{place}失败：主机密钥与登记的不一致，已断开；请核实后再更新 known_hosts") from None
-        except (paramiko.AuthenticationException, asyncssh.PermissionDenied) as error:
+        except (paramiko.AuthenticationException, LoginRefusedError) as error:
             # paramiko calls a silence and a cut during the login a failed authentication too.
             if str(error).startswith(("Authentication timeout", "Authentication failed: transport shut down")):
                 raise TransferError(f"{place}失败：登录过程中断或没有响应") from None
             raise AccessRefused(f"{place}失败：登录被拒绝（密钥失效或账号停用），不再重试") from None
-        except (PermissionError, asyncssh.SFTPPermissionDenied):
+        except PermissionError:
             raise AccessRefused(f"{place}失败：没有权限") from None
-        except (FileNotFoundError, asyncssh.SFTPNoSuchFile):
+        except FileNotFoundError:
             raise TransferError(f"{place}失败：文件或文件夹已不存在") from None
         except TimeoutError:
             raise TransferError(f"{place}失败：{self._timeout:g} 秒没有响应") from None
-        except (OSError, EOFError, paramiko.SSHException, asyncssh.Error, ValueError) as error:
+        except (OSError, EOFError, paramiko.SSHException, ValueError) as error:
             raise TransferError(f"{place}失败：{_reason(error)}") from None
-
-
-class _UnknownHostError(paramiko.SSHException):
-    """The server's key is not among the pinned ones."""
 
 
 class _RefuseUnknownHost(paramiko.RejectPolicy):
     """RejectPolicy with an error of its own, so that it can be told from a broken connection (T06)."""
 
     def missing_host_key(self, client: paramiko.SSHClient, hostname: str, key: paramiko.PKey) -> Never:  # noqa: ARG002 (paramiko's signature)
-        raise _UnknownHostError(hostname)
+        raise UntrustedHostError(hostname)
 
 
 class _RawListing(paramiko.SFTPClient):
@@ -355,91 +345,10 @@ class _RawListing(paramiko.SFTPClient):
             self._request(CMD_CLOSE, handle)
 
 
-class _BulkReader:
-    """Whole files by asyncssh, many requests in flight, bounded memory, on an event loop of its own thread."""
-
-    def __init__(self, remote: Remote, timeout: float) -> None:
-        self._timeout = timeout
-        self._loop = asyncio.new_event_loop()
-        # asyncssh leaves the other requests of a broken read unasked; what broke has been raised, once is enough.
-        self._loop.set_exception_handler(lambda _loop, _context: None)
-        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True, name="sftp-read")
-        self._thread.start()
-        self._connection: asyncssh.SSHClientConnection | None = None
-        try:
-            self._client = self._run(self._open(remote))
-        except BaseException:
-            self.close()
-            raise
-
-    def read(self, path: bytes, sink: Callable[[bytes], object]) -> int:
-        """Pass the file through `sink` in order; its size in bytes."""
-        return self._run(self._read(path, sink))
-
-    def close(self) -> None:
-        with suppress(Exception):  # the far side may be gone already
-            self._run(self._end())
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join(self._timeout)
-        if not self._thread.is_alive():
-            self._loop.close()
-
-    async def _end(self) -> None:
-        if self._connection is not None:
-            self._connection.abort()
-        tasks = asyncio.all_tasks() - {asyncio.current_task()}
-        if tasks:
-            await asyncio.wait(tasks, timeout=1)
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-
-    def _run(self, work: Coroutine[Any, Any, _T]) -> _T:
-        return asyncio.run_coroutine_threadsafe(work, self._loop).result()
-
-    async def _open(self, remote: Remote) -> Any:  # noqa: ANN401 (asyncssh is untyped here)
-        async with asyncio.timeout(self._timeout):
-            self._connection = await asyncssh.connect(
-                remote.host,
-                remote.port,
-                username=remote.user,
-                client_keys=[str(remote.key)],
-                known_hosts=str(remote.known_hosts),
-                preferred_auth=["publickey"],
-                agent_path=None,
-                config=None,
-                encryption_algs=_CIPHERS,
-                compression_algs=["none"],
-                keepalive_interval=_KEEPALIVE_SECONDS,
-            )
-            return await self._connection.start_sftp_client(path_encoding=None)
-
-    async def _read(self, path: bytes, sink: Callable[[bytes], object]) -> int:
-        """Pieces grow while they come quickly, so that the limit means silence even at 1 KB/s (T18)."""
-        position, piece = 0, _SMALLEST_READ
-        async with asyncio.timeout(self._timeout):
-            file = await self._client.open(path, "rb")
-        try:
-            while True:
-                begun = self._loop.time()
-                async with asyncio.timeout(self._timeout):
-                    data = await file.read(piece, position)
-                if not data:
-                    return position
-                sink(data)
-                position += len(data)
-                if len(data) == piece and self._loop.time() - begun < self._timeout / 8:
-                    piece = min(piece * 2, _LARGEST_READ)
-        finally:
-            with suppress(Exception):  # a handle of a connection that is gone
-                async with asyncio.timeout(self._timeout):
-                    await file.close()
-
-
 def _transport(sock: Any, **options: Any) -> paramiko.Transport:  # noqa: ANN401 (passed through)
     transport = paramiko.Transport(sock, **options)
     security = transport.get_security_options()
-    security.ciphers = tuple(name for name in _CIPHERS if name in security.ciphers)
+    security.ciphers = tuple(name for name in CIPHERS if name in security.ciphers)
     return transport
 
 
