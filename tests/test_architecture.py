@@ -47,7 +47,7 @@ HOME = {
     "PIL": "photo",
     "simplejpeg": "photo",
     "paramiko": "sftp",
-    "asyncssh": "sftp",
+    "asyncssh": "sftp.bulk",
     "typst": "pdf",
     "cryptography": "signing",
 }
