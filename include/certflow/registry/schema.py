@@ -258,6 +258,8 @@ packages = Table(
     Column("row_count", Integer, nullable=False),
     Column("photo_count", Integer, nullable=False),
     Column("manifest", JSONB, nullable=False),
+    # A city's own package beside the merged one: its rows move with the merged one.
+    Column("companion", Boolean, nullable=False, server_default=text("false")),
     Column("state", Text, nullable=False, server_default="BUILT"),
     Column("token", BigInteger, nullable=False, server_default="0"),  # fencing token of the send
     _now("built_at"),

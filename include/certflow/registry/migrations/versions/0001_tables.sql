@@ -170,6 +170,7 @@ CREATE TABLE packages (
     row_count INTEGER NOT NULL,
     photo_count INTEGER NOT NULL,
     manifest JSONB NOT NULL,
+    companion BOOLEAN DEFAULT false NOT NULL,
     state TEXT DEFAULT 'BUILT' NOT NULL,
     token BIGINT DEFAULT '0' NOT NULL,
     built_at TIMESTAMP WITH TIME ZONE DEFAULT now() NOT NULL,
