@@ -13,6 +13,7 @@ BASE = {
     "month",
     "findings",
     "settings",
+    "logins",
     "naming",
     "identity",
     "keys",

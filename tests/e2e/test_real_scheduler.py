@@ -9,7 +9,7 @@ import urllib.error
 import urllib.request
 import zipfile
 from pathlib import Path
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
 import pytest
 from sqlalchemy import text
@@ -69,6 +69,14 @@ class Api:
         )
         with urllib.request.urlopen(request, timeout=30) as reply:
             return json.load(reply)
+
+    def page(self, path, form=None):
+        """A page as the same person's browser gets it."""
+        data = None if form is None else urlencode(form).encode()
+        headers = {"Authorization": f"Bearer {self._token}", "Sec-Fetch-Site": "same-origin"}
+        request = urllib.request.Request(self._url + path, data=data, headers=headers)
+        with urllib.request.urlopen(request, timeout=60) as reply:
+            return reply.read().decode()
 
     def run(self, dag_id, conf):
         """Trigger, unpause and wait; the run and its task instances."""
@@ -187,6 +195,23 @@ def sent(registry):
         return conn.execute(text(query)).all()
 
 
+def pages_are_behind_the_login(api, pages, settings):
+    """The verification pages in Airflow's own server: closed, then open, then for the login's own city."""
+    with pytest.raises(urllib.error.HTTPError) as closed:
+        urllib.request.urlopen(f"{pages.url}/verify/", timeout=30)
+    assert closed.value.code == 401
+    assert "查验码" in api.page("/verify/")
+    asked = {"requester": "某某建设集团有限公司", "reason": "投标"}
+    asked |= {"management_no": ROW[0], "name": PERSON, "id_number": NUMBER}
+    with pytest.raises(urllib.error.HTTPError) as forbidden:
+        api.page("/verify/certificate", asked)
+    assert forbidden.value.code == 403
+    settings.path("logins.toml").write_text(f'[{pages.login}]\nroles = ["verifier"]\naccount = "370100"\n')
+    assert "<strong>一致" in api.page("/verify/certificate", asked)
+    menu = api("GET", "/api/v2/plugins")["plugins"]
+    assert ["/verify/"] in [[view["href"] for view in one["external_views"]] for one in menu]
+
+
 def test_the_cities_are_answered_and_the_month_is_sent_by_the_real_scheduler(settings, pages, tmp_path):
     assert stack.up(settings, say=lambda _line: None) == pages, "a second call finds what runs"
     registry = open_registry(settings)
@@ -214,6 +239,7 @@ def test_the_cities_are_answered_and_the_month_is_sent_by_the_real_scheduler(set
     assert files == {"370100": "JUDGED", "370200": "JUDGED", "370300": "RETURNED"}
     assert rows == [("ACCEPTED", 1)]
 
+    pages_are_behind_the_login(Api(pages), pages, settings)
     month_is_sent_once(Api(pages), registry, settings)
     assert {name: lines for name, lines in examine(registry, settings).items() if lines} == {}
     registry.close()

@@ -3,6 +3,7 @@
 import hashlib
 import io
 import re
+from urllib.parse import quote
 
 import pytest
 from fastapi import HTTPException
@@ -48,7 +49,7 @@ def counter(settings, registry):
 def web(settings, registry):
     """The service as it runs alone: an operator of 济南, the code check open."""
     password = operators.add_operator(settings, "jinan", "370100")
-    app = create_app(settings, registry, own_login(settings, registry), public_codes=True)
+    app = create_app(settings, registry, own_login(settings, registry))
     with TestClient(app, headers={"sec-fetch-site": "same-origin"}) as client:
         client.password = password
         yield client
@@ -185,7 +186,7 @@ def test_a_list_is_no_way_round_the_limit(counter, registry, actor):
 
 
 ROUTES = [("GET", "/certificate"), ("POST", "/certificate"), ("POST", "/list"), ("GET", "/log")]
-CODE_ROUTES = [("GET", "/"), ("POST", "/code"), ("GET", "/7K3M9QXC2TRBVW4H")]
+CODE_ROUTES = [("GET", "/"), ("POST", "/code")]
 
 
 @pytest.mark.parametrize(("method", "path"), ROUTES)
@@ -196,18 +197,44 @@ def test_nobody_unknown_comes_past_the_login(web, method, path):
 
 
 @pytest.mark.parametrize(("method", "path"), [*ROUTES, *CODE_ROUTES])
-def test_mounted_without_open_codes_every_route_asks_the_injected_login(settings, registry, method, path):
+def test_behind_a_door_every_route_asks_it(settings, registry, method, path):
     def nobody():
         raise HTTPException(401)
 
-    with TestClient(create_app(settings, registry, nobody)) as client:
-        assert client.request(method, path).status_code == 401
+    app = create_app(settings, registry, lambda: ALICE, door=nobody, sign_in="/login?next=")
+    with TestClient(app, headers={"sec-fetch-site": "same-origin"}) as client:
+        answer = client.request(method, path)
+        assert answer.status_code == 401
+        assert f"/login?next={quote(path, safe='')}" in answer.text
 
 
 def test_no_route_was_forgotten_above(settings, registry):
-    app = create_app(settings, registry, lambda: ALICE)
-    served = {(method, route.path) for route in app.routes for method in route.methods if method != "HEAD"}
-    assert served == {*ROUTES, *CODE_ROUTES[:2], ("GET", "/{code}")}
+    def served(**how):
+        app = create_app(settings, registry, lambda: ALICE, **how)
+        return {(method, route.path) for route in app.routes for method in route.methods if method != "HEAD"}
+
+    assert served(door=lambda: ALICE) == {*ROUTES, *CODE_ROUTES}
+    assert served() == {*ROUTES, *CODE_ROUTES, ("GET", "/{code}")}
+
+
+def test_a_page_that_is_not_there_says_so_in_words(web):
+    assert "没有这个页面" in web.get("/no/such/page").text
+    assert "没有这个页面" in web.get("/list").text
+
+
+def test_what_a_browser_asks_for_by_itself_is_no_guess(web, proof):
+    for _ in range(MISSES + 1):
+        assert web.get("/favicon.ico").status_code == 404
+    assert web.get(f"/{codes.typed(proof.printed['code'])}").status_code == 200
+
+
+def test_a_body_of_unknown_length_is_refused_before_it_is_read(web):
+    def endless():
+        yield b"code="
+        raise AssertionError("it was read")
+
+    answer = web.post("/code", content=endless(), headers={"content-type": "application/x-www-form-urlencoded"})
+    assert answer.status_code == 411
 
 
 def test_an_operator_verifies_on_the_page(web, registry, actor):

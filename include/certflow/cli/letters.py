@@ -204,7 +204,7 @@ def verify_serve(
     from certflow.verify.app import create_app, own_login
 
     with desk() as (settings, registry, _actor):
-        service = create_app(settings, registry, own_login(settings, registry), public_codes=True)
+        service = create_app(settings, registry, own_login(settings, registry))
         say(f"http://{host}:{port}/")
         # No access log: the addresses of pages hold codes.
         uvicorn.run(service, host=host, port=port, log_level="warning", access_log=False, server_header=False)
@@ -250,7 +250,15 @@ def operator_remove(login: Annotated[str, typer.Argument(metavar="登录名")]) 
 
 @operator_app.command("list")
 def operator_list() -> None:
-    """现有的登录名和所属地市。"""
+    """现有的核对人员和所属地市：本服务自己的登录名，和 logins.toml 中 Airflow 的登录名。"""
+    from certflow.logins import FILE, VERIFIER, logins
+    from certflow.reference import load_reference
     from certflow.verify.operators import operators
 
-    table("", ("登录名", "账号"), operators(Settings.load()).items())
+    settings = Settings.load()
+    own = [(name, account, "本服务") for name, account in operators(settings).items()]
+    theirs = [(one.name, one.account, "Airflow") for one in logins(settings).values() if VERIFIER in one.roles]
+    table("", ("登录名", "账号", "登录"), own + theirs)
+    if strange := [name for name, account, _ in own + theirs if account not in load_reference(settings).cities]:
+        complain(f"地市表中没有这些登录名的账号，它们什么也核对不了：{'、'.join(strange)}（{FILE}）")
+        raise typer.Exit(1)

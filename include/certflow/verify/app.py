@@ -1,8 +1,8 @@
 """The verification pages (FastAPI): a proof's code for whoever holds it, certificates for the cities' operators.
 
 The app knows no login of its own: `create_app` is given a dependency that names the operator or answers 401, Airflow's
-in the plugin and `operators` when it runs alone. With ``public_codes`` the code check alone is open to everybody.
-No script, nothing from elsewhere; forms are accepted from our own pages alone.
+in the plugin and `operators` when it runs alone. With a `door` every route asks it first; without one the code check,
+and it alone, is open to everybody. No script, nothing from elsewhere; forms are accepted from our own pages alone.
 """
 
 import hashlib
@@ -14,13 +14,15 @@ from urllib.parse import quote, urlsplit
 
 from fastapi import Depends, FastAPI, File, Form, HTTPException, Request, Response, UploadFile
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import HTMLResponse, JSONResponse
+from fastapi.responses import HTMLResponse
 from fastapi.security import HTTPBasic, HTTPBasicCredentials
 from jinja2 import Environment, FileSystemLoader
+from starlette.exceptions import HTTPException as AnyHTTPException
 
 from certflow.errors import Busy, CertflowError, Conflict, SubmissionError
 from certflow.lists import told
 from certflow.privacy import reference, reference_key
+from certflow.proofs.codes import typed
 from certflow.reference import load_reference
 from certflow.registry.ledger import Registry
 from certflow.settings import Settings
@@ -43,17 +45,21 @@ _HEADERS = {
 }
 _XLSX = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
 _BODY = LIST_BYTES + (64 << 10)
+_WORDS = {401: "请先登录", 403: "没有权限", 404: "没有这个页面", 405: "没有这个页面"}
 
 
 def create_app(  # noqa: C901 (one nested function per route)
-    settings: Settings, registry: Registry, login: Login, *, public_codes: bool = False
+    settings: Settings, registry: Registry, login: Login, *, door: Login | None = None, sign_in: str = ""
 ) -> FastAPI:
-    """The service; every route but the code check (with `public_codes`) asks `login` first."""
-    app = FastAPI(title="证书查询验证", docs_url=None, redoc_url=None, openapi_url=None)
+    """The service: the cities' pages ask `login` for the `Operator`; every route asks `door` first, where there is one.
+
+    `sign_in`: where a person without login is sent, as an address that the quoted address of the page is appended to.
+    """
+    asked_by_all = [] if door is None else [Depends(door)]
+    app = FastAPI(title="证书查询验证", docs_url=None, redoc_url=None, openapi_url=None, dependencies=asked_by_all)
     pages = _Pages()
     tables = load_reference(settings)
     who = Depends(login)
-    opened = [] if public_codes else [who]
 
     def counter(operator: Annotated[Operator, who]) -> Counter:
         return Counter(settings, registry, tables, operator)
@@ -63,40 +69,28 @@ def create_app(  # noqa: C901 (one nested function per route)
     @app.middleware("http")
     async def guard(request: Request, go_on: Callable[[Request], Awaitable[Response]]) -> Response:
         response: Response
-        if request.method not in ("GET", "HEAD") and not _from_ourselves(request):
-            response = JSONResponse({"detail": "请从本系统的页面提交"}, status_code=403)
-        elif int(request.headers.get("content-length") or 0) > _BODY:
-            response = JSONResponse({"detail": "提交的内容过大"}, status_code=413)
+        request.state.nonce = secrets.token_urlsafe(16)
+        asks = request.method in ("GET", "HEAD")
+        size = request.headers.get("content-length", "0" if asks else "")
+        if not asks and not _from_ourselves(request):
+            response = pages.show(request, "message", status=403, text="请从本系统的页面提交")
+        elif not size.isdecimal():  # a body of unknown length would be taken in whole before anybody is asked
+            response = pages.show(request, "message", status=411, text="提交的内容须注明长度")
+        elif int(size) > _BODY:
+            response = pages.show(request, "message", status=413, text=f"提交的内容超过 {LIST_BYTES >> 20} MB")
         else:
-            request.state.nonce = secrets.token_urlsafe(16)
             response = await go_on(request)
-        nonce = getattr(request.state, "nonce", "")
         for name, value in _HEADERS.items():
-            response.headers.setdefault(name, value.replace("{nonce}", nonce))
+            response.headers.setdefault(name, value.replace("{nonce}", request.state.nonce))
         return response
 
-    @app.exception_handler(CertflowError)
-    async def explain(request: Request, error: CertflowError) -> Response:
-        status = 429 if isinstance(error, Slowed) else 503 if isinstance(error, Busy) else 400
-        if not isinstance(error, Conflict | SubmissionError):
-            status = 500
-        text = (
-            told(error) if isinstance(error, SubmissionError) else str(error) if status < 500 else "系统忙，请稍后再试"
-        )
-        response = pages.show(request, "message", status=status, text=text)
-        if isinstance(error, Slowed):
-            response.headers["Retry-After"] = str(error.seconds)
-        return response
+    _answer_errors(app, pages, sign_in)
 
-    @app.exception_handler(RequestValidationError)
-    async def refuse(request: Request, _error: RequestValidationError) -> Response:
-        return pages.show(request, "message", status=400, text="提交的内容不完整")
-
-    @app.get("/", dependencies=opened)
+    @app.get("/")
     def home(request: Request) -> HTMLResponse:
         return pages.show(request, "code", code="", answer=None, asked=False)
 
-    @app.post("/code", dependencies=opened)
+    @app.post("/code")
     def code_form(
         request: Request, code: Annotated[str, Form()], name: Annotated[str, Form()] = "",
         id_number: Annotated[str, Form()] = "",
@@ -134,10 +128,14 @@ def create_app(  # noqa: C901 (one nested function per route)
     def log(request: Request, at: AtCounter) -> HTMLResponse:
         return pages.show(request, "log", lines=at.log(), operator=at.operator)
 
-    @app.get("/{code}", dependencies=opened)
-    def code_link(request: Request, code: str) -> HTMLResponse:
-        """Where the QR code on a proof leads."""
-        return _code(request, code, "", "")
+    if door is None:
+
+        @app.get("/{code}")
+        def code_link(request: Request, code: str) -> HTMLResponse:
+            """Where the QR code on a proof leads; not behind a door, where whoever serves may log addresses."""
+            if typed(code) is None:  # what a browser asks for by itself (favicon.ico) is no guess
+                raise HTTPException(404)
+            return _code(request, code, "", "")
 
     def _code(request: Request, code: str, name: str, id_number: str) -> HTMLResponse:
         address = request.client.host if request.client else "?"
@@ -148,6 +146,36 @@ def create_app(  # noqa: C901 (one nested function per route)
         )
 
     return app
+
+
+def _answer_errors(app: FastAPI, pages: "_Pages", sign_in: str) -> None:
+    """Whatever goes wrong is answered by a page in words."""
+
+    @app.exception_handler(CertflowError)
+    async def explain(request: Request, error: CertflowError) -> Response:
+        status = 429 if isinstance(error, Slowed) else 503 if isinstance(error, Busy) else 400
+        if not isinstance(error, Conflict | SubmissionError):
+            status = 500
+        text = (
+            told(error) if isinstance(error, SubmissionError) else str(error) if status < 500 else "系统忙，请稍后再试"
+        )
+        response = pages.show(request, "message", status=status, text=text)
+        if isinstance(error, Slowed):
+            response.headers["Retry-After"] = str(error.seconds)
+        return response
+
+    @app.exception_handler(AnyHTTPException)
+    async def turn_away(request: Request, error: AnyHTTPException) -> Response:
+        ours = error.detail and not error.detail.isascii()
+        text = error.detail if ours else _WORDS.get(error.status_code, "请求无效")
+        back = f"{sign_in}{quote(request.url.path, safe='')}" if sign_in and error.status_code == 401 else ""
+        response = pages.show(request, "message", status=error.status_code, text=text, sign_in=back)
+        response.headers.update(error.headers or {})
+        return response
+
+    @app.exception_handler(RequestValidationError)
+    async def refuse(request: Request, _error: RequestValidationError) -> Response:
+        return pages.show(request, "message", status=400, text="提交的内容不完整")
 
 
 def own_login(settings: Settings, registry: Registry) -> Login:

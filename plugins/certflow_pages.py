@@ -1,0 +1,83 @@
+"""certflow's own pages inside Airflow: mounted into its API server, behind its login, linked in its navigation.
+
+A route that a plugin mounts is open to everybody unless the plugin closes it. Here every route asks Airflow's own user
+dependency first, and what a login may do beyond that stands in ``CERTFLOW_HOME/logins.toml`` (`certflow.logins`).
+"""
+
+import logging
+from threading import Lock
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+from urllib.parse import urlsplit
+
+from airflow.configuration import conf
+from airflow.plugins_manager import AirflowPlugin
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from starlette.types import ASGIApp, Receive, Scope, Send
+
+ROOT = urlsplit(conf.get("api", "base_url", fallback="")).path.rstrip("/")
+"""Path below which Airflow itself is served."""
+
+
+class Mounted:
+    """An app that is built when it is first asked: every process of Airflow reads this file, one serves pages."""
+
+    def __init__(self, build: "Callable[[], ASGIApp]") -> None:
+        self._build, self._lock = build, Lock()
+        self._app: ASGIApp | None = None
+
+    async def __call__(self, scope: "Scope", receive: "Receive", send: "Send") -> None:
+        """Hand the request on; 503 while the app cannot be built, and the next request tries again."""
+        from starlette.concurrency import run_in_threadpool
+        from starlette.responses import PlainTextResponse
+
+        from certflow.errors import CertflowError
+
+        try:
+            app = self._app or await run_in_threadpool(self._ready)
+        except CertflowError as error:
+            logging.getLogger(__name__).error("the pages cannot be opened: %s", error)  # noqa: TRY400 (it says all)
+            await PlainTextResponse("页面暂时打不开，请稍后再试", 503)(scope, receive, send)
+            return
+        await app(scope, receive, send)
+
+    def _ready(self) -> "ASGIApp":
+        with self._lock:
+            self._app = self._app or self._build()
+        return self._app
+
+
+def verification() -> "ASGIApp":
+    """The verification pages: every login of Airflow may check a code, the cities' verifiers certificates."""
+    from airflow.api_fastapi.auth.managers.models.base_user import BaseUser
+    from airflow.api_fastapi.core_api.security import get_user
+    from fastapi import Depends, HTTPException
+
+    from certflow.logins import VERIFIER, logins
+    from certflow.privacy import install_log_masking
+    from certflow.registry import open_registry
+    from certflow.settings import Settings
+    from certflow.verify.app import create_app
+    from certflow.verify.certificates import Operator
+
+    install_log_masking()
+    settings = Settings.load()
+
+    def verifier(user: Annotated[BaseUser, Depends(get_user)]) -> Operator:
+        known = logins(settings).get(user.get_name())
+        if known is None or VERIFIER not in known.roles:
+            raise HTTPException(403, "此登录没有现场核对的权限，请管理员在 logins.toml 中写明它的地市")
+        return Operator(known.name, known.account)
+
+    sign_in = f"{ROOT}/api/v2/auth/login?next="
+    return create_app(settings, open_registry(settings), verifier, door=get_user, sign_in=sign_in)
+
+
+class CertflowPages(AirflowPlugin):
+    """What Airflow mounts and shows in its navigation."""
+
+    name = "certflow"
+    fastapi_apps: ClassVar[list[Any]] = [{"name": "查询验证", "app": Mounted(verification), "url_prefix": "/verify"}]
+    external_views: ClassVar[list[Any]] = [{"name": "查询验证", "href": f"{ROOT}/verify/", "destination": "nav"}]
