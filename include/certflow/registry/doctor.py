@@ -13,15 +13,15 @@ from sqlalchemy import Connection, text
 
 from certflow import naming
 from certflow.registry import chain, premises
+from certflow.registry.holds import LIMIT_DAYS
 from certflow.registry.ledger import Registry
+from certflow.registry.packages import all_packages
 from certflow.registry.schema import TRANSITIONS
 from certflow.settings import Settings
 
 Rebuild = Callable[[int, Path], str]
-"""Builds a package again into a file and gives its SHA-256 (`dispatch.assemble.rebuild`)."""
+"""Builds a package again into a file, or two beside each other, and gives its digest (`dispatch.assemble.rebuild`)."""
 
-HELD_DAYS = 31
-"""What waits for a person longer than a month has missed a whole supplementary batch."""
 UNKNOWN_DAYS = 1
 """A package whose delivery is unknown is looked into on the next working day."""
 
@@ -38,7 +38,7 @@ def examine(
         conn.execute(text("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ"))
         found = {
             "I1": premises.lost_originals(conn, settings),
-            "I2": unsettled(conn),
+            "I2": [*unsettled(conn), *astray(conn)],
             "I3": doubly_open(conn),
             "I4": doubly_delivered(conn),
             "I5": [*premises.wrong_packages(conn, settings), *premises.wrong_proofs(conn, settings)],
@@ -49,10 +49,9 @@ def examine(
             "I11": premises.leftovers(conn, settings, older_than),
             "I12": overdue(conn),
         }
-        built = list(conn.scalars(text("SELECT id FROM packages WHERE state <> 'REJECTED' ORDER BY id")))
-        digests = {row.id: row.sha256 for row in conn.execute(text("SELECT id, sha256 FROM packages"))}
+        built = {one.id: one.digest for _, one in all_packages(conn) if one.state != "REJECTED"}
     if rebuild is not None:
-        found["I8"] += unrepeatable(built, digests, rebuild)
+        found["I8"] += unrepeatable(built, rebuild)
     return found
 
 
@@ -79,6 +78,19 @@ def unsettled(conn: Connection) -> list[str]:
     ]  # fmt: skip
 
 
+def astray(conn: Connection) -> list[str]:
+    """I2, the paper: every printed row has exactly one delivery, and both say the same of where it is."""
+    return _lines(conn, "行 {0} 为 {1}，它的证书发放状态却是 {2}", """
+        SELECT r.record_id, r.state, coalesce(d.state, '（没有）') FROM rows r
+        LEFT JOIN deliveries d ON d.row_id = r.id
+        WHERE d.id IS NOT NULL AND r.state NOT IN ('SENT', 'PRINTED', 'DELIVERED', 'CLOSED')
+           OR d.state IS DISTINCT FROM 'AWAITING' AND d.id IS NOT NULL AND r.state = 'SENT'
+           OR r.state = 'PRINTED' AND coalesce(d.state, 'AWAITING') IN ('AWAITING', 'SIGNED', 'HANDED')
+           OR (r.state = 'DELIVERED' OR d.id IS NOT NULL AND r.state = 'CLOSED')
+              AND coalesce(d.state, '') NOT IN ('SIGNED', 'HANDED')
+        ORDER BY r.record_id""")  # fmt: skip
+
+
 def doubly_open(conn: Connection) -> list[str]:
     """I3: a 管理号 has at most one row in ACCEPTED … SENT."""
     return _lines(conn, "同一管理号有 {0} 行同时在办：{1}", """
@@ -92,7 +104,7 @@ def doubly_delivered(conn: Connection) -> list[str]:
     return [
         *_lines(conn, "内容相同的数据包 {0} 都已送出", """
             SELECT string_agg(id::text, '、' ORDER BY id) FROM packages WHERE state = 'SENT'
-            GROUP BY sha256 HAVING count(*) > 1"""),
+            GROUP BY sha256, manifest #>> '{photos_zip,sha256}' HAVING count(*) > 1"""),
         *_lines(conn, "数据包 {0} 的送出记录有 {1} 条", """
             SELECT package_id, count(*) FROM transfers WHERE event = 'sent'
             GROUP BY package_id HAVING count(*) > 1 ORDER BY package_id"""),
@@ -102,18 +114,20 @@ def doubly_delivered(conn: Connection) -> list[str]:
         *_lines(conn, "数据包 {0} 为 {1}，其中 {2} 行却不是 {3}", """
             SELECT p.id, p.state, count(*), CASE WHEN p.state = 'SENT' THEN '已送出' ELSE 'PACKED' END
             FROM packages p JOIN package_rows pr ON pr.package_id = p.id JOIN rows r ON r.id = pr.row_id
-            WHERE (p.state IN ('BUILT', 'APPROVED', 'SENDING', 'UNKNOWN') AND r.state <> 'PACKED')
-               OR (p.state = 'SENT' AND r.state NOT IN ('SENT', 'PRINTED', 'REFUSED', 'DELIVERED', 'CLOSED'))
+            WHERE (p.state IN ('BUILT', 'APPROVED', 'SENDING', 'UNKNOWN') AND r.state <> 'PACKED' AND NOT p.companion)
+               OR (p.state = 'SENT' AND r.state NOT IN ('SENT', 'PRINTED', 'REFUSED', 'DELIVERED', 'CLOSED')
+                   AND NOT (p.companion AND r.state = 'PACKED'))
+               OR (p.companion AND p.state <> 'REJECTED' AND r.state IN ('JUDGED', 'HELD', 'ACCEPTED', 'WITHDRAWN'))
             GROUP BY p.id, p.state ORDER BY p.id"""),
         *_lines(conn, "行 {0} 同时在 {1} 个有效的数据包中", """
             SELECT r.record_id, count(*) FROM rows r JOIN package_rows pr ON pr.row_id = r.id
             JOIN packages p ON p.id = pr.package_id AND p.state <> 'REJECTED'
-            GROUP BY r.record_id HAVING count(*) > 1 ORDER BY r.record_id"""),
+            GROUP BY r.record_id, p.companion HAVING count(*) > 1 ORDER BY r.record_id"""),
         *_lines(conn, "行 {0} 为 {1}，却不在任何有效的数据包中", """
             SELECT r.record_id, r.state FROM rows r
             WHERE r.state IN ('PACKED', 'SENT', 'PRINTED', 'REFUSED', 'DELIVERED') AND NOT EXISTS (
                 SELECT FROM package_rows pr JOIN packages p ON p.id = pr.package_id AND p.state <> 'REJECTED'
-                WHERE pr.row_id = r.id) ORDER BY r.record_id"""),
+                WHERE pr.row_id = r.id AND NOT p.companion) ORDER BY r.record_id"""),
     ]  # fmt: skip
 
 
@@ -125,7 +139,7 @@ def unlawful_moves(conn: Connection) -> list[str]:
     problems += _lines(conn, "表 {0} 的触发器 {1} 已停用", """
         SELECT tgrelid::regclass::text, tgname FROM pg_trigger WHERE NOT tgisinternal AND tgenabled <> 'O'
         ORDER BY tgname""")  # fmt: skip
-    guarded = {"audit", "files", "moves", "packages", "print_events", "rows", "transfers"}
+    guarded = {"audit", "deliveries", "files", "moves", "packages", "print_events", "rows", "transfers"}
     problems += [
         f"表 {table} 缺少触发器"
         for table in sorted(
@@ -145,6 +159,7 @@ def unlawful_moves(conn: Connection) -> list[str]:
         WITH objects AS (
             SELECT 'file' AS kind, id, state FROM files UNION ALL SELECT 'row', id, state FROM rows
             UNION ALL SELECT 'package', id, state FROM packages
+            UNION ALL SELECT 'delivery', id, state FROM deliveries
         ), last AS (
             SELECT DISTINCT ON (kind, object_id) kind, object_id, to_state FROM moves ORDER BY kind, object_id, id DESC)
         SELECT coalesce(o.kind, l.kind), coalesce(o.id, l.object_id), coalesce(o.state, '（已不存在）'),
@@ -169,15 +184,16 @@ def miscounted_packages(conn: Connection) -> list[str]:
     return problems
 
 
-def unrepeatable(built: list[int], digests: Mapping[int, str], rebuild: Rebuild) -> list[str]:
-    """I8: building a package again gives the same bytes."""
+def unrepeatable(built: Mapping[int, str], rebuild: Rebuild) -> list[str]:
+    """I8: building a package (id → digest) again gives the same bytes."""
     problems = []
     with TemporaryDirectory(prefix="certflow-rebuild-") as folder:  # 0700
         target = Path(folder) / "package.zip"
-        for number in built:
-            if rebuild(number, target) != digests[number]:
+        for number, digest in built.items():
+            if rebuild(number, target) != digest:
                 problems.append(f"数据包 {number} 重建后的摘要与台账不同")
-            target.unlink(missing_ok=True)
+            for file in Path(folder).iterdir():
+                file.unlink()
     return problems
 
 
@@ -203,7 +219,7 @@ def unfounded_prints(conn: Connection) -> list[str]:
 def overdue(conn: Connection) -> list[str]:
     """I12: nothing waits for a person longer than its limit without being named here."""
     now = dt.datetime.now(dt.UTC)
-    limits = {"held": HELD_DAYS, "unknown": UNKNOWN_DAYS}
+    limits = {"held": LIMIT_DAYS, "unknown": UNKNOWN_DAYS}
     since = {f"{name}_at": f"{now - dt.timedelta(days=days):%Y-%m-%dT%H:%M:%S}" for name, days in limits.items()}
     return _lines(conn, "{0} {1} 个处于 {2} 已超过 {3} 天，最早的编号 {4}", """
         SELECT o.kind, count(*), o.state, o.days, min(o.id) FROM (

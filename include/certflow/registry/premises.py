@@ -15,18 +15,21 @@ from pathlib import Path
 
 from sqlalchemy import Connection, func, select, union
 
+from certflow.registry.packages import all_packages
 from certflow.registry.proofs import page_path
-from certflow.registry.schema import batches, files, packages, proofs, returns
+from certflow.registry.schema import delivery_files, files, pickup_files, proofs, returns
 from certflow.settings import Settings
 
 _SERVER = "postgres"
 """Folder of the embedded server: its files come and go by its own law."""
 _DIGITS = str.maketrans("０１２３４５６７８９Ｘｘ", "0123456789Xx")
+_KEPT = (files, returns, delivery_files, pickup_files)
+"""Tables whose lines vouch for an original."""
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 
 
 def lost_originals(conn: Connection, settings: Settings) -> list[str]:
-    """I1: every received file and return has its digest, size and account, and its bytes are still there."""
+    """I1: every received file has its digest, size and account; all bytes, of returns and evidence too, are there."""
     problems = [
         f"文件 {number} 缺少摘要、大小或账号"
         for number, digest, size, account in conn.execute(
@@ -34,7 +37,7 @@ def lost_originals(conn: Connection, settings: Settings) -> list[str]:
         )
         if not _DIGEST.fullmatch(digest) or size < 0 or not account
     ]
-    known = union(select(files.c.sha256, files.c.size), select(returns.c.sha256, returns.c.size)).subquery()
+    known = union(*(select(table.c.sha256, table.c.size) for table in _KEPT)).subquery()
     for digest, size in conn.execute(select(known).order_by(known.c.sha256)):
         path = settings.original(digest)
         if not path.is_file():
@@ -48,18 +51,16 @@ def wrong_packages(conn: Connection, settings: Settings) -> list[str]:
     """I5: under a package's final name lies what the ledger recorded, its manifest says the same, nothing else."""
     problems = []
     recorded: dict[Path, set[str]] = {}
+    manifests: dict[Path, Path] = {}
     needed: list[tuple[int, Path]] = []
-    query = (
-        select(packages, batches.c.month, batches.c.number)
-        .join(batches, batches.c.id == packages.c.batch_id)
-        .order_by(packages.c.id)
-    )
-    for package in conn.execute(query):
-        folder = package.month if package.number == 0 else f"{package.month}-补报{package.number}"
-        path = settings.packages / folder / package.file_name
-        recorded.setdefault(path, set()).add(package.sha256)
-        if package.state not in ("SENT", "REJECTED"):
-            needed.append((package.id, path))
+    for batch, package in all_packages(conn):
+        folder = settings.packages / batch.folder
+        for file in package.files:
+            path = folder / file.name
+            recorded.setdefault(path, set()).add(file.sha256)
+            manifests[path] = folder / f"{package.stem}.manifest.json"
+            if package.state not in ("SENT", "REJECTED"):
+                needed.append((package.id, path))
     problems += [f"数据包 {number} 的文件不在 {path.parent.name} 中" for number, path in needed if not path.is_file()]
     for path in sorted(settings.packages.glob("*/*.zip")):
         if path not in recorded:
@@ -68,7 +69,7 @@ def wrong_packages(conn: Connection, settings: Settings) -> list[str]:
         digest = _sha256(path)
         if digest not in recorded[path]:
             problems.append(f"{path.parent.name}/{path.name} 的内容与台账的摘要不符")
-        if _manifest_digest(path) != digest:
+        if digest not in _manifest_digests(manifests[path]):
             problems.append(f"{path.parent.name}/{path.name} 的清单与数据包不符")
     return problems
 
@@ -76,21 +77,25 @@ def wrong_packages(conn: Connection, settings: Settings) -> list[str]:
 def wrong_package_contents(conn: Connection, settings: Settings) -> list[str]:
     """I8, the part inside the zip: one workbook, and as many photos as the ledger counts."""
     problems = []
-    query = select(packages.c.id, packages.c.sha256, packages.c.stem, packages.c.file_name, packages.c.photo_count)
-    counted = {row.sha256: row for row in conn.execute(query.where(packages.c.state != "REJECTED"))}
-    for path in sorted(settings.packages.glob("*/*.zip")):
-        row = counted.get(_sha256(path))
-        if row is None:
+    for batch, package in all_packages(conn):
+        if package.state == "REJECTED":
             continue
-        try:
-            with zipfile.ZipFile(path, metadata_encoding="gb18030") as archive:  # where no flag says UTF-8
-                names = archive.namelist()
-        except zipfile.BadZipFile:
-            problems.append(f"数据包 {row.id} 不是完好的 zip")
-            continue
-        photos = [name for name in names if name.startswith(f"{row.stem}/")]
-        if f"{row.stem}.XLS" not in names or len(photos) != row.photo_count or len(names) != len(photos) + 1:
-            problems.append(f"数据包 {row.id} 内有 {len(names)} 个文件，台账为 1 个工作簿和 {row.photo_count} 张照片")
+        names: list[str] = []
+        for file in package.files:
+            path = settings.packages / batch.folder / file.name
+            if not path.is_file() or _sha256(path) != file.sha256:
+                break  # purged after sending, or told by I5
+            try:
+                with zipfile.ZipFile(path, metadata_encoding="gb18030") as archive:  # where no flag says UTF-8
+                    names += archive.namelist()
+            except zipfile.BadZipFile:
+                problems.append(f"数据包 {package.id} 不是完好的 zip")
+                break
+        else:
+            photos = [name for name in names if name.startswith(f"{package.stem}/")]
+            wanted = package.photo_count
+            if f"{package.stem}.XLS" not in names or len(photos) != wanted or len(names) != len(photos) + 1:
+                problems.append(f"数据包 {package.id} 内有 {len(names)} 个文件，台账为 1 个工作簿和 {wanted} 张照片")
     return problems
 
 
@@ -120,7 +125,7 @@ def leftovers(conn: Connection, settings: Settings, older_than: float) -> list[s
             age = _age(path)
             if age is not None and age >= older_than:
                 problems.append(f"{place.parts[0]} 中有 {age / 60:.0f} 分钟前遗留的临时文件")
-    known = set(conn.scalars(union(select(files.c.sha256), select(returns.c.sha256))))
+    known = set(conn.scalars(union(*(select(table.c.sha256) for table in _KEPT))))
     strangers = [
         path
         for path in settings.originals.glob("*/*.bin")
@@ -177,12 +182,13 @@ def _walk(folder: Path) -> Iterator[Path]:
             yield Path(root) / name
 
 
-def _manifest_digest(package: Path) -> str | None:
-    manifest = package.with_name(f"{package.name.removesuffix('.zip')}.manifest.json")
+def _manifest_digests(manifest: Path) -> set[object]:
+    """The digests a manifest names: of the zip, and of the photos' zip where they are two."""
     with contextlib.suppress(OSError, ValueError):
         content = json.loads(manifest.read_text(encoding="utf-8"))
-        return content.get("sha256") if isinstance(content, dict) else None
-    return None
+        if isinstance(content, dict):
+            return {content.get("sha256"), (content.get("photos_zip") or {}).get("sha256")}
+    return set()
 
 
 def _age(path: Path) -> float | None:

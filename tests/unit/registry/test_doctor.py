@@ -153,6 +153,8 @@ def test_i1_a_lost_or_altered_original_is_named(ledger):
         ("I2", "UPDATE entries SET outcome = '' WHERE ordinal = 1", "没有结论"),
         ("I2", "DELETE FROM entries WHERE ordinal = 1", "成员没有记录"),
         ("I2", "DELETE FROM submission_files", "没有对应的申报"),
+        ("I2", "DELETE FROM deliveries", "PRINTED，它的证书发放状态却是 （没有）"),
+        ("I2", "UPDATE deliveries SET state = 'SIGNED'", "PRINTED，它的证书发放状态却是 SIGNED"),
         ("I4", "DELETE FROM transfers", "没有送出"),
         ("I4", "INSERT INTO transfers (package_id, token, event) SELECT package_id, 2, 'sent' FROM transfers", "2 条"),
         ("I4", "DELETE FROM package_rows WHERE ordinal = 2", "不在任何有效的数据包"),
@@ -260,7 +262,7 @@ def test_i12_what_waits_too_long_is_named(ledger, monkeypatch):
         "UPDATE moves SET to_state = 'HELD' WHERE to_state = 'SENT' AND kind = 'row'",
     )
     assert "I12" not in ledger.examine()
-    monkeypatch.setattr(doctor, "HELD_DAYS", 0)
+    monkeypatch.setattr(doctor, "LIMIT_DAYS", 0)
     time.sleep(1.1)
     assert "HELD" in ledger.examine()["I12"][0]
 
