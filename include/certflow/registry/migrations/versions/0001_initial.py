@@ -9,7 +9,7 @@ from pathlib import Path
 import sqlalchemy as sa
 from alembic import op
 
-from certflow.registry.schema import TRANSITIONS
+from certflow.registry.schema import ERRANDS, TRANSITIONS
 
 revision = "0001"
 down_revision = None
@@ -24,9 +24,9 @@ def upgrade() -> None:
         # The driver's own cursor: SQLAlchemy's would take the % of format() for parameters.
         connection.connection.cursor().execute(Path(__file__).with_name(part).read_text(encoding="utf-8"))
     connection.execute(
-        sa.text("INSERT INTO transitions (kind, from_state, to_state) VALUES (:kind, :before, :after)"),
+        sa.text("INSERT INTO transitions (kind, from_state, to_state, errand) VALUES (:kind, :before, :after, :errand)"),
         [
-            {"kind": kind, "before": before, "after": after}
+            {"kind": kind, "before": before, "after": after, "errand": ERRANDS.get((kind, before, after), "")}
             for kind, graph in TRANSITIONS.items()
             for before, after in graph
         ],
