@@ -147,8 +147,8 @@ CREATE TRIGGER deliveries_changed AFTER UPDATE ON deliveries REFERENCING OLD TAB
 -- is awaited again; once it has left the house the graph of deliveries refuses that, and with it the undo.
 CREATE FUNCTION certflow_printed() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
-    IF NOT EXISTS (SELECT FROM was JOIN became USING (id)
-                   WHERE was.state <> became.state AND 'PRINTED' IN (was.state, became.state)) THEN
+    -- Counted, not looked for: for EXISTS the planner walks one table per row of the other, minutes for 100 000 rows.
+    IF (SELECT count(*) FROM became WHERE state = 'PRINTED') + (SELECT count(*) FROM was WHERE state = 'PRINTED') = 0 THEN
         RETURN NULL;
     END IF;
     UPDATE deliveries d SET state = 'AWAITING', kept_at = NULL
