@@ -61,6 +61,7 @@ TRANSITIONS: dict[str, tuple[tuple[str, str], ...]] = {
         ("PRINTED", "PUSHED"), ("PUSHED", "COLLECTED"), ("PUSHED", "UNDERWAY"), ("PUSHED", "SIGNED"),
         ("PUSHED", "RETURNED"), ("COLLECTED", "UNDERWAY"), ("COLLECTED", "SIGNED"), ("COLLECTED", "RETURNED"),
         ("UNDERWAY", "SIGNED"), ("UNDERWAY", "RETURNED"), ("RETURNED", "PUSHED"), ("RETURNED", "PICKUP"),
+        ("RETURNED", "SIGNED"),
         ("PRINTED", "KEPT"), ("KEPT", "PUSHED"), ("PICKUP", "PUSHED"), ("KEPT", "HANDED"), ("PICKUP", "HANDED"),
         ("KEPT", "EXPIRED"), ("PICKUP", "EXPIRED"), ("EXPIRED", "HANDED"), ("PRINTED", "WITHHELD"),
         ("KEPT", "WITHHELD"), ("PICKUP", "WITHHELD"), ("RETURNED", "WITHHELD"), ("WITHHELD", "KEPT"),
@@ -574,13 +575,14 @@ deliveries = Table(
     Column("state", Text, nullable=False),
     Column("order_id", BigInteger, ForeignKey("delivery_orders.id")),  # of the newest attempt, like what follows
     Column("order_line", Integer),
+    Column("choice_id", BigInteger, ForeignKey("delivery_choices.id")),  # the address it went to
     Column("waybill", Text),
     Column("attempt", Integer, nullable=False, server_default="0"),
     Column("pushed_at", DateTime(timezone=True)),  # first order list
     Column("kept_at", DateTime(timezone=True)),  # since when it waits at the desk
     Index("ix_deliveries_account_state", "account", "state"),
     Index("uq_deliveries_order_id_order_line", "order_id", "order_line", unique=True),
-    Index("uq_deliveries_waybill", "waybill", unique=True, postgresql_where=text("waybill IS NOT NULL")),
+    Index("ix_deliveries_waybill", "waybill"),
 )  # fmt: skip
 """The paper of each printed row and where it is; made by a trigger the moment a row becomes PRINTED."""
 
@@ -590,7 +592,7 @@ delivery_events = Table(
     Column("waybill", Text, nullable=False),  # empty: the file names none
     Column("state", Text, nullable=False),  # PUSHED: the waybill was given
     Column("happened_at", DateTime(timezone=True), nullable=False),  # as the file says
-    Column("effect", Text, nullable=False),  # moved | late (the state is further already) | against (contradicts it)
+    Column("effect", Text, nullable=False),  # moved | waybill | late | against: see `delivery.walk`
     UniqueConstraint("delivery_id", "waybill", "state", "happened_at"),
     Index("ix_delivery_events_waybill", "waybill"),
 )  # fmt: skip

@@ -608,6 +608,7 @@ CREATE TABLE deliveries (
     state TEXT NOT NULL,
     order_id BIGINT,
     order_line INTEGER,
+    choice_id BIGINT,
     waybill TEXT,
     attempt INTEGER DEFAULT '0' NOT NULL,
     pushed_at TIMESTAMP WITH TIME ZONE,
@@ -615,14 +616,15 @@ CREATE TABLE deliveries (
     CONSTRAINT pk_deliveries PRIMARY KEY (id),
     CONSTRAINT uq_deliveries_row_id UNIQUE (row_id),
     CONSTRAINT fk_deliveries_row_id FOREIGN KEY(row_id) REFERENCES rows (id),
-    CONSTRAINT fk_deliveries_order_id FOREIGN KEY(order_id) REFERENCES delivery_orders (id)
+    CONSTRAINT fk_deliveries_order_id FOREIGN KEY(order_id) REFERENCES delivery_orders (id),
+    CONSTRAINT fk_deliveries_choice_id FOREIGN KEY(choice_id) REFERENCES delivery_choices (id)
 );
 
 CREATE INDEX ix_deliveries_account_state ON deliveries (account, state);
 
 CREATE UNIQUE INDEX uq_deliveries_order_id_order_line ON deliveries (order_id, order_line);
 
-CREATE UNIQUE INDEX uq_deliveries_waybill ON deliveries (waybill) WHERE waybill IS NOT NULL;
+CREATE INDEX ix_deliveries_waybill ON deliveries (waybill);
 
 CREATE TABLE delivery_events (
     id BIGINT GENERATED ALWAYS AS IDENTITY,
