@@ -97,8 +97,13 @@ class Settings:
     partial_files: Literal["accept", "hold"] = "accept"
     nested_zip: Literal["refuse", "one-level"] = "refuse"
     """Whether a city may send one zip of exam zips, as agreed with the cities (Z16)."""
-    packaging: Literal["merged", "per_city"] = "merged"
-    """One package per exam for the whole province, or one per exam and city."""
+    done_marker: Literal["no", "yes"] = "no"
+    """Whether files on the cities' server are complete only with ``<name>.ok`` beside them, and nothing is renamed
+    there: for servers that cannot (T09)."""
+    packaging: Literal["merged", "per_city", "both"] = "merged"
+    """One package per exam for the whole province, one per exam and city, or both: the cities' as copies beside it."""
+    package_zips: Literal["one", "two"] = "one"
+    """Workbook and photos of a package in one zip, or the photos in a second one, ``<stem>.JPG.zip``."""
     package_rows: int = 65_000
     """Most rows of one package; what is beyond goes into further, numbered ones (an .XLS ends at 65 535 rows, a zip
     without zip64 at 65 534 entries)."""

@@ -57,7 +57,7 @@ def gate(settings: Settings, registry: Registry, batch_id: int) -> Gate:
         batch = _batch(packages.batch(conn, batch_id), batch_id)
         live = [one for one in packages.packages_of(conn, batch_id) if one.state != "REJECTED"]
         _complete(batch, packages.unpacked(conn, batch_id))
-        digest = digest_of(one.sha256 for one in live)
+        digest = digest_of(one.digest for one in live)
         decision = approvals.last_decision(conn, batch_id, digest)
         if decision is not None and decision[0] == "approved":
             return Gate(batch_id, digest, needs_approval=False, reasons=(), approved_by=decision[1])
@@ -74,7 +74,7 @@ def gate(settings: Settings, registry: Registry, batch_id: int) -> Gate:
             share = months.judged(conn, upto=batch.month, months=_HISTORY + 1)
             counts = months.frozen_rows(conn, before=batch.month, months=_HISTORY)
             reasons += _error_reasons(batch, share)
-            reasons += _count_reasons(sum(one.row_count for one in live), counts)
+            reasons += _count_reasons(sum(one.row_count for one in live if not one.companion), counts)
     if settings.paper_blocks == "yes":
         reasons += arrivals.reasons(arrivals.arrivals(settings, registry, batch))
     if settings.approval == "on_anomaly" and batch.number == 0:
@@ -162,7 +162,7 @@ def reject(registry: Registry, batch_id: int, by: str, reason: str, actor: Actor
 
 
 def _shown(batch: Batch, live: list[Package], shown: str | None) -> str:
-    now = digest_of(one.sha256 for one in live)
+    now = digest_of(one.digest for one in live)
     if shown is not None and shown != now:
         raise Conflict(f"批次 {batch.folder} 的数据包在查看之后有变动，请重新查看后再决定")
     return now

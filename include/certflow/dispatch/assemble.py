@@ -1,4 +1,4 @@
-"""Build the package of one exam: its `.XLS` and its photos in one zip whose bytes follow from the content alone.
+"""Build the package of one exam: its `.XLS` and its photos in a zip, or two, whose bytes follow from the content alone.
 
 Source: notice 附件二; DESIGN §3 "Deterministic packages".
 
@@ -10,8 +10,9 @@ the same bytes.
 import hashlib
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +44,9 @@ class _Order:
     revision: int
     stem: str
     rows: tuple[PackRow, ...]
+    companion: bool
+    copy_of: tuple[str, ...]
+    """Of a companion: the merged packages its rows stand in too, by file name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,8 +55,17 @@ class _Built:
 
     order: _Order
     content: "_Content"
-    temporary: Path
+    temporary: tuple[Path, ...]
     manifest: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class _Share:
+    """Rows that make one package, and what stands in the city's place of its name."""
+
+    place: str
+    rows: tuple[PackRow, ...]
+    companion: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,10 +83,10 @@ def assemble(
 ) -> list[int]:
     """Build the packages of one exam of a frozen batch and return their ids; run again, it returns the same ones.
 
-    One package, as a rule; one per city with the setting `packaging`; further, numbered ones where there are more
-    rows or bytes than one can hold. They come into being together or not at all. A package whose file was lost or
-    damaged on our disk is built again and must give the recorded digest. After a rejection the rows are packed anew
-    as the next revision. `judge` decides over the read-back.
+    One package, as a rule; one per city, or both (the cities' as companions) with the setting `packaging`; further,
+    numbered ones where there are more rows or bytes than one can hold. They come into being together or not at all. A
+    package whose file was lost or damaged on our disk is built again and must give the recorded digest. After a
+    rejection the rows are packed anew as the next revision. `judge` decides over the read-back.
 
     Raises:
         Busy: the packages are being built at this moment.
@@ -100,22 +113,22 @@ def assemble(
         if not rows:
             raise Conflict(f"批次 {batch.folder} 考试 {exam_code} 没有可组包的数据")
         revision = 1 + max((one.revision for one in built), default=0)
-        orders = [
-            _Order(batch, exam_code, part, revision, _stem(settings, batch, exam_code, place, len(share)), tuple(share))
-            for part, (place, share) in enumerate(_shares(settings, rows), start=1)
-        ]
-        return _build(settings, registry, orders, judge=judge, actor=actor)
+        return _build(settings, registry, _orders(settings, batch, exam_code, revision, rows), judge=judge, actor=actor)
 
 
 def rebuild(settings: Settings, registry: Registry, package_id: int, target: Path) -> str:
-    """Build a package again from the ledger and the originals into `target`; returns its SHA-256 (invariant I8)."""
+    """Build a package again from the ledger and the originals into `target`; returns its digest (invariant I8).
+
+    The photos' zip, where there is one, lies beside `target`.
+    """
     with registry.read() as conn:
         package = packages.package(conn, package_id)
         rows = packages.packed_rows(conn, package_id)
     if package is None:
         raise Conflict(f"没有编号为 {package_id} 的数据包")
-    digest, _ = _write(settings, target, _content(package.stem, rows), package.manifest.get("zip_names", "utf-8"))
-    return digest
+    content, names = _content(package.stem, rows), package.manifest.get("zip_names", "utf-8")
+    written, _ = _write(settings, target, content, names, two=len(package.files) > 1)
+    return packages.whole(*map(_digest, written))
 
 
 def package_path(settings: Settings, batch: Batch, package: Package) -> Path:
@@ -123,12 +136,22 @@ def package_path(settings: Settings, batch: Batch, package: Package) -> Path:
     return settings.packages / batch.folder / package.file_name
 
 
+def _orders(settings: Settings, batch: Batch, exam_code: str, revision: int, rows: Sequence[PackRow]) -> list[_Order]:
+    shares = list(_shares(settings, rows))
+    stems = [_stem(settings, batch, exam_code, share.place, len(share.rows)) for share in shares]
+    merged = tuple(f"{stem}.zip" for stem, share in zip(stems, shares, strict=True) if not share.companion)
+    return [
+        _Order(batch, exam_code, part, revision, stem, share.rows, share.companion, merged if share.companion else ())
+        for part, (stem, share) in enumerate(zip(stems, shares, strict=True), start=1)
+    ]
+
+
 def _build(
     settings: Settings, registry: Registry, orders: Sequence[_Order], *, judge: Judge, actor: Actor
 ) -> list[int]:
     batch, exam_code = orders[0].batch, orders[0].exam_code
     folder = settings.packages / batch.folder
-    wanted = [row.id for order in orders for row in order.rows]
+    wanted = [row.id for order in orders if not order.companion for row in order.rows]
     try:
         built = [_prepare(settings, order) for order in orders]
         with registry.begin(actor) as conn:
@@ -150,17 +173,24 @@ def _build(
                 _publish(one.temporary, folder / f"{one.order.stem}.zip", one.manifest)
     finally:
         for order in orders:
-            _temporary(settings, order).unlink(missing_ok=True)
+            _take_away(_temporary(settings, order))
     return ids
 
 
 def _prepare(settings: Settings, order: _Order) -> _Built:
     content = _content(order.stem, order.rows)
-    temporary = _temporary(settings, order)
-    digest, workbook_digest = _write(settings, temporary, content, settings.zip_names)
-    digests = {"sha256": digest, "size": temporary.stat().st_size, "workbook_sha256": workbook_digest}
-    described = _manifest(order, content) | digests | {"zip_names": settings.zip_names}
-    return _Built(order, content, temporary, signing.sign(settings, described))
+    written, workbook_digest = _write(
+        settings, _temporary(settings, order), content, settings.zip_names, two=settings.package_zips == "two"
+    )
+    described = _manifest(order, content) | _described(written[0])
+    described |= {"workbook_sha256": workbook_digest, "zip_names": settings.zip_names}
+    if written[1:]:
+        described["photos_zip"] = {"file": _photos_zip(Path(described["file"])).name} | _described(written[1])
+    return _Built(order, content, written, signing.sign(settings, described))
+
+
+def _described(path: Path) -> dict[str, Any]:
+    return {"sha256": _digest(path), "size": path.stat().st_size}
 
 
 def _record(conn: Any, one: _Built) -> int:  # noqa: ANN401 (a connection; its type is SQL's own)
@@ -177,10 +207,12 @@ def _record(conn: Any, one: _Built) -> int:  # noqa: ANN401 (a connection; its t
         photo_count=len(one.content.photos),
         manifest=one.manifest,
         row_ids=[row.id for row in order.rows],
+        companion=order.companion,
     )
     note(
         conn, "assemble", package=package_id, batch=order.batch.folder, exam=order.exam_code, part=order.part,
         revision=order.revision, rows=len(order.rows), photos=len(one.content.photos), sha256=one.manifest["sha256"],
+        companion=order.companion,
     )  # fmt: skip
     return package_id
 
@@ -189,40 +221,55 @@ def _temporary(settings: Settings, order: _Order) -> Path:
     return settings.work / f"package-{order.batch.id}-{order.exam_code}-{order.part}.zip"
 
 
-def _shares(settings: Settings, rows: Sequence[PackRow]) -> Iterator[tuple[str, list[PackRow]]]:
-    """(what stands in the city's place, rows) of each package; a number behind the place where one is not enough."""
+def _shares(settings: Settings, rows: Sequence[PackRow]) -> Iterator[_Share]:
+    """What goes into which package: the province's, the cities', or the province's with the cities' as companions."""
+    if settings.packaging != "per_city":
+        yield from _parts(settings, settings.province, rows)
+    if settings.packaging == "merged":
+        return
     groups: dict[str, list[PackRow]] = {}
     cities = load_reference(settings).cities
     for row in rows:
-        city = cities.get(row.account) if settings.packaging == "per_city" else None
+        city = cities.get(row.account)
         groups.setdefault(city.name if city else settings.province, []).append(row)
     for place, group in sorted(groups.items(), key=lambda item: item[1][0].account):
-        shares: list[list[PackRow]] = [[]]
-        size = 0
-        for row in group:
-            extra = row.photo.size if row.photo else 0
-            if len(shares[-1]) >= min(settings.package_rows or 1, excel.XLS_ROWS) or size + extra > _MOST_BYTES:
-                shares.append([])
-                size = 0
-            shares[-1].append(row)
-            size += extra
-        for number, share in enumerate(shares, start=1):
-            yield (place if len(shares) == 1 else f"{place}第{number}包"), share
+        for share in _parts(settings, place, group):
+            yield replace(share, companion=settings.packaging == "both")
+
+
+def _parts(settings: Settings, place: str, rows: Sequence[PackRow]) -> Iterator[_Share]:
+    """The rows in as many packages as it takes; a number stands behind the place where one is not enough."""
+    shares: list[list[PackRow]] = [[]]
+    size = 0
+    for row in rows:
+        extra = row.photo.size if row.photo else 0
+        if len(shares[-1]) >= min(settings.package_rows or 1, excel.XLS_ROWS) or size + extra > _MOST_BYTES:
+            shares.append([])
+            size = 0
+        shares[-1].append(row)
+        size += extra
+    for number, share in enumerate(shares, start=1):
+        yield _Share(place if len(shares) == 1 else f"{place}第{number}包", tuple(share))
 
 
 def _restore(settings: Settings, registry: Registry, batch: Batch, package: Package) -> None:
     final = package_path(settings, batch, package)
-    if final.is_file() and final.stat().st_size == package.size and _digest(final) == package.sha256:
+    places = [final.with_name(file.name) for file in package.files]
+    if all(
+        path.is_file() and path.stat().st_size == file.size and _digest(path) == file.sha256
+        for path, file in zip(places, package.files, strict=True)
+    ):
         if not _manifest_path(final).is_file():
             _write_manifest(final, package.manifest)
         return
     temporary = settings.work / f"package-{batch.id}-{package.exam_code}.zip"
     try:
-        if rebuild(settings, registry, package.id, temporary) != package.sha256:
+        if rebuild(settings, registry, package.id, temporary) != package.digest:
             raise DigestMismatch(f"数据包 {package.id} 的文件已丢失或损坏，重建后摘要与台账不符，请勿发送")
-        _publish(temporary, final, package.manifest)
+        written = (temporary, _photos_zip(temporary))[: len(places)]
+        _publish(written, final, package.manifest)
     finally:
-        temporary.unlink(missing_ok=True)
+        _take_away(temporary)
 
 
 def _stem(settings: Settings, batch: Batch, exam_code: str, place: str, count: int) -> str:
@@ -266,19 +313,39 @@ def _identity(photo: Photo) -> tuple[int, int, str | None]:
     return photo.size, photo.crc32, photo.sha256
 
 
-def _write(settings: Settings, target: Path, content: _Content, names: Names) -> tuple[str, str]:
-    """Write the zip to `target` and flush it to disk; SHA-256 of the zip and of its workbook."""
+def _write(
+    settings: Settings, target: Path, content: _Content, names: Names, *, two: bool
+) -> tuple[tuple[Path, ...], str]:
+    """Write the zip to `target` and flush it to disk; the files written, and the workbook's SHA-256.
+
+    With `two` the photos, where there are any, go into a zip of their own beside it.
+    """
     workbook = excel.write_xls(FIELDS, ([row[field] for field in FIELDS] for row in content.rows))
+    members = [(f"{content.stem}.XLS", workbook)]
+    photos = _photos(settings, content)
     target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with _private(target) as stream:
-        write_zip(stream, _members(settings, content, workbook), names)
-        stream.flush()
-        os.fsync(stream.fileno())
-    return _digest(target), hashlib.sha256(workbook).hexdigest()
+    plan: dict[Path, Iterable[tuple[str, bytes]]] = {target: chain(members, photos)}
+    if two and content.photos:
+        plan = {target: members, _photos_zip(target): photos}
+    for path, entries in plan.items():
+        with _private(path) as stream:
+            write_zip(stream, entries, names)
+            stream.flush()
+            os.fsync(stream.fileno())
+    return tuple(plan), hashlib.sha256(workbook).hexdigest()
 
 
-def _members(settings: Settings, content: _Content, workbook: bytes) -> Iterator[tuple[str, bytes]]:
-    yield f"{content.stem}.XLS", workbook
+def _photos_zip(package: Path) -> Path:
+    """Where the photos of a package lie when they are a zip of their own; both names read as the package's stem."""
+    return package.with_name(f"{package.name.removesuffix('.zip')}.JPG.zip")
+
+
+def _take_away(temporary: Path) -> None:
+    temporary.unlink(missing_ok=True)
+    _photos_zip(temporary).unlink(missing_ok=True)
+
+
+def _photos(settings: Settings, content: _Content) -> Iterator[tuple[str, bytes]]:
     for ordinal, (name, photo) in enumerate(content.photos.items(), start=1):
         data = read_packed(
             Packed(
@@ -297,7 +364,7 @@ def _members(settings: Settings, content: _Content, workbook: bytes) -> Iterator
 
 def _manifest(order: _Order, content: _Content) -> dict[str, Any]:
     """What the receiver needs to check the package, digests and size still to come; free of personal data."""
-    return {
+    told: dict[str, Any] = {
         "format": 1,
         "file": f"{content.stem}.zip",
         "rows": len(content.rows),
@@ -310,13 +377,17 @@ def _manifest(order: _Order, content: _Content) -> dict[str, Any]:
         "rule_set": order.batch.rule_set,
         "program": f"certflow {certflow.__version__}",
     }
+    if order.companion:
+        told["copy_of"] = list(order.copy_of)  # whoever takes both must not print its rows twice
+    return told
 
 
-def _publish(temporary: Path, final: Path, manifest: Mapping[str, Any]) -> None:
-    """Manifest and zip under their final names, in an order that never shows a zip without its manifest."""
+def _publish(written: Sequence[Path], final: Path, manifest: Mapping[str, Any]) -> None:
+    """Manifest and zips under their final names, in an order that never shows a zip without its manifest."""
     final.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     _write_manifest(final, manifest)
-    temporary.replace(final)
+    for temporary, place in zip(written, (final, _photos_zip(final)), strict=False):
+        temporary.replace(place)
     _flush_folder(final.parent)
 
 

@@ -3,6 +3,7 @@
 from collections import defaultdict
 from typing import Any
 
+from certflow import naming
 from certflow.dispatch import arrivals
 from certflow.dispatch.approve import gate
 from certflow.dispatch.month import reporting
@@ -43,8 +44,8 @@ def dossier(settings: Settings, registry: Registry, batch_id: int) -> dict[str, 
         "rule_set": batch.rule_set,
         "digest": shown.digest,
         "reasons": list(shown.reasons),
-        "rows": sum(one.row_count for one in live),
-        "photos": sum(one.photo_count for one in live),
+        "rows": sum(one.row_count for one in live if not one.companion),
+        "photos": sum(one.photo_count for one in live if not one.companion),
         "exams": _compared(batch.month, [(one.exam_code, one.state, one.rows) for one in counted], names),
         "cities": _compared(batch.month, [(one.account, one.state, one.rows) for one in counted], cities),
         "missing": [one.city for one in reporting(settings, registry, batch.month) if one.status == "missing"],
@@ -54,7 +55,7 @@ def dossier(settings: Settings, registry: Registry, batch_id: int) -> dict[str, 
             for one in arrivals.arrivals(settings, registry, batch)
         ],
         "packages": [
-            {"id": one.id, "exam": one.exam_code, "rows": one.row_count, "sha256": one.sha256, "revision": one.revision}
+            {"id": one.id, "exam": one.exam_code, "rows": one.row_count, "sha256": one.digest, "revision": one.revision}
             | changes[one.id]
             for one in live
         ],
@@ -98,14 +99,19 @@ def as_markdown(found: dict[str, Any]) -> str:
 
 def _changes(conn: Any, every: list[Package], one: Package) -> dict[str, Any]:  # noqa: ANN401 (SQL's own type)
     """How a revision differs from the one it replaces, by record id; {} for the first one."""
-    part = one.manifest.get("part")
     earlier = [
-        old for old in every if old.exam_code == one.exam_code and old.manifest.get("part") == part and old.id < one.id
+        old for old in every if old.id < one.id and old.exam_code == one.exam_code and _place(old) == _place(one)
     ]
     if not earlier:
         return {}
     added, removed = packages.differences(conn, earlier[-1].id, one.id)
     return {"replaces": earlier[-1].sha256, "added": added, "removed": removed}
+
+
+def _place(package: Package) -> tuple[str, bool]:
+    """What stands in the city's place of its name, and in which role: revisions of one package agree in both."""
+    name = naming.parse(package.stem).name
+    return name.city if name else "", package.companion
 
 
 def _compared(month: str, counted: list[tuple[str, str, int]], names: dict[str, str]) -> list[dict[str, Any]]:

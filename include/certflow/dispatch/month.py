@@ -64,6 +64,8 @@ def month_status(registry: Registry, settings: Settings, month: Month) -> dict[s
                         "file": one.file_name,
                         "sha256": one.sha256,
                         "size": one.size,
+                        "files": [file.name for file in one.files],
+                        "companion": one.companion,
                         "rows": one.row_count,
                         "photos": one.photo_count,
                         "state": one.state,

@@ -12,6 +12,7 @@ import hashlib
 import zipfile
 import zlib
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 
 from certflow import biff, excel, naming
@@ -30,7 +31,7 @@ _MOST_TOLD = 5
 
 
 def read_back(
-    package: Path,
+    files: Sequence[Path],
     stem: str,
     rows: Sequence[Mapping[str, str]],
     photos: Mapping[str, str | None],
@@ -39,10 +40,10 @@ def read_back(
     label: str = "package",
     names: Names = "utf-8",
 ) -> None:
-    """Measure the file and have it judged.
+    """Measure the package and have it judged.
 
     Args:
-        package: the zip.
+        files: its zip; or two, of which the second one holds the photos.
         stem: its canonical name without extension.
         rows: the 11 texts of every row by field name, in order.
         photos: photo name (PII) → SHA-256 as recorded at intake, None when none was recorded.
@@ -53,7 +54,7 @@ def read_back(
     Raises:
         DigestMismatch: anything does not hold; the message names the row number or the count, never a value.
     """
-    faults = judge(label, measure(package, stem, rows, photos, names=names))
+    faults = judge(label, measure(files, stem, rows, photos, names=names))
     if faults:
         more = f"（共 {len(faults)} 处）" if len(faults) > _MOST_TOLD else ""
         raise DigestMismatch(f"回读：{'；'.join(faults[:_MOST_TOLD])}{more}")
@@ -77,14 +78,14 @@ _MOST = {"path_length": 200}
 
 
 def measure(
-    package: Path,
+    files: Sequence[Path],
     stem: str,
     rows: Sequence[Mapping[str, str]],
     photos: Mapping[str, str | None],
     *,
     names: Names = "utf-8",
 ) -> Measured:
-    """What the other readers see, line by line against the ledger; never raises for what lies in the file."""
+    """What the other readers see, line by line against the ledger; never raises for what lies in the files."""
     whole = dict.fromkeys(_WHOLE, 0)
     whole["rows_wanted"] = len(rows)
     parsed = naming.parse(stem).name
@@ -93,13 +94,21 @@ def measure(
     row_columns: dict[str, list[object]] = {"row": [], "row_fields": [], "fields": [], "row_type": [], "row_format": []}
     photo_columns: dict[str, list[object]] = {"photo": [], "photo_missing": [], "photo_bytes": []}
     try:
-        with zipfile.ZipFile(package) as archive:
-            spelled = _spell(archive, names)
-            _measure_entries(archive, spelled, stem, photos, whole)
-            _measure_photos(archive, spelled, stem, photos, photo_columns)
-            workbook = spelled.get(f"{stem}.XLS")
-            if workbook is not None:
-                _measure_workbook(archive.read(workbook), rows, whole, row_columns)
+        with ExitStack() as stack:
+            archives = [stack.enter_context(zipfile.ZipFile(file)) for file in files]
+            # Where workbook and photos are two zips, each of them has to hold its own.
+            shares: list[set[str]] = [{f"{stem}.XLS"}, {f"{stem}/{photo}" for photo in photos}]
+            shares = shares if len(archives) > 1 else [shares[0] | shares[1]]
+            entries: dict[str, _Entry] = {}
+            for archive, folder, wanted in zip(archives, (stem, f"{stem}.JPG"), shares, strict=False):
+                spelled = _spell(archive, names)
+                _measure_entries(archive, spelled, folder, wanted, whole)
+                entries |= {name: (archive, info) for name, info in spelled.items() if name in wanted}
+            whole["workbook_missing"] = int(f"{stem}.XLS" not in entries)
+            _measure_photos(entries, stem, photos, photo_columns)
+            if not whole["workbook_missing"]:
+                archive, info = entries[f"{stem}.XLS"]
+                _measure_workbook(archive.read(info), rows, whole, row_columns)
     except (zipfile.BadZipFile, OSError, EOFError, zlib.error, NotImplementedError):
         whole["zip_damaged"] = 1
     return {
@@ -127,24 +136,27 @@ def _spell(archive: zipfile.ZipFile, names: Names) -> dict[str, zipfile.ZipInfo]
     return found
 
 
+_Entry = tuple[zipfile.ZipFile, zipfile.ZipInfo]
+
+
 def _measure_entries(
     archive: zipfile.ZipFile,
     spelled: Mapping[str, zipfile.ZipInfo],
-    stem: str,
-    photos: Mapping[str, str | None],
+    folder: str,
+    wanted: set[str],
     whole: dict[str, int],
 ) -> None:
-    wanted = {f"{stem}.XLS", *(f"{stem}/{photo}" for photo in photos)}
+    """Add what one zip shows to what the others showed; `wanted` are the names that belong into it."""
     listed = archive.infolist()
-    whole["entries_found"] = len(listed)
-    whole["workbook_missing"] = int(f"{stem}.XLS" not in spelled)
-    whole["entries_extra"] = len(listed) - len(wanted & set(spelled))
-    whole["entries_order"] = int([*spelled] != sorted(spelled, key=str.encode))
-    whole["entries_packed"] = sum(info.compress_type != zipfile.ZIP_STORED for info in listed)
-    whole["names_gbk"] = sum(not _in_gbk(name) for name in spelled)
-    whole["names_unreadable"] = len(wanted - set(spelled))
+    whole["entries_found"] += len(listed)
+    whole["entries_extra"] += len(listed) - len(wanted & set(spelled))
+    whole["entries_order"] += int([*spelled] != sorted(spelled, key=str.encode))
+    whole["entries_packed"] += sum(info.compress_type != zipfile.ZIP_STORED for info in listed)
+    whole["names_gbk"] += sum(not _in_gbk(name) for name in spelled)
+    whole["names_unreadable"] += len(wanted - set(spelled))
     # Windows unpacks into a folder of the zip's name; its paths are counted in UTF-16 units.
-    whole["path_length"] = max((len(f"{stem}/{name}".encode("utf-16-le")) // 2 for name in spelled), default=0)
+    paths = (len(f"{folder}/{name}".encode("utf-16-le")) // 2 for name in spelled)
+    whole["path_length"] = max(whole["path_length"], *paths, 0)
 
 
 def _in_gbk(name: str) -> bool:
@@ -156,18 +168,15 @@ def _in_gbk(name: str) -> bool:
 
 
 def _measure_photos(
-    archive: zipfile.ZipFile,
-    spelled: Mapping[str, zipfile.ZipInfo],
-    stem: str,
-    photos: Mapping[str, str | None],
-    columns: dict[str, list[object]],
+    entries: Mapping[str, _Entry], stem: str, photos: Mapping[str, str | None], columns: dict[str, list[object]]
 ) -> None:
     for ordinal, (photo, digest) in enumerate(sorted(photos.items()), start=1):
-        info = spelled.get(f"{stem}/{photo}")
+        entry = entries.get(f"{stem}/{photo}")
         columns["photo"].append(ordinal)
-        columns["photo_missing"].append(int(info is None))
+        columns["photo_missing"].append(int(entry is None))
         differs = 0
-        if info is not None:
+        if entry is not None:
+            archive, info = entry
             try:  # read() checks the CRC; the digest is the one taken when the city's file was judged
                 differs = int(digest is not None and hashlib.sha256(archive.read(info)).hexdigest() != digest)
             except (zipfile.BadZipFile, zlib.error, EOFError):

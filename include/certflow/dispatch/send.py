@@ -8,8 +8,9 @@ One try, with the evidence it leaves in `transfers`:
 4. ``uploaded``   ``<name>.<token>.part``, then read back and hashed
 5. ``verified``   written only while the token is still ours; from here on the rename may have happened
 6. ``renamed``    the final name was free; a standard rename never overwrites
-7. the manifest follows the zip in the same way, so whoever sees a manifest sees a whole package
-8. ``sent``       SENDING → SENT with all rows, only while the token is still ours; what the folder lists is kept
+7. a second zip with the photos, where there is one, goes through 3 to 6 by itself
+8. the manifest follows in the same way, so whoever sees a manifest sees a whole package
+9. ``sent``       SENDING → SENT with all rows, only while the token is still ours; what the folder lists is kept
 
 Any failure leaves SENDING, and the next try starts at 1. Two tries at once cannot both deliver: the later one
 takes the token, then removes the earlier one's part, then looks; the earlier one either renamed before that
@@ -53,7 +54,7 @@ def send(settings: Settings, registry: Registry, package_id: int, actor: Actor) 
         token = transfers.begin_send(conn, package_id)
         if token is None:
             raise Conflict(f"数据包 {package_id} 尚未批准，不能发送")
-        transfers.step(conn, package_id, token, "intent", sha256=order.zip.sha256)
+        transfers.step(conn, package_id, token, "intent", sha256=order.digest)
     attempt = _Attempt(registry, actor, order, token)
     try:
         with connect(settings.authority_sftp, settings.transfer_timeout) as session:
@@ -64,7 +65,7 @@ def send(settings: Settings, registry: Registry, package_id: int, actor: Actor) 
 
 
 def resolve_unknown(registry: Registry, package_id: int, *, delivered: bool, by: str, reason: str, actor: Actor) -> str:
-    """A person's decision on a package in UNKNOWN: it has arrived (SENT), or it is sent again (APPROVED).
+    """A person's decision on a package in UNKNOWN: all of it has arrived (SENT), or it is sent again (APPROVED).
 
     `by` and `reason` go into the audit chain. Conflict when the package is not in UNKNOWN.
     """
@@ -81,7 +82,7 @@ def resolve_unknown(registry: Registry, package_id: int, *, delivered: bool, by:
 
 @dataclass(frozen=True, slots=True)
 class _Thing:
-    """One file on its way: the zip or its manifest."""
+    """One file on its way: a zip or the manifest."""
 
     local: Path
     final: str
@@ -96,7 +97,8 @@ class _Order:
     package_id: int
     state: str
     folder: str
-    zip: _Thing
+    digest: str
+    zips: tuple[_Thing, ...]
     manifest: _Thing
 
 
@@ -122,15 +124,17 @@ def _order(settings: Settings, registry: Registry, package_id: int) -> _Order:
     else:
         content = b""
     manifest = thing(beside, hashlib.sha256(content).hexdigest(), len(content))
-    return _Order(package_id, package.state, folder, thing(local, package.sha256, package.size), manifest)
+    zips = tuple(thing(local.with_name(file.name), file.sha256, file.size) for file in package.files)
+    return _Order(package_id, package.state, folder, package.digest, zips, manifest)
 
 
 def _check_own_copy(order: _Order) -> None:
-    if not order.zip.local.is_file():
-        raise DigestMismatch(f"数据包 {order.package_id} 的文件不在本机，请重新组包后再发送")
-    with order.zip.local.open("rb") as stream:
-        if hashlib.file_digest(stream, "sha256").hexdigest() != order.zip.sha256:
-            raise DigestMismatch(f"数据包 {order.package_id} 的文件与批准时的摘要不符，已停止发送")  # F47
+    for thing in order.zips:
+        if not thing.local.is_file():
+            raise DigestMismatch(f"数据包 {order.package_id} 的文件不在本机，请重新组包后再发送")
+        with thing.local.open("rb") as stream:
+            if hashlib.file_digest(stream, "sha256").hexdigest() != thing.sha256:
+                raise DigestMismatch(f"数据包 {order.package_id} 的文件与批准时的摘要不符，已停止发送")  # F47
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,31 +150,32 @@ class _Attempt:
         order = self.order
         session.makedirs(order.folder)
         self.withdraw_earlier(session)
-        place, blind = _look(session, order.zip)
-        self.record("looked", place=place, blind=blind)
-        if place == "other":
-            raise self.refuse_other()
-        if not place:
-            if self.may_have_arrived():
-                return self.give_to_a_person("not-visible")
-            self.upload(session)
+        for thing in order.zips:
+            place, blind = _look(session, thing)
+            self.record("looked", place=place, blind=blind, sha256=thing.sha256)
+            if place == "other":
+                raise self.refuse_other()
+            if not place:
+                if self.may_have_arrived(thing):
+                    return self.give_to_a_person("not-visible", sha256=thing.sha256)
+                self.upload(session, thing)
         self.send_manifest(session)
         listing = self.listing(session)
         with self.registry.begin(self.actor) as conn:
             if not transfers.finish(conn, order.package_id, self.token):
                 raise self.overtaken()
-            transfers.step(conn, order.package_id, self.token, "sent", sha256=order.zip.sha256, listing=listing)
+            transfers.step(conn, order.package_id, self.token, "sent", sha256=order.digest, listing=listing)
         return "SENT"
 
     def listing(self, session: Session) -> list[list[object]]:
         """What lies at the authority under our names, by name and size, as evidence; names of packages name nobody."""
-        ours = {thing.final.rsplit("/", 1)[-1] for thing in (self.order.zip, self.order.manifest)}
+        ours = {thing.final.rsplit("/", 1)[-1] for thing in (*self.order.zips, self.order.manifest)}
         return [[file.name, file.size] for file in session.list(self.order.folder) if file.name in ours]
 
     def withdraw_earlier(self, session: Session) -> None:
         """Fence off earlier tries at the far side; each part this call takes away proves its try never renamed."""
-        removed = []
-        for thing in (self.order.zip, self.order.manifest):
+        for thing in (*self.order.zips, self.order.manifest):
+            removed = []
             name = thing.final.rsplit("/", 1)[-1]
             for file in session.list(self.order.folder):
                 tag = file.name.removeprefix(f"{name}.").removesuffix(PART)
@@ -178,27 +183,28 @@ class _Attempt:
                     continue
                 if int(tag) > self.token:
                     raise self.overtaken()
-                if session.remove(f"{self.order.folder}/{file.name}") and thing is self.order.zip:
+                if session.remove(f"{self.order.folder}/{file.name}"):
                     removed.append(int(tag))
-        if removed:
-            self.record("withdrawn", tokens=removed)
+            if removed:
+                self.record("withdrawn", tokens=removed, sha256=thing.sha256)
 
-    def may_have_arrived(self) -> bool:
-        """True when an earlier try may have renamed its part, as far as the evidence goes."""
+    def may_have_arrived(self, thing: _Thing) -> bool:
+        """True when an earlier try may have renamed its part of this file, as far as the evidence goes."""
         with self.registry.read() as conn:
             evidence = transfers.steps(conn, self.order.package_id)
         open_tries: set[int] = set()
         for token, event, detail in evidence:
-            if event == "verified":
+            if event == "resolved":
+                open_tries.clear()
+            elif detail.get("sha256") != thing.sha256:
+                continue
+            elif event == "verified":
                 open_tries.add(token)
             elif event == "withdrawn":
                 open_tries -= set(detail["tokens"])
-            elif event == "resolved":
-                open_tries.clear()
         return bool(open_tries)
 
-    def upload(self, session: Session) -> None:
-        thing = self.order.zip
+    def upload(self, session: Session, thing: _Thing) -> None:
         part = self.put_verified(session, thing)
         with self.registry.begin(self.actor) as conn:
             mine = transfers.holds(conn, self.order.package_id, self.token)
@@ -216,7 +222,7 @@ class _Attempt:
             if not place:
                 raise TransferError(f"数据包 {self.order.package_id}：目标名称被占用后又消失，稍后重试") from None
             session.remove(part)
-        self.record("renamed")
+        self.record("renamed", sha256=thing.sha256)
 
     def send_manifest(self, session: Session) -> None:
         thing = self.order.manifest
@@ -237,7 +243,7 @@ class _Attempt:
         if part.sha256 != thing.sha256:
             session.remove(part.path)
             raise DigestMismatch(f"数据包 {self.order.package_id} 的文件在发送过程中被改动，已停止发送")
-        if thing is self.order.zip:
+        if thing is not self.order.manifest:
             self.record("uploaded", sha256=part.sha256, size=part.size)
         if session.hash(part.path) != thing.sha256:
             session.remove(part.path)
@@ -248,11 +254,11 @@ class _Attempt:
         with self.registry.begin(self.actor) as conn:
             transfers.step(conn, self.order.package_id, self.token, event, **detail)
 
-    def give_to_a_person(self, reason: str) -> str:
+    def give_to_a_person(self, reason: str, **detail: object) -> str:
         with self.registry.begin(self.actor) as conn:
             if not transfers.doubt(conn, self.order.package_id, self.token):
                 raise self.overtaken()
-            transfers.step(conn, self.order.package_id, self.token, "unknown", reason=reason)
+            transfers.step(conn, self.order.package_id, self.token, "unknown", reason=reason, **detail)
         return "UNKNOWN"
 
     def refuse_other(self) -> Conflict:

@@ -3,8 +3,9 @@
     python verify_package.py --key PUBLIC-KEY PACKAGE.zip [PACKAGE.zip …]
 
 PUBLIC-KEY: the sender's public key as 64 hex digits, or a file with them; obtain it by another way than the packages.
-Beside each package lies its manifest, ``<name>.manifest.json``. Checked: signature (Ed25519, RFC 8032) and key id,
-file name, size, SHA-256, every entry's CRC, and that one workbook and as many photos lie in it as the manifest says.
+Beside each package lies its manifest, ``<name>.manifest.json``; the photos may be a zip of their own beside it, which
+the manifest names too. Checked: signature (Ed25519, RFC 8032) and key id, file names, sizes, SHA-256, every entry's
+CRC, and that one workbook and as many photos lie in it as the manifest says.
 Prints one line a package, without personal data. Exit: 0 all good, 1 not, 2 wrong usage.
 """
 
@@ -17,6 +18,10 @@ import sys
 import zipfile
 import zlib
 from pathlib import Path
+from typing import Any
+
+PHOTOS = ".JPG.zip"
+"""How the zip of a package's photos ends, where it is one of its own."""
 
 # Ed25519 as RFC 8032 §5.1 and its §6 give it. Only verification: nothing here is secret, so plain integers will do.
 P = 2**255 - 19
@@ -98,10 +103,12 @@ def sha256_of(path: Path) -> str:
 
 def faults(package: Path, public: bytes) -> list[str]:
     """What does not hold for one package; empty when all is good."""
+    if package.name.endswith(PHOTOS) and not manifest_of(package).is_file():
+        package = package.with_name(package.name[: -len(PHOTOS)] + ".zip")  # photos are verified with their package
     if package.suffix != ".zip" or not package.is_file():
         return ["没有这个数据包"]
     try:
-        manifest = json.loads(package.with_name(package.name[: -len(".zip")] + ".manifest.json").read_bytes())
+        manifest = json.loads(manifest_of(package).read_bytes())
         signature = base64.b64decode(manifest.pop("signature"), validate=True)
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return ["清单缺失、读不出或没有签名"]
@@ -110,25 +117,41 @@ def faults(package: Path, public: bytes) -> list[str]:
     signed = json.dumps(manifest, ensure_ascii=False, sort_keys=True, separators=(",", ":")).encode("utf-8")
     if not signature_holds(public, signed, signature):
         return ["签名不正确：清单被改动过"]
-    found = []
-    if manifest.get("file") != package.name:
-        found.append("文件名与清单不符")
-    if manifest.get("size") != package.stat().st_size or manifest.get("sha256") != sha256_of(package):
-        return [*found, "大小或 SHA-256 与清单不符：数据包被改动过"]
-    return found + content_faults(package, manifest.get("photos", -1))
+    return file_faults(package, manifest)
 
 
-def content_faults(package: Path, photos: int) -> list[str]:
-    """What does not hold inside the zip."""
+def manifest_of(package: Path) -> Path:
+    """Where the manifest of a package lies."""
+    return package.with_name(package.name[: -len(".zip")] + ".manifest.json")
+
+
+def file_faults(package: Path, manifest: dict[str, Any]) -> list[str]:
+    """What does not hold between a manifest whose signature is good and the files it speaks of."""
+    found = [] if manifest.get("file") == package.name else ["文件名与清单不符"]
+    photos = manifest.get("photos_zip")
+    files = [(package, manifest)] + ([(package.with_name(str(photos.get("file"))), photos)] if photos else [])
+    for path, told in files:
+        if not path.is_file():
+            return [*found, "缺少照片压缩包"]
+        if told.get("size") != path.stat().st_size or told.get("sha256") != sha256_of(path):
+            return [*found, "大小或 SHA-256 与清单不符：数据包被改动过"]
+    return found + content_faults([path for path, _ in files], manifest.get("photos", -1))
+
+
+def content_faults(files: list[Path], photos: int) -> list[str]:
+    """What does not hold inside the zips; where they are two, the second one holds the photos."""
     found = []
-    try:
-        with zipfile.ZipFile(package) as archive:
-            if archive.testzip() is not None:
-                found.append("压缩包内有文件损坏")
-            if len(archive.infolist()) != 1 + photos:
-                found.append("包内文件数与清单不符")
-    except (zipfile.BadZipFile, zlib.error, OSError, NotImplementedError):
-        found.append("压缩包损坏")
+    counts = []
+    for path in files:
+        try:
+            with zipfile.ZipFile(path) as archive:
+                if archive.testzip() is not None:
+                    found.append("压缩包内有文件损坏")
+                counts.append(len(archive.infolist()))
+        except (zipfile.BadZipFile, zlib.error, OSError, NotImplementedError):
+            return [*found, "压缩包损坏"]
+    if counts != ([1 + photos] if len(files) == 1 else [1, photos]):
+        found.append("包内文件数与清单不符")
     return found
 
 

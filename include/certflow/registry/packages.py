@@ -4,6 +4,7 @@ Set-based; each function works inside the caller's transaction. States move by U
 check the move and write the audit row.
 """
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -43,6 +44,16 @@ class Batch:
 
 
 @dataclass(frozen=True, slots=True)
+class PackageFile:
+    """One zip of a package."""
+
+    name: str
+    sha256: str
+    size: int
+    """Bytes."""
+
+
+@dataclass(frozen=True, slots=True)
 class Package:
     """One package as the ledger knows it."""
 
@@ -57,8 +68,29 @@ class Package:
     row_count: int
     photo_count: int
     manifest: Mapping[str, Any]
+    companion: bool
+    """A city's own package beside the merged one: its rows stand in that one too, and move with it."""
     state: str
     built_at: datetime
+
+    @property
+    def files(self) -> tuple[PackageFile, ...]:
+        """What goes up before the manifest: the zip, and that of the photos where they are two."""
+        own = PackageFile(self.file_name, self.sha256, self.size)
+        photos = self.manifest.get("photos_zip")
+        return (own, PackageFile(photos["file"], photos["sha256"], photos["size"])) if photos else (own,)
+
+    @property
+    def digest(self) -> str:
+        """What stands for all of it."""
+        return whole(*(file.sha256 for file in self.files))
+
+
+def whole(*digests: str) -> str:
+    """One digest for the files of a package: the only one's own, or SHA-256 (hex) over them in order, one a line."""
+    if len(digests) == 1:
+        return digests[0]
+    return hashlib.sha256("".join(f"{one}\n" for one in digests).encode()).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +122,7 @@ class PackRow:
 PACKAGE = select(
     packages.c.id, packages.c.batch_id, packages.c.exam_code, packages.c.revision, packages.c.stem,
     packages.c.file_name, packages.c.sha256, packages.c.size, packages.c.row_count, packages.c.photo_count,
-    packages.c.manifest, packages.c.state, packages.c.built_at,
+    packages.c.manifest, packages.c.companion, packages.c.state, packages.c.built_at,
 )  # fmt: skip
 """Every column of `Package`."""
 
@@ -205,6 +237,13 @@ def packages_of(conn: Connection, batch_id: int, exam_code: str | None = None) -
     ]
 
 
+def all_packages(conn: Connection) -> list[tuple[Batch, Package]]:
+    """Every package there ever was, rejected ones included, by id."""
+    known = {one.id: one for one in (Batch(*row) for row in conn.execute(_BATCH))}
+    found = (as_package(row) for row in conn.execute(PACKAGE.order_by(packages.c.id)))
+    return [(known[one.batch_id], one) for one in found]
+
+
 def differences(conn: Connection, old_id: int, new_id: int) -> tuple[list[str], list[str]]:
     """Record ids of the rows a package has more, and has less, than an earlier one; a row's values never change."""
     found: dict[int, set[str]] = {old_id: set(), new_id: set()}
@@ -227,8 +266,9 @@ def record_package(
     photo_count: int,
     manifest: Mapping[str, Any],
     row_ids: Sequence[int],
+    companion: bool = False,
 ) -> int:
-    """Write the package as BUILT, its rows in order, and move them ACCEPTED → PACKED."""
+    """Write the package as BUILT, its rows in order, and move them ACCEPTED → PACKED unless it is a companion."""
     package_id = int(
         conn.execute(
             insert(packages)
@@ -244,6 +284,7 @@ def record_package(
                 row_count=len(row_ids),
                 photo_count=photo_count,
                 manifest=manifest,
+                companion=companion,
             )
             .returning(packages.c.id)
         ).scalar_one()
@@ -255,11 +296,9 @@ def record_package(
             for ordinal, row_id in enumerate(row_ids, start=1)
         ],
     )
-    conn.execute(
-        update(rows)
-        .where(rows.c.id == package_rows.c.row_id, package_rows.c.package_id == package_id)
-        .values(state="PACKED")
-    )
+    if not companion:
+        packed = update(rows).where(rows.c.id == package_rows.c.row_id, package_rows.c.package_id == package_id)
+        conn.execute(packed.values(state="PACKED"))
     return package_id
 
 

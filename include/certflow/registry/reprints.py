@@ -145,8 +145,26 @@ SELECT count(DISTINCT r.id)
 FROM return_rows r
 JOIN rows ON rows.management_no = r.management_no AND rows.state = 'PACKED'
 JOIN package_rows pr ON pr.row_id = rows.id
-JOIN packages p ON p.id = pr.package_id AND p.state IN ('SENDING', 'UNKNOWN')
-WHERE r.return_id = :return_id AND NOT r.applied AND r.management_no <> ''
+JOIN packages p ON p.id = pr.package_id
+    AND (p.state IN ('SENDING', 'UNKNOWN') OR p.companion AND p.state = 'SENT')  -- the merged one will follow
+WHERE r.return_id = :return_id AND NOT r.applied AND r.undo_id IS NULL AND r.management_no <> ''
+"""
+
+_PROVED = """
+SELECT p.id, count(DISTINCT r.id)
+FROM return_rows r
+JOIN rows ON (rows.management_no, rows.name, rows.id_number) = (r.management_no, r.name, r.id_number)
+    AND rows.state = 'PACKED'
+JOIN package_rows pr ON pr.row_id = rows.id
+JOIN packages p ON p.id = pr.package_id AND NOT p.companion
+WHERE r.return_id = :return_id AND NOT r.applied AND r.undo_id IS NULL AND r.management_no <> ''
+    AND (p.state = 'UNKNOWN' OR p.state = 'SENDING' AND EXISTS (
+        SELECT FROM transfers t WHERE t.package_id = p.id AND t.event = 'verified'))
+    AND NOT EXISTS (
+        SELECT FROM return_rows e WHERE e.management_no = r.management_no AND e.applied AND e.undo_id IS NULL
+            AND (e.name, e.id_number, e.serial, e.result, e.reason, e.printed_on)
+              = (r.name, r.id_number, r.serial, r.result, r.reason, r.printed_on))
+GROUP BY p.id ORDER BY p.id
 """
 
 # One answer per line, the first that fits. `target` is the row the line speaks of: the one that waits for an
@@ -243,7 +261,7 @@ WITH sent AS (
     FROM packages p
     JOIN batches b ON b.id = p.batch_id
     LEFT JOIN transfers t ON t.package_id = p.id AND t.event IN ('sent', 'resolved')
-    WHERE p.state = 'SENT' AND (CAST(:return_id AS bigint) IS NULL OR p.id IN (
+    WHERE p.state = 'SENT' AND NOT p.companion AND (CAST(:return_id AS bigint) IS NULL OR p.id IN (
         SELECT pr.package_id FROM return_rows r JOIN package_rows pr ON pr.row_id = r.row_id
         WHERE r.return_id = :return_id))
     GROUP BY p.id, p.exam_code, b.month, p.built_at

@@ -120,7 +120,7 @@ def steps(conn: Connection, package_id: int) -> list[tuple[int, str, Mapping[str
 
 
 def finish(conn: Connection, package_id: int, token: int) -> bool:
-    """SENDING → SENT with all its rows PACKED → SENT; False when the token is no longer mine."""
+    """SENDING → SENT with all its rows PACKED → SENT (a companion's rows stay); False when the token is not mine."""
     return _close(conn, package_id, "SENDING", "SENT", token)
 
 
@@ -144,7 +144,7 @@ def _close(conn: Connection, package_id: int, now: str, then: str, token: int | 
         conn.execute(
             update(rows)
             .where(rows.c.id == package_rows.c.row_id, package_rows.c.package_id == package_id)
-            .where(rows.c.state == "PACKED")
+            .where(packages.c.id == package_rows.c.package_id, ~packages.c.companion, rows.c.state == "PACKED")
             .values(state="SENT")
         )
     return True

@@ -230,16 +230,21 @@ def office(settings: Settings, far: Far) -> Settings:
 
 @pytest.fixture
 def approved(settings, registry, actor) -> Callable[..., int]:
-    """Makes an approved package of two rows with `content` as its zip; gives its id."""
+    """Makes an approved package of two rows with `content` as its zip, and `photos` as a second one; gives its id."""
     numbers = iter(range(1, 10_000))
 
-    def make(content: bytes = b"zip", *, batch: int | None = None) -> int:
+    def make(content: bytes = b"zip", *, photos: bytes | None = None, batch: int | None = None) -> int:
         number = next(numbers)
         stem = f"202005-034-测试{number}"
         folder = settings.packages / "202005"
         folder.mkdir(parents=True, exist_ok=True)
-        manifest = signing.sign(settings, {"file": f"{stem}.zip", "sha256": hashlib.sha256(content).hexdigest()})
+        told = {"file": f"{stem}.zip", "sha256": hashlib.sha256(content).hexdigest()}
         (folder / f"{stem}.zip").write_bytes(content)
+        if photos is not None:
+            digest = hashlib.sha256(photos).hexdigest()
+            told["photos_zip"] = {"file": f"{stem}.JPG.zip", "sha256": digest, "size": len(photos)}
+            (folder / f"{stem}.JPG.zip").write_bytes(photos)
+        manifest = signing.sign(settings, told)
         (folder / f"{stem}.manifest.json").write_text(json.dumps(manifest))
         with registry.begin(actor) as conn:
             if batch is None:

@@ -104,6 +104,49 @@ def test_a_package_and_its_manifest_arrive_and_the_rows_are_sent(office, registr
     assert events(registry, package) == ["intent", "looked", "uploaded", "verified", "renamed", "sent"]
 
 
+def test_workbook_and_photos_in_two_zips_arrive_before_their_manifest(
+    office, registry, actor, authority, approved, monkeypatch
+):
+    package = approved(b"workbook", photos=b"photos")
+    given, honest = [], Session.rename
+
+    def rename(session, source, target):
+        given.append(target.rsplit("/", 1)[-1])
+        honest(session, source, target)
+
+    monkeypatch.setattr(Session, "rename", rename)
+    assert send(office, registry, package, actor) == "SENT"
+    stem = f"202005-034-测试{package}"
+    assert given == [f"{stem}.zip", f"{stem}.JPG.zip", f"{stem}.manifest.json"]
+    assert sorted(authority.files()) == sorted(f"上报/202005/{name}" for name in given)
+    with registry.read() as conn:
+        query = select(schema.transfers.c.detail["listing"]).where(schema.transfers.c.event == "sent")
+        assert sorted(name for name, _ in conn.scalar(query)) == sorted(given)
+
+
+def test_f12_other_bytes_under_the_name_of_the_photos_are_never_overwritten(
+    office, registry, actor, authority, approved
+):
+    package = approved(b"workbook", photos=b"photos")
+    foreign = authority.tree / f"上报/202005/202005-034-测试{package}.JPG.zip"
+    foreign.parent.mkdir()
+    foreign.write_bytes(b"PHOTOS")
+    with pytest.raises(Conflict, match="人工核实"):
+        send(office, registry, package, actor)
+    assert state(registry, package) == ("UNKNOWN", {"PACKED"})
+    assert foreign.read_bytes() == b"PHOTOS"
+    assert not foreign.with_name(f"202005-034-测试{package}.manifest.json").exists()
+
+
+def test_f47_a_bit_flip_in_the_photos_on_our_disk_stops_it(office, registry, actor, authority, approved):
+    package = approved(b"workbook", photos=b"photos")
+    (office.packages / "202005" / f"202005-034-测试{package}.JPG.zip").write_bytes(b"photoS")
+    with pytest.raises(DigestMismatch):
+        send(office, registry, package, actor)
+    assert state(registry, package) == ("APPROVED", {"PACKED"})
+    assert authority.files() == {}
+
+
 def test_a03_sending_again_after_success_does_nothing(office, registry, actor, authority, approved):
     package = approved()
     send(office, registry, package, actor)
@@ -358,33 +401,41 @@ def dies_at(processes, office, package, k):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("react", [stays, archived, vanishes])
+@pytest.mark.parametrize(
+    ("react", "two"),
+    [
+        (stays, False), (archived, False), (vanishes, False), (vanishes, True),
+        pytest.param(stays, True, marks=pytest.mark.long), pytest.param(archived, True, marks=pytest.mark.long),
+    ],
+)  # fmt: skip
 def test_b02_f26_killed_at_any_call_or_commit_it_is_delivered_at_most_once(
-    watched, registry, actor, approved, processes, react
+    watched, registry, actor, approved, processes, react, two
 ):
     office, tree, delivered = watched(react)
     k, unknown, died = 0, 0, True
     while died:
         k += 1
-        content = f"content {k}".encode()
-        package = approved(content)
+        content = {".zip": f"content {k}".encode()} | ({".JPG.zip": f"photos {k}".encode()} if two else {})
+        package = approved(content[".zip"], photos=content.get(".JPG.zip"))
         died = dies_at(processes, office, package, k)
         ends = send(office, registry, package, actor)
-        name = paths(package, office)[0].rsplit("/", 1)[-1]
-        assert delivered.count(name) <= 1, k
+        stem = f"202005-034-测试{package}"
+        counts = [delivered.count(f"{stem}{suffix}") for suffix in content]
+        assert max(counts) <= 1, k
         if ends == "UNKNOWN":
             unknown += 1
             assert react is vanishes, k
             assert state(registry, package) == ("UNKNOWN", {"PACKED"})
         else:
-            assert delivered.count(name) == 1, k
+            assert min(counts) == 1, k
             assert state(registry, package) == ("SENT", {"SENT"})
         if react is not vanishes:
-            (arrived,) = tree.rglob(name)
-            assert arrived.read_bytes() == content
-            assert len(list(tree.rglob(name.replace(".zip", ".manifest.json")))) == 1
+            for suffix, data in content.items():
+                (arrived,) = tree.rglob(f"{stem}{suffix}")
+                assert arrived.read_bytes() == data
+            assert len(list(tree.rglob(f"{stem}.manifest.json"))) == 1
         assert list(tree.rglob("*.part")) == []
-    assert k > 30
+    assert k > (45 if two else 30)
     assert bool(unknown) == (react is vanishes)
 
 

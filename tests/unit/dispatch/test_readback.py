@@ -28,8 +28,9 @@ def read_back(request):
     """The read-back under both judges: the suite, and the one that needs no library."""
     judge = strictly if request.param == "strictly" else request.getfixturevalue("suite")
 
-    def read(*args, **named):
-        readback.read_back(*args, judge=judge, **named)
+    def read(path, *args, **named):
+        files = path if isinstance(path, list) else [path]
+        readback.read_back(files, *args, judge=judge, **named)
 
     return read
 
@@ -107,7 +108,7 @@ def test_a_flipped_bit_in_a_photo_stops_the_package(read_back, tmp_path):
 def test_what_does_not_hold_is_told_by_rule_code_and_row_number(tmp_path, suite):
     changed = [ROWS[0], row(ZSGLH="2011", KSXM="王晓沛")]
     with pytest.raises(DigestMismatch, match=r"PKG-CELL 第 3 行 KSXM 与台账不一致"):
-        readback.read_back(package(tmp_path, rows=changed), STEM, ROWS, DIGESTS, judge=suite)
+        readback.read_back([package(tmp_path, rows=changed)], STEM, ROWS, DIGESTS, judge=suite)
 
 
 def test_cells_that_are_no_text_are_told_by_another_reader_than_the_writer(tmp_path, suite):
@@ -127,7 +128,7 @@ def test_cells_that_are_no_text_are_told_by_another_reader_than_the_writer(tmp_p
     with path.open("wb") as stream:
         write_zip(stream, [(f"{STEM}.XLS", out.getvalue()), *((f"{STEM}/{name}", PHOTO) for name in DIGESTS)])
     with pytest.raises(DigestMismatch) as caught:
-        readback.read_back(path, STEM, ROWS, DIGESTS, judge=suite)
+        readback.read_back([path], STEM, ROWS, DIGESTS, judge=suite)
     assert "PKG-CELL-TYPE 第 3 行有 1 个单元格不是文本" in str(caught.value)
     assert "PKG-CELL-TYPE 第 2 行有 1 个单元格的格式不是“文本”" in str(caught.value)
 
@@ -150,3 +151,34 @@ def test_a_path_too_long_for_windows_stops_the_package(tmp_path, read_back):
     with pytest.raises(DigestMismatch, match=r"PKG-PATH|names_unreadable|path_length") as caught:
         read_back(package(tmp_path, stem=stem), stem, ROWS, DIGESTS)
     assert "110105" not in str(caught.value)
+
+
+@pytest.fixture
+def two(tmp_path):
+    """Workbook and photos in two zips, made by hand: what lies in which, and under which names."""
+
+    def write(first, second):
+        for name, members in (("a.zip", first), ("b.zip", second)):
+            with (tmp_path / name).open("wb") as stream:
+                write_zip(stream, members)
+        return [tmp_path / "a.zip", tmp_path / "b.zip"]
+
+    return write
+
+
+BOOK = (f"{STEM}.XLS", excel.write_xls(FIELDS, [[one[field] for field in FIELDS] for one in ROWS]))
+PHOTOS = [(f"{STEM}/{name}", PHOTO) for name in DIGESTS]
+
+
+def test_workbook_and_photos_in_two_zips_pass(two, read_back):
+    read_back(two([BOOK], PHOTOS), STEM, ROWS, DIGESTS)
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [([BOOK, *PHOTOS], []), ([], [BOOK, *PHOTOS]), (PHOTOS, [BOOK]), ([BOOK], [BOOK, *PHOTOS]), ([BOOK], [])],
+    ids=["all in the first", "all in the second", "changed places", "workbook twice", "no photos"],
+)
+def test_of_two_zips_each_holds_its_own(two, read_back, first, second):
+    with pytest.raises(DigestMismatch):
+        read_back(two(first, second), STEM, ROWS, DIGESTS)

@@ -38,6 +38,22 @@ def package(settings, tmp_path):
     return path
 
 
+@pytest.fixture
+def two(settings, package):
+    """The same with the photos in a zip of their own."""
+    photos = package.with_name(f"{package.stem}.JPG.zip")
+    for path, members in ((package, [("a.XLS", b"workbook")]), (photos, [("a/1.jpg", b"photo")])):
+        with path.open("wb") as stream:
+            write_zip(stream, members)
+    told = [
+        {"file": path.name, "size": path.stat().st_size, "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
+        for path in (package, photos)
+    ]
+    manifest = signing.sign(settings, told[0] | {"photos": 1, "photos_zip": told[1]})
+    package.with_name(f"{package.stem}.manifest.json").write_text(json.dumps(manifest))
+    return package, photos
+
+
 def run(package, python=sys.executable):
     done = subprocess.run(
         [python, "-I", SCRIPT, "--key", package.with_name("key"), package], capture_output=True, check=False
@@ -94,6 +110,17 @@ def test_f47_a_flipped_bit_in_the_package_is_found(package):
     package.write_bytes(data)
     assert run(package)[0] == 1
     assert "SHA-256" in run(package)[1]
+
+
+def test_photos_in_a_zip_of_their_own_are_verified_with_their_package(two):
+    package, photos = two
+    assert run(package) == (0, f"正确  {package.name}\n")
+    assert run(photos) == (0, f"正确  {photos.name}\n")
+    photos.write_bytes(photos.read_bytes().replace(b"photo", b"Photo"))
+    assert "SHA-256" in run(package)[1]
+    assert "SHA-256" in run(photos)[1]
+    photos.unlink()
+    assert run(package) == (1, f"缺少照片压缩包  {package.name}\n")
 
 
 def test_wrong_usage_is_2(package):
