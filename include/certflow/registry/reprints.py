@@ -147,24 +147,7 @@ JOIN rows ON rows.management_no = r.management_no AND rows.state = 'PACKED'
 JOIN package_rows pr ON pr.row_id = rows.id
 JOIN packages p ON p.id = pr.package_id
     AND (p.state IN ('SENDING', 'UNKNOWN') OR p.companion AND p.state = 'SENT')  -- the merged one will follow
-WHERE r.return_id = :return_id AND NOT r.applied AND r.undo_id IS NULL AND r.management_no <> ''
-"""
-
-_PROVED = """
-SELECT p.id, count(DISTINCT r.id)
-FROM return_rows r
-JOIN rows ON (rows.management_no, rows.name, rows.id_number) = (r.management_no, r.name, r.id_number)
-    AND rows.state = 'PACKED'
-JOIN package_rows pr ON pr.row_id = rows.id
-JOIN packages p ON p.id = pr.package_id AND NOT p.companion
-WHERE r.return_id = :return_id AND NOT r.applied AND r.undo_id IS NULL AND r.management_no <> ''
-    AND (p.state = 'UNKNOWN' OR p.state = 'SENDING' AND EXISTS (
-        SELECT FROM transfers t WHERE t.package_id = p.id AND t.event = 'verified'))
-    AND NOT EXISTS (
-        SELECT FROM return_rows e WHERE e.management_no = r.management_no AND e.applied AND e.undo_id IS NULL
-            AND (e.name, e.id_number, e.serial, e.result, e.reason, e.printed_on)
-              = (r.name, r.id_number, r.serial, r.result, r.reason, r.printed_on))
-GROUP BY p.id ORDER BY p.id
+WHERE r.return_id = :return_id AND NOT r.applied AND r.management_no <> ''
 """
 
 # One answer per line, the first that fits. `target` is the row the line speaks of: the one that waits for an
