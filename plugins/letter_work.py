@@ -22,11 +22,11 @@ def issue_proofs(place: Workplace, account: str) -> dict[str, Any]:
     office = open_office(settings, registry, actor)
     pull(settings, registry, account, actor)
     report = answer_requests(office, reference, account)
-    qualified, unprinted = answer_qualifications(office, account)
+    qualified, waiting = answer_qualifications(office, account)
     reply(settings, registry, account, actor)
     bound = bundle(office, account, reference.cities[account].name)
-    if unprinted:
-        raise Conflict(f"{len(unprinted)} 份资格证明未能开具：{'；'.join(sorted(set(unprinted)))}")
+    if unprinted := (*report.unprinted, *waiting):
+        raise Conflict(f"{len(unprinted)} 份证明未能开具：{'；'.join(sorted({one.reason for one in unprinted}))}")
     return {
         "account": account,
         "files": len(report.files),

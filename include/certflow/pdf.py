@@ -146,8 +146,13 @@ def press(settings: Settings) -> Press:
 
 def unprintable(characters: Iterable[str]) -> str:
     """What to tell a person about characters that cannot be printed."""
-    codes = "、".join("+".join(f"U+{ord(sign):04X}" for sign in dict.fromkeys(one)) for one in characters)
+    codes = code_points(characters)
     return f"现有字体没有这些字：{codes}；请把含有这些字的字体文件放入 CERTFLOW_HOME 下的 fonts 文件夹后重试"
+
+
+def code_points(characters: Iterable[str]) -> str:
+    """Characters as a person can look them up: ``U+30EDD、U+845B+U+E0100``."""
+    return "、".join("+".join(f"U+{ord(sign):04X}" for sign in dict.fromkeys(one)) for one in characters)
 
 
 def shipped() -> list[str]:

@@ -60,7 +60,7 @@ def test_every_mounted_app_is_one_that_this_file_tests():
 
 @pytest.mark.parametrize(
     ("login", "status", "words"),
-    [("jinan", 200, "<strong>一致"), ("q@dao", 200, "<strong>不一致"), ("operator", 403, "没有现场核对的权限")],
+    [("jinan", 200, "<strong>✓ 一致"), ("q@dao", 200, "<strong>✗ 不一致"), ("operator", 403, "没有现场核对的权限")],
 )
 def test_a_login_verifies_for_its_own_city_or_not_at_all(app, login, status, words):
     with browser(app, login) as client:

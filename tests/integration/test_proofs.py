@@ -1,6 +1,7 @@
 """Proofs on a real ledger: asked for by a city's file, issued into a register, ended by the certificate, revoked."""
 
 import hashlib
+import json
 import re
 import time
 from dataclasses import replace
@@ -8,7 +9,7 @@ from dataclasses import replace
 import printed
 import pytest
 from small_month import Person, SmallMonth
-from sqlalchemy import insert, update
+from sqlalchemy import insert, select, update
 
 from certflow import excel, pdf
 from certflow.errors import Conflict, DigestMismatch
@@ -70,6 +71,10 @@ def ask(office, month, rows, **where):
 def register(month):
     with month.registry.read() as conn:
         return proofs.register(conn)
+
+
+def proofs_of(month):
+    return [proof.status("printed") for proof in register(month)]
 
 
 def test_a_checked_request_gets_a_numbered_proof_and_the_city_an_answer(office, month):
@@ -195,9 +200,9 @@ def test_it_ends_by_itself_when_the_certificate_arrives(office, month, settings)
 def test_rows_of_cancelled_exams_get_their_proof_without_being_asked(office, month):
     people = [Person(number, state="PROOF", name="阿卜杜热依木·买买提") for number in (1, 2)]
     ids = month.submit(people, exam="902")
-    assert requests.answer_qualifications(office, "370100") == (2, [])
+    assert requests.answer_qualifications(office, "370100") == (2, ())
     assert month.states(ids) == ["ISSUED", "ISSUED"]
-    assert requests.answer_qualifications(office, "370100") == (0, [])
+    assert requests.answer_qualifications(office, "370100") == (0, ())
     page = issue.page_of(month.settings, register(month)[0])
     text = printed.text(page)
     assert "职/执业资格证明" in text.replace(" ", "")
@@ -206,12 +211,84 @@ def test_rows_of_cancelled_exams_get_their_proof_without_being_asked(office, mon
 
 
 def test_a_name_no_font_can_show_is_refused_and_the_others_go_on(office, month):
-    ids = month.submit([Person(1, state="PROOF", name="王𰻝"), Person(2, state="PROOF")], exam="902")
-    done, refused = requests.answer_qualifications(office, "370100")
+    nobody = Person(1, state="PROOF", name="王𰻝")
+    ids = month.submit([nobody, Person(2, state="PROOF")], exam="902")
+    done, (unprinted,) = requests.answer_qualifications(office, "370100")
     assert done == 1
-    assert "U+30EDD" in refused[0]
+    assert unprinted.management_no == nobody.management_no
+    assert "U+30EDD" in unprinted.reason
     assert month.states(ids) == ["PROOF", "ISSUED"]
     assert [proof.number[-6:] for proof in register(month)] == ["00001号"]
+
+
+def test_a_city_is_told_whom_to_ask_when_a_font_lacks_a_character_of_a_name(office, month):
+    person = Person(1, name="王𰻝")
+    month.submit([person])
+    report, lines = ask(office, month, [[person.management_no, ""]])
+    assert (report.issued, [one.management_no for one in report.unprinted]) == (0, [person.management_no])
+    assert "U+30EDD" in lines[0][5]
+    assert "省人事考试中心" in lines[0][5]
+    assert "CERTFLOW_HOME" not in lines[0][5]
+
+
+def test_a_bundle_that_was_handed_out_closes_the_requests_of_cancelled_exams(office, month, registry, actor):
+    score, cancelled, wrong = Person(1), Person(2, state="PROOF"), Person(3, state="PROOF")
+    ids = month.submit([score]) + month.submit([cancelled, wrong], exam="902")
+    ask(office, month, [[score.management_no, ""]])
+    requests.answer_qualifications(office, "370100")
+    made = binding.bundle(office, "370100", "济南市")
+    bad = next(proof for proof in register(month) if proof.printed["management_no"] == wrong.management_no)
+    issue.revoke(registry, bad.number, by="李四", reason="照片有误", actor=actor)
+
+    done = binding.hand_out(registry, made.name, by="李四", actor=actor)
+    assert (done.proofs, done.closed, done.revoked) == (2, 1, 1)
+    assert month.states(ids) == ["ACCEPTED", "CLOSED", "ISSUED"]
+    assert binding.hand_out(registry, made.name, by="李四", actor=actor).closed == 0
+    good = [proof for proof in register(month) if proof.number != bad.number]
+    assert {proof.kind: proof.handed_out for proof in good} == {SCORE: False, QUALIFICATION: True}
+    with registry.read() as conn:
+        chained = conn.scalar(select(schema.audit.c.payload).order_by(schema.audit.c.seq.desc()).limit(1))
+    assert json.loads(chained)["by"] == "李四"
+    assert {name: lines for name, lines in examine(registry, month.settings).items() if lines} == {}
+
+
+def test_one_proof_is_handed_out_by_its_number_and_revoked_ones_are_not(office, month, registry, actor):
+    (row_id,) = month.submit([Person(1, state="PROOF")], exam="902")
+    requests.answer_qualifications(office, "370100")
+    (proof,) = register(month)
+    with pytest.raises(Conflict, match="没有这一册"):
+        binding.hand_out(registry, "370100-20200601-1", by="李四", actor=actor)
+    binding.hand_out(registry, proof.number, by="李四", actor=actor)
+    assert month.states([row_id]) == ["CLOSED"]
+    assert proofs_of(month) == ["valid"]
+    issue.revoke(registry, proof.number, by="李四", reason="写错", actor=actor)
+    with pytest.raises(Conflict, match="撤销"):
+        binding.hand_out(registry, proof.number, by="李四", actor=actor)
+
+
+def test_a_proof_that_was_wrong_is_issued_anew_even_after_it_was_handed_out(office, month, registry, actor):
+    person = Person(1, state="PROOF")
+    (row_id,) = month.submit([person], exam="902")
+    requests.answer_qualifications(office, "370100")
+    number = register(month)[0].number
+    binding.hand_out(registry, number, by="李四", actor=actor)
+    assert issue.issue_one(office, "370100", person.management_no, "").number == number
+    _, lines = ask(office, month, [[person.management_no, ""]])
+    assert "职/执业资格证明已经发放" in lines[0][5]
+    issue.revoke(registry, number, by="李四", reason="写错", actor=actor)
+    assert issue.issue_one(office, "370100", person.management_no, "").number != number
+    assert proofs_of(month) == ["valid", "revoked"]
+    assert month.states([row_id]) == ["CLOSED"]
+
+
+def test_a_certificate_that_was_delivered_is_no_reason_for_a_proof(office, month):
+    person = Person(1)
+    (row_id,) = month.submit([person])
+    with month.registry.begin(month.actor) as conn:
+        for state in ("PACKED", "SENT", "PRINTED", "DELIVERED", "CLOSED"):
+            conn.execute(update(schema.rows).where(schema.rows.c.id == row_id).values(state=state))
+    with pytest.raises(Conflict, match="新证书已经发放"):
+        issue.issue_one(office, "370100", person.management_no, "")
 
 
 def test_a_revoked_proof_stays_in_the_register_and_can_be_issued_anew(office, month, registry, actor):
@@ -309,7 +386,7 @@ def test_a_thousand_proofs_take_less_than_a_minute(office, month):
     began = time.perf_counter()
     done, refused = requests.answer_qualifications(office, "370100")
     seconds = time.perf_counter() - began
-    assert (done, refused) == (1000, [])
+    assert (done, refused) == (1000, ())
     assert seconds < 60, seconds
     assert [proof.number[-6:-1] for proof in register(month)][::-1] == [f"{number:05d}" for number in range(1, 1001)]
     assert len({proof.printed["code"] for proof in register(month)}) == 1000
@@ -345,4 +422,7 @@ def test_the_command_line_issues_shows_checks_and_revokes(month, settings, monke
     assert person.name not in listed
     bound = run("proofs", "run", "370100", "--bundle")
     assert bound.exit_code == 0, bound.output
-    assert len(list(settings.path("proofs", "bundles").glob("*.pdf"))) == 1
+    (file,) = settings.path("proofs", "bundles").glob("*.pdf")
+    handed = run("proofs", "hand-out", file.stem, "--by", "李四", "--json")
+    assert json.loads(handed.stdout) == {"proofs": 1, "closed": 1, "revoked": 0}
+    assert [one["handed_out"] for one in json.loads(run("proofs", "list", "--json").stdout)] == [True, False]

@@ -243,7 +243,7 @@ def test_an_operator_verifies_on_the_page(web, registry, actor):
     form |= {FIELDS[name]: value for name, value in asked.items()}
     page = web.post("/certificate", data=form, auth=("jinan", web.password))
     assert page.status_code == 200
-    assert "<strong>一致</strong>" in page.text
+    assert "<strong>✓ 一致</strong>" in page.text
     assert "不具备同等法律效力" in page.text
     assert "登记表" in page.text
     assert asked["姓名"] not in page.text
@@ -291,8 +291,8 @@ def test_a_code_shows_the_status_and_a_masked_name(web, proof, settings, registr
 def test_name_and_number_are_only_compared(web, proof):
     form = {"code": proof.printed["code"], "name": "阿卜杜热依木・买买提", "id_number": "34052419800101001X"}
     page = web.post("/code", data=form)
-    assert "姓名：与证明一致" in page.text
-    assert "证件号码：与证明不一致" in page.text
+    assert "姓名核对</th><td>✓ 与证明一致" in page.text
+    assert "证件号码核对</th><td>✗ 与证明不一致" in page.text
 
 
 def test_nothing_on_the_pages_comes_from_elsewhere_or_runs(web, proof):

@@ -35,7 +35,8 @@ def test_a_wrong_template_is_named_without_the_data():
 LETTER = {
     "name": "王䶮𬱖", "id_type": "居民身份证", "id_number": "11010519491231002X", "exam": "一级建造师",
     "management_no": "20100103437000000123", "level": "一级", "specialty": "港口与航道工程",
-    "approved_on": "2010年9月20日", "city": "济南市", "purpose": "投标", "number": "鲁人考证〔2026〕成00001号",
+    "approved_on": "2010年9月20日", "city": "济南市", "purpose": "投标", "ends": "新证书发放",
+    "number": "鲁人考证〔2026〕成00001号",
     "issued_on": "2026年11月23日", "code": "7K3M-9QXC", "verify": "", "qr": pdf.qr_svg("7K3M9QXC"),
 }  # fmt: skip
 NOW = dt.datetime(2026, 11, 23, 8, 0, tzinfo=dt.UTC)

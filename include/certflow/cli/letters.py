@@ -8,6 +8,7 @@ import typer
 
 from certflow.cli.show import AsJson, By, as_json, complain, desk, say, table
 from certflow.errors import Conflict
+from certflow.month import SHANGHAI
 from certflow.privacy import mask_name
 from certflow.settings import Settings
 
@@ -40,7 +41,7 @@ def proofs_run(
     from certflow.proofs.requests import answer_qualifications, answer_requests
     from certflow.reference import load_reference
 
-    unprinted = 0
+    left = 0
     with desk() as (settings, registry, actor):
         reference = load_reference(settings)
         office = open_office(settings, registry, actor)
@@ -49,24 +50,26 @@ def proofs_run(
                 raise typer.BadParameter(f"没有账号 {account}，请核对地市表")
             city = reference.cities[account].name
             report = answer_requests(office, reference, account)
-            qualified, refused = answer_qualifications(office, account)
+            qualified, waiting = answer_qualifications(office, account)
+            unprinted = (*report.unprinted, *waiting)
             bound = bundle(office, account, city) if bind else None
-            unprinted += len(refused)
+            left += len(unprinted)
             if json:
                 paper = {"name": bound.name, "file": bound.file, "proofs": bound.proofs} if bound else None
-                as_json(asdict(report) | {"qualifications": qualified, "unprinted": refused, "bundle": paper})
+                unable = [asdict(one) for one in unprinted]
+                as_json(asdict(report) | {"qualifications": qualified, "unprinted": unable, "bundle": paper})
                 continue
-            if report.files or report.returned or qualified or refused:
+            if report.files or report.returned or qualified or unprinted:
                 say(
                     f"{city}：申请文件 {len(report.files)}，退回 {len(report.returned)}；"
                     f"成绩合格证明 {report.issued} 份，"
                     f"不予开具 {report.refused} 行；资格证明 {qualified} 份"
                 )
-            for reason in sorted(set(refused)):
-                complain(f"{city}：{reason}")
+            for one in unprinted:
+                complain(f"{city}：{one.management_no} 未能开具，{one.reason}")
             if bound:
                 say(f"{city}：第 {bound.name} 册，{bound.proofs} 份，{bound.file}")
-    if unprinted:
+    if left:
         raise typer.Exit(1)
 
 
@@ -107,7 +110,8 @@ def proofs_list(
     lines = [
         {
             "number": one.number, "kind": one.kind, "status": one.status(settings.proof_ends), "account": one.account,
-            "name": mask_name(one.printed["name"]), "purpose": one.purpose, "issued_at": one.issued_at.isoformat(),
+            "name": mask_name(one.printed["name"]), "purpose": one.purpose,
+            "issued_at": one.issued_at.astimezone(SHANGHAI).isoformat(), "handed_out": one.handed_out,
             "issued_by": one.issued_by, "sha256": one.sha256, "bundle": one.bundle, "revoke_reason": one.revoke_reason,
         }
         for one in found
@@ -120,7 +124,8 @@ def proofs_list(
         ("编号", "状态", "账号", "姓名", "用途", "出具", "册"),
         [
             (
-                one["number"], _STATUS[str(one["status"])], one["account"], one["name"], one["purpose"],
+                one["number"], _STATUS[str(one["status"])] + ("，已发放" if one["handed_out"] else ""), one["account"],
+                one["name"], one["purpose"],
                 str(one["issued_at"])[:10], one["bundle"] or "",
             )
             for one in lines
@@ -160,6 +165,28 @@ def proofs_revoke(
     with desk() as at:
         proof = revoke(at.registry, number, by=by, reason=reason, actor=at.actor)
     say(f"{proof.number} 已由 {by} 撤销")
+
+
+@proofs_app.command("hand-out")
+def proofs_hand_out(
+    name: Annotated[str, typer.Argument(metavar="册或编号", help="一册（如 370100-20200601-1），或一份证明的编号。")],
+    *,
+    by: By,
+    json: AsJson = False,
+) -> None:
+    """登记证明已经发放：交给地市的一册，或本人领走的一份。职/执业资格证明的申请随之办结；可重复登记。
+
+    成绩合格证明不因发放而办结：新证书一到，它自行失效。已撤销的不计在内。
+    """
+    from certflow.proofs.bundle import hand_out
+
+    with desk() as at:
+        done = hand_out(at.registry, name.strip(), by=by, actor=at.actor)
+    if json:
+        as_json(asdict(done))
+    else:
+        left_out = f"；已撤销 {done.revoked} 份，未计" if done.revoked else ""
+        say(f"{name} 由 {by} 登记发放 {done.proofs} 份，办结申请 {done.closed} 件{left_out}")
 
 
 @proofs_app.command("template")

@@ -1,4 +1,4 @@
-"""The paper bundle of a city: one PDF with a list in front and every proof behind it, to print, seal and post.
+"""The paper bundle of a city: one PDF with a list in front and every proof behind it, to print, seal and hand out.
 
 A page in the bundle is the page that was issued: it is drawn again and must have the digest in the register.
 """
@@ -15,7 +15,7 @@ from certflow.proofs import issue as press_room
 from certflow.proofs.codes import typed
 from certflow.proofs.issue import Office
 from certflow.registry import proofs as ledger
-from certflow.registry.ledger import note
+from certflow.registry.ledger import Actor, Registry, note
 from certflow.settings import Settings
 
 LIMIT = 500
@@ -29,6 +29,15 @@ class Bundle:
     name: str
     file: Path
     proofs: int
+
+
+@dataclass(frozen=True, slots=True)
+class HandedOut:
+    """What a person recorded as handed out: `proofs` in all, requests `closed` by it now, proofs `revoked` before."""
+
+    proofs: int
+    closed: int
+    revoked: int
 
 
 def bundle(office: Office, account: str, city: str) -> Bundle | None:
@@ -56,6 +65,25 @@ def bundle(office: Office, account: str, city: str) -> Bundle | None:
         ledger.put_in_bundle(conn, [proof.id for proof in proofs], name)
         note(conn, "proof bundle", bundle=name, proofs=len(proofs), sha256=hashlib.sha256(made).hexdigest())
     return Bundle(name, file, len(proofs))
+
+
+def hand_out(registry: Registry, name: str, *, by: str, actor: Actor) -> HandedOut:
+    """Record that a bundle, or one proof by its number, was handed out; may be recorded again.
+
+    A 职/执业资格证明 ends its request with that (ISSUED → CLOSED); a 成绩合格证明 does not, it ends when the
+    certificate arrives. A revoked proof is not handed out. Conflict when there is no such bundle or number.
+    """
+    with registry.begin(actor) as conn:
+        one = ledger.by_number(conn, name, lock=True)
+        found = [one] if one is not None else ledger.bundled(conn, name, lock=True)
+        if not found:
+            raise Conflict("没有这一册，登记簿中也没有这个编号")
+        good = [proof for proof in found if proof.revoked_at is None]
+        if not good:
+            raise Conflict("这些证明都已撤销，不能发放")
+        closed = ledger.closed(conn, [proof.row_id for proof in good if proof.kind == ledger.QUALIFICATION])
+        note(conn, "proofs handed out", bundle=found[0].bundle, proofs=[proof.id for proof in good], by=by)
+    return HandedOut(len(good), closed, len(found) - len(good))
 
 
 def bundle_file(settings: Settings, name: str) -> Path:

@@ -28,6 +28,7 @@ PURPOSE_LENGTH = 60
 """Characters of 用途 that fit the page."""
 TITLES = {ledger.SCORE: "成绩合格证明", ledger.QUALIFICATION: "职/执业资格证明"}
 _WORDS = {ledger.SCORE: "成", ledger.QUALIFICATION: "资"}
+_ENDS = {"printed": "新证书印制完成", "delivered": "新证书发放"}
 _TEMPLATES = {ledger.SCORE: "proof-score", ledger.QUALIFICATION: "proof-qualification"}
 
 
@@ -66,8 +67,17 @@ class Issued:
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """Why there is no proof, in the words the city reads."""
+    """Why there is no proof, in the words the city reads. `unprintable`: characters no font at hand has."""
 
+    reason: str
+    unprintable: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Unprinted:
+    """A proof that is owed but cannot be printed before somebody adds a font; for the province's eyes."""
+
+    management_no: str
     reason: str
 
 
@@ -94,7 +104,7 @@ def issue_one(office: Office, account: str, management_no: str, purpose: str) ->
     with office.registry.read() as conn:
         known = ledger.certificates_known(conn, [management_no])
         candidate = ledger.requests_for(conn, account, [management_no]).get(management_no)
-    if candidate is not None and candidate.state in ("PROOF", "ISSUED"):
+    if candidate is not None and candidate.cancelled_exam:
         draft = Draft(ledger.QUALIFICATION, candidate, purpose)
     else:
         ends = office.settings.proof_ends
@@ -103,8 +113,17 @@ def issue_one(office: Office, account: str, management_no: str, purpose: str) ->
         draft = Draft(ledger.SCORE, candidate, purpose)
     (answer,) = issue(office, [draft])
     if isinstance(answer, Refused):
-        raise Conflict(answer.reason)
+        raise Conflict(pdf.unprintable(answer.unprintable) if answer.unprintable else answer.reason)
     return answer
+
+
+def unprinted(drafts: Sequence[Draft], answers: Sequence[Issued | Refused]) -> tuple[Unprinted, ...]:
+    """Those of the drafts that no font at hand can show."""
+    return tuple(
+        Unprinted(draft.candidate.management_no, pdf.unprintable(answer.unprintable))
+        for draft, answer in zip(drafts, answers, strict=True)
+        if isinstance(answer, Refused) and answer.unprintable
+    )
 
 
 def page_of(settings: Settings, proof: ledger.Proof) -> bytes:
@@ -140,7 +159,7 @@ class _Chunk:
         row_ids = [draft.candidate.row_id for draft in drafts]
         states: dict[ledger.Kind, tuple[str, ...]] = {
             ledger.SCORE: ledger.open_states(self._settings.proof_ends),
-            ledger.QUALIFICATION: ("PROOF", "ISSUED"),
+            ledger.QUALIFICATION: ledger.PROVED,
         }
         fit = {kind: ledger.still(self._conn, row_ids, states[kind]) for kind in {draft.kind for draft in drafts}}
         answers = [self._one(draft, fit[draft.kind]) for draft in drafts]
@@ -169,7 +188,8 @@ class _Chunk:
         printed = _printed(self._settings, draft, number, code, self._now)
         data = page_data(self._settings, printed, code)
         if lost := self._press.missing(list(printed.values())):
-            return Refused(pdf.unprintable(lost))
+            codes_of = pdf.code_points(lost)
+            return Refused(f"现有字体没有这些字：{codes_of}；请与省人事考试中心联系，补充字体后再提出", tuple(lost))
         page = self._press.print(_TEMPLATES[draft.kind], data, title=TITLES[draft.kind], at=self._now)
         digest = hashlib.sha256(page).hexdigest()
         _write(ledger.page_path(self._settings, number, self._year), page)
@@ -200,6 +220,7 @@ def _printed(settings: Settings, draft: Draft, number: str, code: str, now: dt.d
         "approved_on": chinese_date(one.approved_on),
         "city": one.city,
         "purpose": draft.purpose,
+        "ends": _ENDS[settings.proof_ends],
         "issued_on": chinese_date(f"{now.astimezone(SHANGHAI):%Y%m%d}"),
         "code": codes.shown(code),
         "verify": settings.verify_url.rstrip("/"),

@@ -55,6 +55,7 @@ class RequestReport:
     refused: int = 0
     returned: tuple[int, ...] = ()
     """Ids of files that could not be read as a request."""
+    unprinted: tuple[press_room.Unprinted, ...] = ()
 
 
 @dataclass(slots=True)
@@ -78,6 +79,7 @@ def answer_requests(office: Office, reference: Reference, account: str) -> Reque
     read: list[int] = []
     returned: list[int] = []
     issued = refused = 0
+    unprinted: list[press_room.Unprinted] = []
     with registry.lock(f"proofs:{account}"):
         with registry.read() as conn:
             pending = [
@@ -92,7 +94,7 @@ def answer_requests(office: Office, reference: Reference, account: str) -> Reque
                 continue
             with registry.read() as conn:
                 _check(conn, account, lines, settings.proof_ends)
-            _issue(office, lines)
+            unprinted += _issue(office, lines)
             _write(settings, account, month, one, lines)
             decisions = [
                 Decision(
@@ -105,19 +107,19 @@ def answer_requests(office: Office, reference: Reference, account: str) -> Reque
             done = sum(line.answer is not None for line in lines)
             read.append(one.id)
             issued, refused = issued + done, refused + len(lines) - done
-    return RequestReport(account, tuple(read), issued, refused, tuple(returned))
+    return RequestReport(account, tuple(read), issued, refused, tuple(returned), tuple(unprinted))
 
 
-def answer_qualifications(office: Office, account: str) -> tuple[int, list[str]]:
+def answer_qualifications(office: Office, account: str) -> tuple[int, tuple[press_room.Unprinted, ...]]:
     """Issue the 职/执业资格证明 the account's rows of cancelled exams wait for (notice 二(二)2).
 
-    Gives how many were issued, and for each one that was not, its reason (a character no font has).
+    Gives how many were issued, and those that wait on because of a character no font has.
     """
     with office.registry.read() as conn:
         waiting = ledger.waiting_qualifications(conn, account)
-    answers = press_room.issue(office, [Draft(ledger.QUALIFICATION, one) for one in waiting])
-    refused = [answer.reason for answer in answers if isinstance(answer, Refused)]
-    return len(answers) - len(refused), refused
+    drafts = [Draft(ledger.QUALIFICATION, one) for one in waiting]
+    answers = press_room.issue(office, drafts)
+    return sum(isinstance(answer, Issued) for answer in answers), press_room.unprinted(drafts, answers)
 
 
 def refusal(candidate: ledger.Candidate | None, *, known: bool, ends: str) -> str:
@@ -128,6 +130,8 @@ def refusal(candidate: ledger.Candidate | None, *, known: bool, ends: str) -> st
         return "本市没有正在办理的补换申请；请先按补换流程申报"
     if candidate.state in ledger.open_states(ends):
         return ""
+    if candidate.state == "CLOSED" and candidate.cancelled_exam:
+        return "该考试已取消，职/执业资格证明已经发放"
     return _REASONS[candidate.state]
 
 
@@ -179,14 +183,16 @@ def _check(conn: "Connection", account: str, lines: Sequence[_Asked], ends: str)
         seen.add(key)
 
 
-def _issue(office: Office, lines: Sequence[_Asked]) -> None:
+def _issue(office: Office, lines: Sequence[_Asked]) -> tuple[press_room.Unprinted, ...]:
     wanted = [line for line in lines if line.candidate is not None]
     drafts = [Draft(ledger.SCORE, line.candidate, line.purpose) for line in wanted if line.candidate is not None]
-    for line, answer in zip(wanted, press_room.issue(office, drafts), strict=True):
+    answers = press_room.issue(office, drafts)
+    for line, answer in zip(wanted, answers, strict=True):
         if isinstance(answer, Refused):
             line.reason = answer.reason
         else:
             line.answer = answer
+    return press_room.unprinted(drafts, answers)
 
 
 def _write(

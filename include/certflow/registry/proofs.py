@@ -22,6 +22,8 @@ Status = Literal["valid", "ended", "revoked"]
 
 OPEN = ("ACCEPTED", "PACKED", "SENT")
 """States of a checked request whose certificate has not come back."""
+PROVED = ("PROOF", "ISSUED", "CLOSED")
+"""States of a request that a 职/执业资格证明 may rest on."""
 _REGISTER_LOCK = "SELECT pg_advisory_xact_lock(4849336, 3)"
 
 
@@ -44,6 +46,13 @@ class Candidate:
     approved_on: str
     """YYYYMMDD"""
     city: str
+    proved: bool
+    """Whether a 职/执业资格证明 stands in the register for it, revoked or not."""
+
+    @property
+    def cancelled_exam(self) -> bool:
+        """Whether it ends in a 职/执业资格证明 and not in a certificate."""
+        return self.state in ("PROOF", "ISSUED") or (self.state == "CLOSED" and self.proved)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +72,13 @@ class Proof:
     bundle: str | None
     revoked_at: dt.datetime | None
     revoke_reason: str | None
+    row_id: int
     row_state: str
+
+    @property
+    def handed_out(self) -> bool:
+        """Whether a person recorded that this 职/执业资格证明 is in its holder's or the city's hands."""
+        return self.kind == QUALIFICATION and self.row_state == "CLOSED" and self.revoked_at is None
 
     def status(self, ends: str) -> Status:
         """What it is worth now; `ends` as `Settings.proof_ends`."""
@@ -141,6 +156,12 @@ def issued(conn: Connection, row_ids: Sequence[int]) -> None:
     conn.execute(update(rows).where(rows.c.id.in_(row_ids), rows.c.state == "PROOF").values(state="ISSUED"))
 
 
+def closed(conn: Connection, row_ids: Sequence[int]) -> int:
+    """Rows whose 职/执业资格证明 was handed out: ISSUED → CLOSED; how many moved."""
+    moved = update(rows).where(rows.c.id.in_(row_ids), rows.c.state == "ISSUED").values(state="CLOSED")
+    return len(conn.execute(moved.returning(rows.c.id)).all())
+
+
 def live(conn: Connection, row_id: int, kind: Kind, purpose: str) -> Proof | None:
     """The proof of this request and purpose that was not revoked."""
     query = _PROOF.where(
@@ -177,10 +198,10 @@ def unbundled(conn: Connection, account: str, *, lock: bool = False) -> list[Pro
     return [Proof(*row) for row in conn.execute(query.with_for_update(of=proofs) if lock else query)]
 
 
-def bundled(conn: Connection, name: str) -> list[Proof]:
+def bundled(conn: Connection, name: str, *, lock: bool = False) -> list[Proof]:
     """The proofs of one bundle, in its order."""
     query = _PROOF.where(proofs.c.bundle == name).order_by(proofs.c.kind.desc(), proofs.c.year, proofs.c.serial)
-    return [Proof(*row) for row in conn.execute(query)]
+    return [Proof(*row) for row in conn.execute(query.with_for_update(of=proofs) if lock else query)]
 
 
 def put_in_bundle(conn: Connection, proof_ids: Sequence[int], name: str) -> None:
@@ -228,6 +249,7 @@ _CANDIDATE: Any = (
         rows.c.id, rows.c.certificate_id, submissions.c.account, rows.c.state, rows.c.management_no, rows.c.name,
         rows.c.id_type, rows.c.id_number, certificates.c.exam_code, certificates.c.exam_name, rows.c.level,
         rows.c.specialty, rows.c.approved_on, rows.c.city,
+        select(proofs.c.id).where(proofs.c.row_id == rows.c.id, proofs.c.kind == QUALIFICATION).exists(),
     )
     .select_from(rows)
     .join(submissions, submissions.c.id == rows.c.submission_id)
@@ -240,7 +262,7 @@ _PROOF: Any = (
     select(
         proofs.c.id, proofs.c.kind, proofs.c.number, proofs.c.code, proofs.c.account, proofs.c.printed,
         proofs.c.purpose, proofs.c.issued_at, proofs.c.issued_by, proofs.c.sha256, proofs.c.bundle, proofs.c.revoked_at,
-        proofs.c.revoke_reason, rows.c.state,
+        proofs.c.revoke_reason, proofs.c.row_id, rows.c.state,
     )
     .select_from(proofs)
     .join(rows, rows.c.id == proofs.c.row_id)

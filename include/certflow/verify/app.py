@@ -5,6 +5,7 @@ in the plugin and `operators` when it runs alone. With a `door` every route asks
 and it alone, is open to everybody. No script, nothing from elsewhere; forms are accepted from our own pages alone.
 """
 
+import datetime as dt
 import hashlib
 import secrets
 from collections.abc import Awaitable, Callable
@@ -21,6 +22,7 @@ from starlette.exceptions import HTTPException as AnyHTTPException
 
 from certflow.errors import Busy, CertflowError, Conflict, SubmissionError
 from certflow.lists import told
+from certflow.month import SHANGHAI
 from certflow.privacy import reference, reference_key
 from certflow.proofs.codes import typed
 from certflow.reference import load_reference
@@ -64,6 +66,10 @@ def create_app(  # noqa: C901 (one nested function per route)
     def counter(operator: Annotated[Operator, who]) -> Counter:
         return Counter(settings, registry, tables, operator)
 
+    def at_counter(request: Request, at: Counter, page: str, **values: Any) -> HTMLResponse:  # noqa: ANN401 (a template's)
+        city = tables.cities.get(at.operator.account)
+        return pages.show(request, page, operator=at.operator, city=city.name if city else "", **values)
+
     AtCounter = Annotated[Counter, Depends(counter)]  # noqa: N806 (a type)
 
     @app.middleware("http")
@@ -99,7 +105,7 @@ def create_app(  # noqa: C901 (one nested function per route)
 
     @app.get("/certificate")
     def certificate_form(request: Request, at: AtCounter) -> HTMLResponse:
-        return pages.show(request, "certificate", fields=FIELDS, answer=None, operator=at.operator)
+        return at_counter(request, at, "certificate", fields=FIELDS, answer=None, asker=Asked("", ""))
 
     @app.post("/certificate")
     async def certificate(request: Request, at: AtCounter) -> HTMLResponse:
@@ -109,7 +115,7 @@ def create_app(  # noqa: C901 (one nested function per route)
         asked = {name: str(form.get(key, ""))[:200] for name, key in FIELDS.items()}
         who_asks = Asked(str(form.get("requester", "")), str(form.get("reason", "")))
         answer = await run_in_threadpool(at.verify, who_asks, asked)
-        return pages.show(request, "certificate", fields=FIELDS, answer=answer, operator=at.operator)
+        return at_counter(request, at, "certificate", fields=FIELDS, answer=answer, asker=who_asks)
 
     @app.post("/list")
     def certificate_list(
@@ -126,7 +132,7 @@ def create_app(  # noqa: C901 (one nested function per route)
 
     @app.get("/log")
     def log(request: Request, at: AtCounter) -> HTMLResponse:
-        return pages.show(request, "log", lines=at.log(), operator=at.operator)
+        return at_counter(request, at, "log", lines=at.log())
 
     if door is None:
 
@@ -221,5 +227,7 @@ class _Pages:
     def show(self, request: Request, name: str, *, status: int = 200, **values: object) -> HTMLResponse:
         root = request.scope.get("root_path", "").rstrip("/")
         template = self._environment.get_template(f"{name}.html")
-        html = template.render(root=root, nonce=getattr(request.state, "nonce", ""), **values)
+        here = {"code": "/", "certificate": "/certificate", "log": "/log"}.get(name, "")
+        now = f"{dt.datetime.now(SHANGHAI):%Y-%m-%d %H:%M}"
+        html = template.render(root=root, here=here, now=now, nonce=request.state.nonce, **values)
         return HTMLResponse(html, status_code=status)

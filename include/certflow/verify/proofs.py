@@ -19,7 +19,7 @@ from certflow.verify.limits import take_turn
 
 STATUSES = {
     "valid": "有效",
-    "ended": "已失效（补换的证书已经印制，或申请已经终止）",
+    "ended": "已失效（补换的证书已经印制或发放，或申请已经终止）",
     "revoked": "已撤销",
 }
 UNKNOWN = "没有查到：查验码不存在或填写有误"
