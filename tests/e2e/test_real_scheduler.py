@@ -207,7 +207,7 @@ def pages_are_behind_the_login(api, pages, settings):
         api.page("/verify/certificate", asked)
     assert forbidden.value.code == 403
     settings.path("logins.toml").write_text(f'[{pages.login}]\nroles = ["verifier"]\naccount = "370100"\n')
-    assert "<strong>一致" in api.page("/verify/certificate", asked)
+    assert "<strong>✓ 一致" in api.page("/verify/certificate", asked)
     menu = api("GET", "/api/v2/plugins")["plugins"]
     assert ["/verify/"] in [[view["href"] for view in one["external_views"]] for one in menu]
 
