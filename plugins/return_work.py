@@ -39,14 +39,27 @@ def reconcile(place: Workplace, return_id: int) -> int:
 
 def apply(place: Workplace, return_id: int) -> dict[str, int]:
     """Record the prints of one return, once; rows by bucket."""
+    from certflow.returns.answers import write
     from certflow.returns.apply import apply
 
-    return apply(place.registry, return_id, place.actor).counts
+    counts = apply(place.registry, return_id, place.actor).counts
+    write(place.settings, place.registry)  # the next round of intake brings them to the cities
+    return counts
 
 
 def count_missing(place: Workplace) -> dict[str, int]:
-    """Rows sent and not answered yet, and the age of the oldest in days."""
-    from certflow.returns.apply import missing
+    """Rows sent and not answered yet, the age of the oldest in days, and how many are `late` or past the `alarm`.
 
+    Answers to the cities that an earlier run could not write any more are written now.
+    """
+    from certflow.returns.ageing import level, missing
+    from certflow.returns.answers import write
+
+    write(place.settings, place.registry)
     found = missing(place.registry)
-    return {"rows": sum(one.rows for one in found), "days": max((one.age_days for one in found), default=0)}
+    counts = {"rows": 0, "days": max((one.age_days for one in found), default=0), "late": 0, "alarm": 0}
+    for one in found:
+        counts["rows"] += one.rows
+        if where := level(place.settings, one.age_days):
+            counts[where] += one.rows
+    return counts

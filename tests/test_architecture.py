@@ -113,8 +113,10 @@ def test_arrows_point_one_way(path):
         allowed = BASE | ADAPTERS | {"intake"}
     elif mine == "checks":
         allowed = BASE | ADAPTERS | {"intake", "checks"}
-    elif mine in {"dispatch", "returns"}:
+    elif mine == "dispatch":
         allowed = BASE | ADAPTERS | {mine}
+    elif mine == "returns":  # opens the authority's zips with the hands that open the cities'
+        allowed = BASE | ADAPTERS | {mine, "intake"}
     else:
         allowed = BASE | ADAPTERS | USE_CASES | FACES
     assert seen <= allowed, f"{dotted(path)} may not import {sorted(seen - allowed)}"

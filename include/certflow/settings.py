@@ -115,14 +115,26 @@ class Settings:
     transfer_timeout: float = 60.0
     """Longest silence on an SFTP channel."""
     photo_threads: int = 2
+    faces: Literal["off", "on"] = "off"
+    """Whether faces in photos are counted and placed; takes the extra ``faces`` and about 7 ms of CPU per photo."""
     fonts: Path | None = None
     """Folder with further font files for rare characters; None: ``fonts`` below `home`, where it exists."""
     proof_prefix: str = "鲁人考证"
     """Stands before year and serial number of every proof."""
     proof_ends: Literal["printed", "delivered"] = "printed"
     """What ends a 成绩合格证明: the new certificate came back printed, or it was handed to its holder (DOMAIN §6)."""
+    delivery_way: Literal["pickup", "mail"] = "pickup"
+    """How a new certificate reaches its holder where no list of the city says so (DOMAIN §5)."""
+    push_days: int = 3
+    """Days from print to EMS order list that count as 及时推送."""
     verify_url: str = ""
     """Public address of the verification pages, for the QR code of proofs; empty: the QR code holds the code alone."""
+    return_profiles: Path | None = None
+    """Folder with the operator's own rules for reading returns; None: ``reference/return_profiles`` below `home`."""
+    missing_late_days: int = 90
+    """Sent and not back after so many days: the authority is asked."""
+    missing_alarm_days: int = 180
+    """Sent and not back after so many days: an alarm, until an answer comes (returns take three to six months)."""
     log_level: str = "INFO"
 
     @classmethod
@@ -202,7 +214,7 @@ def _read(name: str, kind: object, text: str, env: Mapping[str, str]) -> object:
             message = f"{variable} takes one of {', '.join(get_args(kind))}"
             raise ConfigurationError(message)
         return text
-    if name in ("home", "expectations", "fonts"):
+    if name in ("home", "expectations", "fonts", "return_profiles"):
         return Path(text)
     if kind in (int, float):
         return _number(variable, kind, text)

@@ -10,7 +10,9 @@ from certflow.dispatch.freeze import freeze
 from certflow.errors import Conflict, DigestMismatch
 from certflow.month import Month
 from certflow.registry import schema
-from certflow.returns.apply import apply, missing, pending, receive
+from certflow.returns.ageing import missing
+from certflow.returns.apply import apply, pending, receive
+from certflow.returns.profile import copy_shipped
 from certflow.returns.reconcile import reconcile
 
 MAY = Month(2020, 5)
@@ -282,12 +284,10 @@ def test_an_unknown_word_stops_the_whole_file_until_the_profile_knows_it(setting
     assert report.state == "HELD"
     assert "RETURN-WORD" in report.reason
     assert month.states(ids) == ["SENT", "SENT"]
-    from importlib import resources
-
-    shipped = resources.files("certflow.returns").joinpath("profile.toml").read_text("utf-8")
-    own = settings.path("reference", "return_profile.toml")
-    own.parent.mkdir(parents=True)
-    own.write_text(shipped.replace('["已印制"]', '["已印制", "已制证"]'), encoding="utf-8")
+    assert "“已制证”（第 3 行起共 1 行）" in report.reason
+    assert "default.toml" in report.reason
+    (own,) = copy_shipped(settings)
+    own.write_text(own.read_text(encoding="utf-8").replace('["已印制"]', '["已印制", "已制证"]'), encoding="utf-8")
     assert authority.again(report.return_id).state == "RECONCILED"
     apply(registry, report.return_id, actor)
     assert month.states(ids) == ["PRINTED", "PRINTED"]

@@ -1,7 +1,6 @@
-"""Commands of the month: take in, prepare, approve, send, and what comes back."""
+"""Commands of the month: take in, prepare, approve, send."""
 
 from dataclasses import asdict
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -12,26 +11,15 @@ from certflow.month import Month
 
 if TYPE_CHECKING:
     from certflow.registry.packages import Batch
-    from certflow.returns.reconcile import Reconciliation
 
 app = typer.Typer()
 month_app = typer.Typer(help="一个月的数据：查看、冻结组包、批准、上报。", no_args_is_help=True)
-returns_app = typer.Typer(help="上级返回的制证数据：取回、对账、入账。", no_args_is_help=True)
 app.add_typer(month_app, name="month")
-app.add_typer(returns_app, name="returns")
 
 _Number = Annotated[
     int | None, typer.Option("--batch", min=0, help="批次：0 为当月，n 为第 n 次补报；不写为最近一批。")
 ]
 _STATUS = {"reported": "已报", "nil": "零报", "missing": "未报"}
-_BUCKETS = {
-    "printed": "已印制",
-    "refused": "上级退回",
-    "missing": "未返回",
-    "extra": "多出",
-    "changed": "内容不同",
-    "duplicate": "重复",
-}
 
 
 @app.command()
@@ -226,86 +214,6 @@ def month_resolve(
     with desk() as (_settings, registry, actor):
         state = resolve_unknown(registry, package, delivered=delivered, by=by, reason=reason, actor=actor)
     say(f"数据包 {package}：{state}")
-
-
-@returns_app.command("fetch")
-def returns_fetch(*, json: AsJson = False) -> None:
-    """从上级的返回文件夹取回新文件，逐个对账并入账；上次因数据包正在发送而等待的一并处理。"""
-    from certflow.returns.apply import pending
-    from certflow.returns.fetch import fetch
-
-    with desk() as at:
-        fetch(at.settings, at.registry, at.actor)
-        found = [_take(at, return_id) for return_id in pending(at.registry)]
-    for one in found:
-        _report(one, json=json)
-    if not found and not json:
-        say("没有新的返回文件")
-    _end(found)
-
-
-@returns_app.command("apply")
-def returns_apply(
-    file: Annotated[Path, typer.Argument(metavar="FILE", exists=True, dir_okay=False, readable=True)],
-    *,
-    json: AsJson = False,
-) -> None:
-    """对一个返回文件（CSV 或 Excel）对账并入账；同一文件只入账一次。证书数据库中的身份信息不会被改动。"""
-    from certflow.returns.apply import receive
-
-    with desk() as at:
-        found = _take(at, receive(at.settings, at.registry, file, at.actor))
-    _report(found, json=json)
-    _end([found])
-
-
-@returns_app.command("missing")
-def returns_missing(*, json: AsJson = False) -> None:
-    """已上报而尚无结果的，按数据包和天数。"""
-    from certflow.returns.apply import missing
-
-    with desk() as (_settings, registry, _actor):
-        found = missing(registry)
-    if json:
-        for one in found:
-            as_json(
-                {
-                    "package": one.package_id,
-                    "month": one.month,
-                    "exam": one.exam_code,
-                    "rows": one.rows,
-                    "days": one.age_days,
-                }
-            )
-        return
-    table(
-        "",
-        ("数据包", "月份", "考试", "行", "天"),
-        [(one.package_id, one.month, one.exam_code, one.rows, one.age_days) for one in found],
-    )
-
-
-def _take(at: Desk, return_id: int) -> "Reconciliation":
-    from certflow.returns.apply import apply
-    from certflow.returns.reconcile import reconcile
-
-    found = reconcile(at.settings, at.registry, return_id, at.actor)
-    return apply(at.registry, return_id, at.actor) if found.state == "RECONCILED" else found
-
-
-def _report(found: "Reconciliation", *, json: bool) -> None:
-    if json:
-        as_json(found.as_json())
-        return
-    say(f"返回 {found.return_id}：{found.state}{f'（{found.reason}）' if found.reason else ''}")
-    say("    " + "，".join(f"{_BUCKETS[bucket]} {count}" for bucket, count in found.counts.items()))
-    for doubt in found.doubts:
-        say(f"    第 {doubt.row_no} 行须由人核实：{doubt.why} {doubt.record_id or ''}")
-
-
-def _end(found: "list[Reconciliation]") -> None:
-    if any(one.state != "APPLIED" for one in found):
-        raise typer.Exit(1)
 
 
 def batch_of(at: Desk, month: Month, number: int | None) -> "Batch":

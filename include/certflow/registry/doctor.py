@@ -12,11 +12,11 @@ from tempfile import TemporaryDirectory
 from sqlalchemy import Connection, text
 
 from certflow import naming
-from certflow.registry import chain, premises
-from certflow.registry.holds import LIMIT_DAYS
+from certflow.registry import chain, holds, premises, reprints
 from certflow.registry.ledger import Registry
 from certflow.registry.packages import all_packages
-from certflow.registry.schema import TRANSITIONS
+from certflow.registry.reprints import IN_FORCE
+from certflow.registry.schema import ERRANDS, TRANSITIONS
 from certflow.settings import Settings
 
 Rebuild = Callable[[int, Path], str]
@@ -47,7 +47,7 @@ def examine(
             "I8": [*miscounted_packages(conn), *premises.wrong_package_contents(conn, settings)],
             "I9": unfounded_prints(conn),
             "I11": premises.leftovers(conn, settings, older_than),
-            "I12": overdue(conn),
+            "I12": [*overdue(conn), *unanswered(conn, settings.missing_alarm_days)],
         }
         built = {one.id: one.digest for _, one in all_packages(conn) if one.state != "REJECTED"}
     if rebuild is not None:
@@ -133,9 +133,9 @@ def doubly_delivered(conn: Connection) -> list[str]:
 
 def unlawful_moves(conn: Connection) -> list[str]:
     """I6: only allowed moves, each recorded, each beginning where the last one ended; the law itself is in force."""
-    ours = {(kind, *step) for kind, graph in TRANSITIONS.items() for step in graph}
-    theirs = set(conn.execute(text("SELECT kind, from_state, to_state FROM transitions")))
-    problems = ["数据库中的状态图与程序的不同"] if ours != theirs else []
+    steps = [(kind, *step) for kind, graph in TRANSITIONS.items() for step in graph]
+    theirs = {tuple(row) for row in conn.execute(text("SELECT kind, from_state, to_state, errand FROM transitions"))}
+    problems = ["数据库中的状态图与程序的不同"] if {(*step, ERRANDS.get(step, "")) for step in steps} != theirs else []
     problems += _lines(conn, "表 {0} 的触发器 {1} 已停用", """
         SELECT tgrelid::regclass::text, tgname FROM pg_trigger WHERE NOT tgisinternal AND tgenabled <> 'O'
         ORDER BY tgname""")  # fmt: skip
@@ -149,6 +149,13 @@ def unlawful_moves(conn: Connection) -> list[str]:
     problems += _lines(conn, "{0} {1}：不允许的变更 {2} → {3}", """
         SELECT m.kind, m.object_id, m.from_state, m.to_state FROM moves m WHERE NOT EXISTS (
             SELECT FROM transitions t WHERE (t.kind, t.from_state, t.to_state) = (m.kind, m.from_state, m.to_state))
+        ORDER BY m.id""")  # fmt: skip
+    problems += _lines(conn, "{0} {1}：{2} → {3} 只有撤销时才允许，审计记录 {4} 却不是撤销", """
+        SELECT m.kind, m.object_id, m.from_state, m.to_state, m.audit_seq FROM moves m
+        JOIN transitions t ON (t.kind, t.from_state, t.to_state) = (m.kind, m.from_state, m.to_state) AND t.errand <> ''
+        JOIN audit a ON a.seq = m.audit_seq
+        WHERE t.errand IS DISTINCT FROM
+            CASE WHEN pg_input_is_valid(a.payload, 'jsonb') THEN a.payload::jsonb ->> 'errand' END
         ORDER BY m.id""")  # fmt: skip
     problems += _lines(conn, "{0} {1}：第 {2} 次变更从 {3} 开始，之前却是 {4}", """
         SELECT kind, object_id, nth, from_state, before FROM (
@@ -198,17 +205,30 @@ def unrepeatable(built: Mapping[int, str], rebuild: Rebuild) -> list[str]:
 
 
 def unfounded_prints(conn: Connection) -> list[str]:
-    """I9: a certificate gets a new print only by a return row about a row that was SENT, once."""
+    """I9: a certificate gets a new print only by a return row about a row that was SENT, once.
+
+    An undo takes a print back by a reversing entry: neither of the two is in force, and the return row says which undo.
+    """
     return [
-        *_lines(conn, "补发记录 {0} 与返回行、申报行或证书不符", """
-            SELECT e.id FROM print_events e JOIN rows r ON r.id = e.row_id JOIN return_rows b ON b.id = e.return_row_id
-            WHERE b.row_id IS DISTINCT FROM e.row_id OR NOT b.applied OR b.bucket IS DISTINCT FROM 'printed'
-               OR r.certificate_id IS DISTINCT FROM e.certificate_id OR b.serial <> e.serial
-               OR r.state NOT IN ('PRINTED', 'DELIVERED', 'CLOSED') ORDER BY e.id"""),
-        *_lines(conn, "行 {0} 有 {1} 条补发记录", """
-            SELECT r.record_id, count(e.id) FROM rows r LEFT JOIN print_events e ON e.row_id = r.id
-            WHERE r.state IN ('PRINTED', 'DELIVERED') OR e.id IS NOT NULL
-            GROUP BY r.record_id HAVING count(e.id) <> 1 ORDER BY r.record_id"""),
+        *_lines(conn, "补发记录 {0} 与返回行、申报行或证书不符", f"""
+            SELECT p.id FROM print_events p JOIN rows r ON r.id = p.row_id JOIN return_rows b ON b.id = p.return_row_id
+            WHERE b.row_id IS DISTINCT FROM p.row_id OR NOT b.applied OR b.bucket IS DISTINCT FROM 'printed'
+               OR r.certificate_id IS DISTINCT FROM p.certificate_id OR b.serial <> p.serial
+               OR ({IN_FORCE}) <> (b.undo_id IS NULL)
+               OR ({IN_FORCE} AND r.state NOT IN ('PRINTED', 'DELIVERED', 'CLOSED')) ORDER BY p.id"""),  # noqa: S608 (our own condition)
+        *_lines(conn, "行 {0} 有 {1} 条有效的补发记录", f"""
+            SELECT r.record_id, count(p.id) FROM rows r LEFT JOIN print_events p ON p.row_id = r.id AND {IN_FORCE}
+            WHERE r.state IN ('PRINTED', 'DELIVERED') OR p.id IS NOT NULL
+            GROUP BY r.record_id HAVING count(p.id) <> 1 ORDER BY r.record_id"""),  # noqa: S608 (as above)
+        *_lines(conn, "证书编号 {0} 同时有 {1} 条有效的补发记录", f"""
+            SELECT p.serial, count(*) FROM print_events p WHERE {IN_FORCE}
+            GROUP BY p.serial HAVING count(*) > 1 ORDER BY p.serial"""),  # noqa: S608 (as above)
+        *_lines(conn, "撤销 {0} 记为 {1} 行已印制、{2} 行退回，返回行却是 {3} 行、{4} 行", """
+            SELECT u.id, u.printed, u.refused, count(b.id) FILTER (WHERE b.bucket = 'printed'),
+                   count(b.id) FILTER (WHERE b.bucket = 'refused')
+            FROM return_undos u LEFT JOIN return_rows b ON b.undo_id = u.id AND b.applied
+            GROUP BY u.id HAVING (u.printed, u.refused) <> (count(b.id) FILTER (WHERE b.bucket = 'printed'),
+                count(b.id) FILTER (WHERE b.bucket = 'refused')) ORDER BY u.id"""),
         *_lines(conn, "行 {0} 未经送出就有补发记录", """
             SELECT r.record_id FROM print_events e JOIN rows r ON r.id = e.row_id WHERE NOT EXISTS (
                 SELECT FROM moves m WHERE m.kind = 'row' AND m.object_id = r.id AND m.to_state = 'SENT')
@@ -219,12 +239,14 @@ def unfounded_prints(conn: Connection) -> list[str]:
 def overdue(conn: Connection) -> list[str]:
     """I12: nothing waits for a person longer than its limit without being named here."""
     now = dt.datetime.now(dt.UTC)
-    limits = {"held": LIMIT_DAYS, "unknown": UNKNOWN_DAYS}
+    limits = {"held": holds.LIMIT_DAYS, "unknown": UNKNOWN_DAYS}
     since = {f"{name}_at": f"{now - dt.timedelta(days=days):%Y-%m-%dT%H:%M:%S}" for name, days in limits.items()}
-    return _lines(conn, "{0} {1} 个处于 {2} 已超过 {3} 天，最早的编号 {4}", """
+    loose = [one for one in holds.queue(conn) if one.kind == "photo" and one.age_days > holds.LIMIT_DAYS]
+    problems = [f"照片 {one.record} 待人工确认已有 {one.age_days} 天" for one in loose]
+    return problems + _lines(conn, "{0} {1} 个处于 {2} 已超过 {3} 天，最早的编号 {4}", """
         SELECT o.kind, count(*), o.state, o.days, min(o.id) FROM (
             SELECT 'file' AS kind, id, state, CAST(:held AS integer) AS days, CAST(:held_at AS text) AS limit_at
-            FROM files WHERE state IN ('HELD', 'WAITING')
+            FROM files WHERE state IN ('HELD', 'WAITING') AND lane = 'month'
             UNION ALL SELECT 'row', id, state, :held, :held_at FROM rows WHERE state = 'HELD'
             UNION ALL SELECT 'package', id, state, :unknown, :unknown_at FROM packages WHERE state = 'UNKNOWN') o
         JOIN LATERAL (SELECT m.audit_seq FROM moves m WHERE m.kind = o.kind AND m.object_id = o.id
@@ -232,6 +254,18 @@ def overdue(conn: Connection) -> list[str]:
         JOIN audit a ON a.seq = m.audit_seq
         WHERE CASE WHEN pg_input_is_valid(a.payload, 'jsonb') THEN a.payload::jsonb ->> 'at' END < o.limit_at
         GROUP BY o.kind, o.state, o.days ORDER BY 1, 3""", **limits, **since)  # fmt: skip
+
+
+def unanswered(conn: Connection, days: int) -> list[str]:
+    """I12, the authority: what was sent so many days ago and has no answer is named until it has one."""
+    late = [one for one in reprints.missing(conn) if one.age_days >= days]
+    groups = sorted({(one.month, one.batch, one.exam_code) for one in late})
+    return [
+        f"{month} 批次 {batch} 考试 {exam}：{sum(one.rows for one in found)} 行上报已满 {days} 天没有结果"
+        f"（最久 {max(one.age_days for one in found)} 天），名单见 certflow returns missing --days {days}"
+        for month, batch, exam in groups
+        for found in [[one for one in late if (one.month, one.batch, one.exam_code) == (month, batch, exam)]]
+    ]
 
 
 def _lines(conn: Connection, template: str, query: str, **values: object) -> list[str]:

@@ -2,17 +2,21 @@
 
 Identity fields of certificates and rows are never written here (DOMAIN §4): a return moves rows SENT →
 PRINTED or REFUSED and appends print events, nothing else. Everything works inside the caller's transaction.
+Lines whose application was taken back (`registry.undos`) keep their `undo_id`: history, read by nobody here.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, func, insert, select, text, update
+from sqlalchemy import Connection, func, select, text, update
 
+from certflow.registry import transfers
 from certflow.registry.schema import return_rows, returns
-from certflow.registry.transfers import record_return
 
 BUCKETS = ("printed", "refused", "missing", "extra", "changed", "duplicate")
+
+LINE = ("part", "row_no", "management_no", "name", "id_number", "serial", "result", "reason", "printed_on")
+"""Columns of a line as it was read."""
 
 MARK = "补发"
 """What a reprint is marked with (人社厅发〔2023〕16号)."""
@@ -26,19 +30,42 @@ class Return:
     name: str
     sha256: str
     state: str
-    """RECEIVED | RECONCILED | APPLIED | HELD | RETURNED"""
+    """RECEIVED | RECONCILED | APPLIED | HELD | RETURNED | UNDONE"""
     reason: str
 
 
 @dataclass(frozen=True, slots=True)
 class Missing:
-    """Rows that were sent in one package and have no answer yet. `age_days` counts from the day of sending."""
+    """Rows of one city, sent in one package and not answered yet. `age_days` counts from the day of sending."""
 
     package_id: int
     month: str
+    batch: int
     exam_code: str
+    account: str
+    city: str
     rows: int
     age_days: int
+
+
+@dataclass(frozen=True, slots=True)
+class MissingRow:
+    """One row that was sent and has no answer yet (PII)."""
+
+    month: str
+    batch: int
+    exam_code: str
+    city: str
+    management_no: str
+    name: str
+    id_number: str
+    level: str
+    specialty: str
+    sent_on: str
+    """YYYYMMDD"""
+    age_days: int
+    package: str
+    """File name of the package it was sent in."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +76,7 @@ class Doubt:
     applied before), name, id_number, serial (number already used), certificate (row without certificate).
     """
 
+    part: int
     row_no: int
     record_id: str | None
     why: str
@@ -59,7 +87,7 @@ def register(conn: Connection, *, name: str, sha256: str, size: int) -> int:
     known = conn.scalar(select(returns.c.id).where(returns.c.sha256 == sha256))
     if known is not None:
         return int(known)
-    return record_return(conn, name, sha256, size)
+    return transfers.record_return(conn, name, sha256, size)
 
 
 def find(conn: Connection, return_id: int, *, lock: bool = False) -> Return | None:
@@ -68,6 +96,12 @@ def find(conn: Connection, return_id: int, *, lock: bool = False) -> Return | No
     query = query.where(returns.c.id == return_id)
     row = conn.execute(query.with_for_update() if lock else query).one_or_none()
     return Return(row.id, row.name, row.sha256, row.state, row.reason or "") if row else None
+
+
+def every(conn: Connection) -> list[Return]:
+    """All returns ever received, oldest first."""
+    query = select(returns.c.id, returns.c.name, returns.c.sha256, returns.c.state, func.coalesce(returns.c.reason, ""))
+    return [Return(*row) for row in conn.execute(query.order_by(returns.c.id))]
 
 
 def pending(conn: Connection) -> list[int]:
@@ -86,13 +120,19 @@ def take_turn(conn: Connection) -> None:
     conn.execute(text("SELECT pg_advisory_xact_lock(hashtextextended('certflow:returns', 0))"))
 
 
-def load(conn: Connection, return_id: int, lines: Iterable[Mapping[str, object]]) -> int:
-    """Write the lines of a return as they were read, in place of an earlier unapplied reading; returns how many."""
-    conn.execute(return_rows.delete().where(return_rows.c.return_id == return_id, ~return_rows.c.applied))
-    values = [{"return_id": return_id, **line} for line in lines]
-    if values:
-        conn.execute(insert(return_rows), values)
-    return len(values)
+def load(conn: Connection, return_id: int, lines: Iterable[tuple[object, ...]]) -> None:
+    """Write the lines of a return (`LINE`) as they were read, in place of an earlier unapplied reading."""
+    conn.execute(
+        return_rows.delete().where(
+            return_rows.c.return_id == return_id, ~return_rows.c.applied, return_rows.c.undo_id.is_(None)
+        )
+    )
+    with conn.connection.cursor().copy(f"COPY return_rows (return_id, {', '.join(LINE)}) FROM STDIN") as copy:
+        for line in lines:
+            copy.write_row((return_id, *line))
+    # Before anything joins: the default statistics read ten million certificates instead of looking a few up.
+    conn.execute(text("ANALYZE return_rows"))
+    conn.execute(text("SET LOCAL random_page_cost = 1.1"))
 
 
 def in_flight(conn: Connection, return_id: int) -> int:
@@ -100,23 +140,31 @@ def in_flight(conn: Connection, return_id: int) -> int:
     return int(conn.scalar(text(_IN_FLIGHT), {"return_id": return_id}) or 0)
 
 
+def proved(conn: Connection, return_id: int) -> list[tuple[int, int]]:
+    """Packages whose delivery was in doubt and which this return speaks of: (package, lines), moved to SENT (R06).
+
+    A package in UNKNOWN, or in SENDING when a try got as far as the rename, has arrived if the authority answers to
+    its rows: 管理号, name and ID number of a line that was never applied before are those of a row in it.
+    """
+    found = conn.execute(text(_PROVED), {"return_id": return_id}).all()
+    return [(int(number), int(lines)) for number, lines in found if transfers.prove(conn, int(number), return_id)]
+
+
 def sort_into_buckets(conn: Connection, return_id: int) -> None:
     """Give every unapplied line of the return its bucket and the row it speaks of."""
-    conn.execute(text("ANALYZE return_rows"))
     conn.execute(text(_SORT), {"return_id": return_id})
 
 
 def apply_buckets(conn: Connection, return_id: int) -> tuple[int, int]:
-    """Append print events, move rows SENT → PRINTED and SENT → REFUSED; returns how many of each."""
+    """Keep what is there (before-image), append print events, move rows SENT → PRINTED and SENT → REFUSED.
+
+    Returns how many of each.
+    """
     keys = {"return_id": return_id, "mark": MARK}
+    conn.execute(text(_IMAGE), keys)
     conn.execute(text(_PRINT), keys)
     printed = conn.execute(text(_MOVE), {**keys, "bucket": "printed", "state": "PRINTED"}).rowcount
     refused = conn.execute(text(_MOVE), {**keys, "bucket": "refused", "state": "REFUSED"}).rowcount
-    conn.execute(
-        update(return_rows)
-        .where(return_rows.c.return_id == return_id, return_rows.c.bucket.in_(("printed", "refused")))
-        .values(applied=True)
-    )
     return printed, refused
 
 
@@ -124,21 +172,29 @@ def counts(conn: Connection, return_id: int) -> dict[str, int]:
     """Lines per bucket, every bucket but ``missing`` (which is about rows that are *not* in the return)."""
     found = conn.execute(
         select(return_rows.c.bucket, func.count())
-        .where(return_rows.c.return_id == return_id, return_rows.c.bucket.is_not(None))
+        .where(return_rows.c.return_id == return_id, return_rows.c.bucket.is_not(None), return_rows.c.undo_id.is_(None))
         .group_by(return_rows.c.bucket)
     )
     return {bucket: 0 for bucket in BUCKETS if bucket != "missing"} | {str(name): int(many) for name, many in found}
 
 
 def missing(conn: Connection, return_id: int | None = None) -> list[Missing]:
-    """Sent rows without an answer, by package; with `return_id` only in packages that return speaks of."""
+    """Sent rows without an answer, by package and city; with `return_id` only in packages that return speaks of."""
     return [Missing(*row) for row in conn.execute(text(_MISSING), {"return_id": return_id})]
+
+
+def missing_rows(conn: Connection) -> list[MissingRow]:
+    """The rows behind `missing`, in the order of their packages."""
+    return [MissingRow(*row) for row in conn.execute(text(_MISSING_ROWS), {"return_id": None})]
 
 
 def doubts(conn: Connection, return_id: int) -> list[Doubt]:
     """The lines in the buckets extra and changed, by line number."""
     return [Doubt(*row) for row in conn.execute(text(_DOUBTS), {"return_id": return_id})]
 
+
+IN_FORCE = "p.reverses IS NULL AND NOT EXISTS (SELECT FROM print_events x WHERE x.reverses = p.id)"
+"""Which print events ``p`` hold: no reversing entries, and none that was reversed."""
 
 _IN_FLIGHT = """
 SELECT count(DISTINCT r.id)
@@ -147,20 +203,37 @@ JOIN rows ON rows.management_no = r.management_no AND rows.state = 'PACKED'
 JOIN package_rows pr ON pr.row_id = rows.id
 JOIN packages p ON p.id = pr.package_id
     AND (p.state IN ('SENDING', 'UNKNOWN') OR p.companion AND p.state = 'SENT')  -- the merged one will follow
-WHERE r.return_id = :return_id AND NOT r.applied AND r.management_no <> ''
+WHERE r.return_id = :return_id AND NOT r.applied AND r.undo_id IS NULL AND r.management_no <> ''
+"""
+
+_PROVED = """
+SELECT p.id, count(DISTINCT r.id)
+FROM return_rows r
+JOIN rows ON (rows.management_no, rows.name, rows.id_number) = (r.management_no, r.name, r.id_number)
+    AND rows.state = 'PACKED'
+JOIN package_rows pr ON pr.row_id = rows.id
+JOIN packages p ON p.id = pr.package_id AND NOT p.companion
+WHERE r.return_id = :return_id AND NOT r.applied AND r.undo_id IS NULL AND r.management_no <> ''
+    AND (p.state = 'UNKNOWN' OR p.state = 'SENDING' AND EXISTS (
+        SELECT FROM transfers t WHERE t.package_id = p.id AND t.event = 'verified'))
+    AND NOT EXISTS (
+        SELECT FROM return_rows e WHERE e.management_no = r.management_no AND e.applied AND e.undo_id IS NULL
+            AND (e.name, e.id_number, e.serial, e.result, e.reason, e.printed_on)
+              = (r.name, r.id_number, r.serial, r.result, r.reason, r.printed_on))
+GROUP BY p.id ORDER BY p.id
 """
 
 # One answer per line, the first that fits. `target` is the row the line speaks of: the one that waits for an
 # answer, else the newest that had one. A printed line that was applied before is a duplicate whatever waits now
 # (its serial names the event); a refusal has no such name, so a waiting row is answered by it.
-_CLASSIFIED = """
+_CLASSIFIED = f"""
 WITH mine AS (
-    SELECT r.id, r.row_no, r.management_no, r.name, r.id_number, r.serial, r.result, r.reason, r.printed_on,
-           row_number() OVER (same ORDER BY r.row_no) AS nth,
+    SELECT r.id, r.part, r.row_no, r.management_no, r.name, r.id_number, r.serial, r.result, r.reason, r.printed_on,
+           row_number() OVER (same ORDER BY r.part, r.row_no) AS nth,
            count(*) OVER same AS alike,
            count(*) OVER (PARTITION BY r.management_no) AS times
     FROM return_rows r
-    WHERE r.return_id = :return_id AND NOT r.applied
+    WHERE r.return_id = :return_id AND NOT r.applied AND r.undo_id IS NULL
     WINDOW same AS (PARTITION BY r.management_no, r.name, r.id_number, r.serial, r.result, r.reason, r.printed_on)
 ), target AS (
     SELECT DISTINCT ON (m.id) m.id, rows.id AS row_id, rows.state, rows.name, rows.id_number, rows.certificate_id
@@ -172,15 +245,15 @@ WITH mine AS (
 ), earlier AS (
     SELECT DISTINCT m.id
     FROM mine m
-    JOIN return_rows e ON e.management_no = m.management_no AND e.applied
+    JOIN return_rows e ON e.management_no = m.management_no AND e.applied AND e.undo_id IS NULL
         AND (e.name, e.id_number, e.serial, e.result, e.reason, e.printed_on)
           = (m.name, m.id_number, m.serial, m.result, m.reason, m.printed_on)
 ), used AS (
-    SELECT m.serial FROM mine m JOIN print_events p ON p.serial = m.serial
+    SELECT m.serial FROM mine m JOIN print_events p ON p.serial = m.serial AND {IN_FORCE}
     UNION SELECT m.serial FROM mine m JOIN certificates c ON c.serial = m.serial
     UNION SELECT m.serial FROM mine m GROUP BY m.serial HAVING count(DISTINCT m.management_no) > 1
 ), answer AS (
-    SELECT m.id, m.row_no, m.result, t.row_id, CASE
+    SELECT m.id, m.part, m.row_no, m.result, t.row_id, CASE
         WHEN m.nth > 1 THEN 'duplicate'
         WHEN e.id IS NOT NULL AND (m.result = '已印制' OR t.state IS DISTINCT FROM 'SENT') THEN 'duplicate'
         WHEN t.id IS NULL THEN 'unknown'
@@ -196,7 +269,7 @@ WITH mine AS (
     LEFT JOIN earlier e ON e.id = m.id
     LEFT JOIN used u ON u.serial = m.serial AND m.serial <> ''
 )
-"""
+"""  # noqa: S608 (our own condition)
 
 _SORT = (
     _CLASSIFIED
@@ -214,48 +287,75 @@ FROM answer a WHERE return_rows.id = a.id
 _DOUBTS = (
     _CLASSIFIED
     + """
-SELECT a.row_no, rows.record_id, a.why FROM answer a LEFT JOIN rows ON rows.id = a.row_id
-WHERE a.why NOT IN ('', 'duplicate') ORDER BY a.row_no
+SELECT a.part, a.row_no, rows.record_id, a.why FROM answer a LEFT JOIN rows ON rows.id = a.row_id
+WHERE a.why NOT IN ('', 'duplicate') ORDER BY a.part, a.row_no
 """
 )
 
+_IMAGE = f"""
+UPDATE return_rows r
+SET applied = true, before = jsonb_build_object('state', rows.state, 'serial', coalesce(last.serial, c.serial, ''))
+FROM rows
+LEFT JOIN certificates c ON c.id = rows.certificate_id
+LEFT JOIN LATERAL (
+    SELECT p.serial FROM print_events p WHERE p.certificate_id = c.id AND {IN_FORCE} ORDER BY p.id DESC LIMIT 1
+) last ON true
+WHERE rows.id = r.row_id AND rows.state = 'SENT' AND r.return_id = :return_id AND r.undo_id IS NULL AND NOT r.applied
+    AND r.bucket IN ('printed', 'refused')
+"""  # noqa: S608 (our own condition)
+
 _PRINT = """
 INSERT INTO print_events (certificate_id, row_id, return_row_id, serial, mark, printed_on, voids)
-SELECT rows.certificate_id, rows.id, r.id, r.serial, :mark, to_date(r.printed_on, 'YYYYMMDD'),
-       coalesce(last.serial, c.serial)
+SELECT rows.certificate_id, rows.id, r.id, r.serial, :mark, to_date(r.printed_on, 'YYYYMMDD'), r.before ->> 'serial'
 FROM return_rows r
 JOIN rows ON rows.id = r.row_id AND rows.state = 'SENT'
-JOIN certificates c ON c.id = rows.certificate_id
-LEFT JOIN LATERAL (
-    SELECT p.serial FROM print_events p WHERE p.certificate_id = c.id ORDER BY p.id DESC LIMIT 1
-) last ON true
-WHERE r.return_id = :return_id AND r.bucket = 'printed' AND NOT r.applied
-ORDER BY r.row_no
+WHERE r.return_id = :return_id AND r.bucket = 'printed' AND r.applied AND r.undo_id IS NULL
+ORDER BY r.part, r.row_no
 """
 
 _MOVE = """
 UPDATE rows SET state = :state FROM return_rows r
-WHERE r.row_id = rows.id AND rows.state = 'SENT' AND r.return_id = :return_id AND r.bucket = :bucket AND NOT r.applied
+WHERE r.row_id = rows.id AND rows.state = 'SENT' AND r.return_id = :return_id AND r.bucket = :bucket AND r.applied
+    AND r.undo_id IS NULL
 """
 
-_MISSING = """
+_SENT = """
 WITH sent AS (
-    SELECT p.id, p.exam_code, b.month, coalesce(max(t.at), p.built_at) AS at
+    SELECT p.id, p.exam_code, p.file_name, b.month, b.number, coalesce(max(t.at), p.built_at) AS at
     FROM packages p
     JOIN batches b ON b.id = p.batch_id
     LEFT JOIN transfers t ON t.package_id = p.id AND t.event IN ('sent', 'resolved')
     WHERE p.state = 'SENT' AND NOT p.companion AND (CAST(:return_id AS bigint) IS NULL OR p.id IN (
         SELECT pr.package_id FROM return_rows r JOIN package_rows pr ON pr.row_id = r.row_id
-        WHERE r.return_id = :return_id))
-    GROUP BY p.id, p.exam_code, b.month, p.built_at
+        WHERE r.return_id = :return_id AND r.undo_id IS NULL))
+    GROUP BY p.id, p.exam_code, p.file_name, b.month, b.number, p.built_at
+), waiting AS (
+    SELECT s.*, f.account, f.city, rows.id AS row_id, (s.at AT TIME ZONE 'Asia/Shanghai')::date AS sent_on,
+        (now() AT TIME ZONE 'Asia/Shanghai')::date - (s.at AT TIME ZONE 'Asia/Shanghai')::date AS age_days
+    FROM sent s
+    JOIN package_rows pr ON pr.package_id = s.id
+    JOIN rows ON rows.id = pr.row_id AND rows.state = 'SENT'
+    JOIN submissions f ON f.id = rows.submission_id
+    WHERE NOT EXISTS (
+        SELECT FROM return_rows r
+        WHERE r.row_id = rows.id AND r.undo_id IS NULL AND r.bucket IN ('printed', 'refused', 'changed'))
 )
-SELECT s.id, s.month, s.exam_code, count(*),
-       (now() AT TIME ZONE 'Asia/Shanghai')::date - (s.at AT TIME ZONE 'Asia/Shanghai')::date
-FROM sent s
-JOIN package_rows pr ON pr.package_id = s.id
-JOIN rows ON rows.id = pr.row_id AND rows.state = 'SENT'
-WHERE NOT EXISTS (
-    SELECT 1 FROM return_rows r WHERE r.row_id = rows.id AND r.bucket IN ('printed', 'refused', 'changed'))
-GROUP BY s.id, s.month, s.exam_code, s.at
-ORDER BY s.month, s.exam_code, s.id
 """
+
+_MISSING = (
+    _SENT
+    + """
+SELECT id, month, number, exam_code, account, city, count(*), age_days FROM waiting
+GROUP BY id, month, number, exam_code, account, city, age_days ORDER BY month, number, exam_code, account, id
+"""
+)
+
+_MISSING_ROWS = (
+    _SENT
+    + """
+SELECT w.month, w.number, w.exam_code, w.city, r.management_no, r.name, r.id_number, r.level, r.specialty,
+       to_char(w.sent_on, 'YYYYMMDD'), w.age_days, w.file_name
+FROM waiting w JOIN rows r ON r.id = w.row_id
+ORDER BY w.month, w.number, w.exam_code, w.account, r.management_no, r.id
+"""
+)

@@ -373,7 +373,7 @@ print_events = Table(
 )  # fmt: skip
 """New prints of certificates, and the entries that take one back; append-only. The certificate itself never changes.
 
-In force is an entry that reverses nothing and that nothing reverses; a trigger keeps a serial from being in force twice.
+In force: an entry that reverses nothing and that nothing reverses; a trigger keeps a serial from being in force twice.
 """
 
 return_answers = Table(

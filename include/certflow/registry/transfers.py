@@ -134,6 +134,18 @@ def resolve(conn: Connection, package_id: int, *, delivered: bool) -> bool:
     return _close(conn, package_id, "UNKNOWN", "SENT" if delivered else "APPROVED")
 
 
+def prove(conn: Connection, package_id: int, return_id: int) -> bool:
+    """A return speaks of the package's rows: UNKNOWN or SENDING → SENT with its rows (R06).
+
+    A try that is still under way no longer holds the package, so it stops before its rename.
+    """
+    if not (_close(conn, package_id, "UNKNOWN", "SENT") or _close(conn, package_id, "SENDING", "SENT")):
+        return False
+    token = conn.scalar(select(packages.c.token).where(packages.c.id == package_id)) or 0
+    step(conn, package_id, token, "resolved", delivered=True, by=f"return:{return_id}")
+    return True
+
+
 def _close(conn: Connection, package_id: int, now: str, then: str, token: int | None = None) -> bool:
     mine = [packages.c.id == package_id, packages.c.state == now]
     if token is not None:

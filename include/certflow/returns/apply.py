@@ -9,15 +9,16 @@ import os
 from pathlib import Path
 
 from certflow.errors import ConfigurationError, Conflict
-from certflow.registry import reprints
+from certflow.registry import reprints, return_answers
 from certflow.registry.ledger import Actor, Registry, note
-from certflow.registry.reprints import Missing
 from certflow.returns.reconcile import Reconciliation, existing, report
 from certflow.settings import Settings
 
 
 def apply(registry: Registry, return_id: int, actor: Actor) -> Reconciliation:
     """Apply the printed and refused lines of a reconciled return in one transaction; once, however often it is run.
+
+    Each line keeps what it found (before-image), so that `undo` can restore it; the cities are owed an answer.
 
     Raises:
         Conflict: no such return, or it is not reconciled (held, returned, still waiting).
@@ -34,6 +35,7 @@ def apply(registry: Registry, return_id: int, actor: Actor) -> Reconciliation:
         counts = reprints.counts(conn, return_id)
         if reprints.apply_buckets(conn, return_id) != (counts["printed"], counts["refused"]):
             raise Conflict(f"返回文件 {return_id} 入账时台账有变动，未作任何更改，请重新运行")
+        return_answers.owe(conn, return_id)
         reprints.settle(conn, return_id, "APPLIED")
         note(conn, "apply", return_id=return_id, **counts)
         return report(conn, existing(reprints.find(conn, return_id), return_id))
@@ -67,9 +69,3 @@ def pending(registry: Registry) -> list[int]:
     """Returns with something left to do, oldest first."""
     with registry.read() as conn:
         return reprints.pending(conn)
-
-
-def missing(registry: Registry) -> list[Missing]:
-    """Every sent row without an answer, counted by package, with its age in days (R03)."""
-    with registry.read() as conn:
-        return reprints.missing(conn)

@@ -1,216 +1,195 @@
-"""How to read what the authority sends back: an editable profile, because no format was ever published (DOMAIN §4).
+"""How to read what the authority sends back: editable profiles, because no format was ever published (DOMAIN §4).
 
-A word or column the profile does not know stops the whole file before anything is applied: a guess about a
-certificate is worse than a question. Messages name places (row and column numbers), never values.
+One TOML file per format. Those that came along lie in ``returns/profiles/``; a file of the same name in the operator's
+folder (``reference/return_profiles/`` below the home, or `Settings.return_profiles`) takes its place, others stand
+beside it.
 """
 
-import csv
-import io
+import fnmatch
+import re
 import tomllib
+import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from importlib import resources
+from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any
 
-from certflow import excel, jail
-from certflow.errors import ConfigurationError, SubmissionError
+from certflow.errors import ConfigurationError
 from certflow.keys import parse_date
-from certflow.settings import Limits, Settings
+from certflow.settings import Settings
 
 PRINTED, REFUSED = "已印制", "退回"
 """The two results, as the ledger writes them."""
 
-UNREADABLE = frozenset({"RETURN-EMPTY", "RETURN-DAMAGED", "RETURN-TRUNCATED"})
-"""Faults of the file itself: it goes back to the authority (R08). Every other fault waits for a person."""
-
-_COLUMNS = ("management_no", "name", "id_number", "serial", "result", "reason", "printed_on")
-_EXCEL = (b"\xd0\xcf\x11\xe0", b"PK\x03\x04")
+COLUMNS = ("management_no", "name", "id_number", "serial", "result", "reason", "printed_on")
+_KEYS = {
+    "name", "files", "attachments", "encodings", "delimiter", "final_line_end", "checksum", "sheet", "dates", "columns",
+    "results",
+}  # fmt: skip
+_DATE_PARTS = {"YYYY": "%Y", "MM": "%m", "DD": "%d"}
 
 
 @dataclass(frozen=True, slots=True)
 class Profile:
     """Which words stand for what. `columns` and `results` map the file's word to ours."""
 
+    file: str
+    """Name of the file it stands in."""
+    own: bool
+    """The operator's, not the one that came along."""
     name: str
+    files: tuple[str, ...]
+    attachments: tuple[str, ...]
     encodings: tuple[str, ...]
+    delimiter: str
     final_line_end: bool
+    checksum: bool
+    """Whether each table of a zip needs a ``.sha256`` beside it."""
+    sheet: str
+    dates: tuple[str, ...]
+    """`strptime` formats; empty: whatever is unambiguous."""
     columns: Mapping[str, str]
+    ignored: frozenset[str]
     results: Mapping[str, str]
 
+    @property
+    def specific(self) -> bool:
+        """Whether it names its files, rather than taking what nobody else reads."""
+        return set(self.files) != {"*"}
 
-@dataclass(frozen=True, slots=True)
-class Line:
-    """One returned row (PII), texts without outer blanks; `printed_on` as ``YYYYMMDD`` or empty."""
+    def takes(self, name: str) -> bool:
+        """Whether a file of this name is one of its tables."""
+        return _fits(name, self.files)
 
-    row_no: int
-    """As Excel shows it; the header is row 1."""
-    management_no: str
-    name: str
-    id_number: str
-    serial: str
-    result: str
-    """`PRINTED` or `REFUSED`."""
-    reason: str
-    printed_on: str
+    def attaches(self, name: str) -> bool:
+        """Whether a file of this name may lie beside the tables, unread."""
+        return _fits(name, self.attachments)
+
+    def day(self, text: str) -> str:
+        """``YYYYMMDD``, or empty when the text is no full date in a form the profile knows."""
+        if not self.dates:
+            value = parse_date(text).value
+            return value if len(value) == 8 else ""
+        for form in self.dates:
+            try:
+                return f"{datetime.strptime(text, form):%Y%m%d}"  # noqa: DTZ007 (a calendar date, no moment)
+            except ValueError:
+                continue
+        return ""
 
 
-def load_profile(settings: Settings) -> Profile:
-    """The operator's profile (``reference/return_profile.toml`` below the home), else the one that came along.
+def load_profiles(settings: Settings) -> list[Profile]:
+    """Every profile in force, by file name.
 
     Raises:
-        ConfigurationError: the file is no TOML or lacks a part; the message names it.
+        ConfigurationError: a file is no TOML or lacks a part; the message names both.
     """
-    own = settings.path("reference", "return_profile.toml")
+    return [_load(file, own=own) for _name, (file, own) in sorted(_sources(settings).items())]
+
+
+def own_folder(settings: Settings) -> Path:
+    """Where the operator's profiles lie."""
+    return settings.return_profiles or settings.path("reference", "return_profiles")
+
+
+def copy_shipped(settings: Settings) -> list[Path]:
+    """Lay the profiles that came along into the operator's folder, to be edited; one that is there stays."""
+    folder = own_folder(settings)
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    written = []
+    for source in _shipped():
+        target = folder / source.name
+        if not target.exists():
+            target.write_bytes(source.read_bytes())
+            written.append(target)
+    return written
+
+
+def candidates(profiles: Sequence[Profile], name: str) -> list[Profile]:
+    """The profiles for a table of this name: those that name it, else those that take any."""
+    fitting = [profile for profile in profiles if profile.takes(name)]
+    return [profile for profile in fitting if profile.specific] or fitting
+
+
+def _fits(name: str, patterns: Sequence[str]) -> bool:
+    folded = unicodedata.normalize("NFKC", name).casefold()
+    return any(fnmatch.fnmatchcase(folded, unicodedata.normalize("NFKC", one).casefold()) for one in patterns)
+
+
+def _shipped() -> Iterator[Traversable]:
+    folder = resources.files(__package__).joinpath("profiles")
+    yield from sorted((one for one in folder.iterdir() if one.name.endswith(".toml")), key=lambda one: one.name)
+
+
+def _sources(settings: Settings) -> dict[str, tuple[Traversable, bool]]:
+    found: dict[str, tuple[Traversable, bool]] = {one.name: (one, False) for one in _shipped()}
+    return found | {file.name: (file, True) for file in own_folder(settings).glob("*.toml")}
+
+
+def _load(file: Traversable, *, own: bool) -> Profile:
+    where = f"返回数据读取规则 {file.name}"
     try:
-        if own.is_file():
-            return _profile(tomllib.loads(own.read_text("utf-8-sig")))
-        return _profile(tomllib.loads(resources.files(__package__).joinpath("profile.toml").read_text("utf-8")))
+        table = tomllib.loads(file.read_bytes().decode("utf-8-sig"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
-        raise ConfigurationError(f"返回数据读取规则 {own.name} 无法读取：{type(error).__name__}") from None
-
-
-def read_return(profile: Profile, path: Path, limits: Limits) -> list[Line]:
-    """Every row of a returned file, CSV or Excel by its content; nothing is guessed, nothing skipped but empty rows.
-
-    A workbook is read in a jailed child (`certflow.jail`), like any other from outside.
-
-    Raises:
-        SubmissionError: a fault of `UNREADABLE`; or RETURN-HEADER, RETURN-WORD, RETURN-VALUE, RETURN-FORM for a
-            file that can be read but not understood.
-    """
-    rows = enumerate(_table(profile, path, limits), start=1)
-    head = next(((number, row) for number, row in rows if any(row)), None)
-    if head is None:
-        raise SubmissionError("RETURN-EMPTY", "文件中没有任何数据")
-    number, header = head
-    while not header[-1]:
-        header.pop()
-    places = _places(profile, header)
-    lines = [_line(profile, number, row, places) for number, row in _full(rows, len(header)) if any(row)]
-    if not lines:
-        raise SubmissionError("RETURN-EMPTY", f"第 {number} 行表头之后没有数据")
-    return lines
-
-
-def _profile(table: Mapping[str, Any]) -> Profile:
+        raise ConfigurationError(f"{where} 无法读取：{type(error).__name__}") from None
     try:
-        columns = {word: field for field in _COLUMNS for word in table["columns"][field]}
-        results = dict.fromkeys(table["results"]["printed"], PRINTED)
-        both = results.keys() & set(table["results"]["refused"])
-        results |= dict.fromkeys(table["results"]["refused"], REFUSED)
-        profile = Profile(
-            str(table["name"]), tuple(table["encodings"]), bool(table["final_line_end"]), columns, results
-        )
-    except (KeyError, TypeError) as error:
-        raise ConfigurationError(f"返回数据读取规则 return_profile.toml 缺少或写错：{error}") from None
-    twice = sum(len(table["columns"][field]) for field in _COLUMNS) != len(columns)
-    unknown = set(table["columns"]) - set(_COLUMNS)
-    if both or twice or unknown:
-        raise ConfigurationError("返回数据读取规则 return_profile.toml：同一个词有两种含义，或有不认识的列")
-    for encoding in profile.encodings:
-        try:
-            "".encode(encoding)
-        except LookupError:
-            raise ConfigurationError(f"返回数据读取规则 return_profile.toml：没有编码 {encoding}") from None
+        profile = _profile(file.name, table, own=own)
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ConfigurationError(f"{where} 缺少或写错：{error}") from None
+    except ValueError as error:
+        raise ConfigurationError(f"{where}：{error}") from None
     return profile
 
 
-def _table(profile: Profile, path: Path, limits: Limits) -> Iterator[list[str]]:
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise ConfigurationError(f"返回文件的原件 {path.stem[:12]}… 无法读取：{error.strerror}") from None
-    if not data.strip():
-        raise SubmissionError("RETURN-EMPTY", "文件为空")
-    if data.startswith(_EXCEL):
-        yield from _sheet(data, limits)
-        return
-    if b"\x00" in data:
-        raise SubmissionError("RETURN-DAMAGED", "既不是 Excel 也不是文本文件")
-    if profile.final_line_end and not data.endswith((b"\n", b"\r")):
-        raise SubmissionError("RETURN-TRUNCATED", "最后一行没有换行，文件可能被截断")
-    reader = csv.reader(io.StringIO(_decoded(profile, data), newline=""), strict=True)
-    try:
-        for row in reader:
-            yield [cell.strip() for cell in row]
-    except csv.Error:
-        raise SubmissionError("RETURN-DAMAGED", f"第 {reader.line_num} 行附近的引号不成对") from None
-
-
-def _sheet(data: bytes, limits: Limits) -> list[list[str]]:
-    try:
-        book = jail.read(data, limits)
-        return [[cell.strip() for cell in row] for row in excel.table(excel.Grid(*grid) for grid in book.grids)]
-    except SubmissionError as error:
-        raise SubmissionError("RETURN-DAMAGED", f"{error.fault} {error.detail}".strip()) from None
-
-
-def _decoded(profile: Profile, data: bytes) -> str:
-    for encoding in profile.encodings:
+def _profile(file: str, table: Mapping[str, Any], *, own: bool) -> Profile:
+    words = {field: _texts(table["columns"][field]) for field in COLUMNS}
+    ignored = _texts(table["columns"].get("ignored", []))
+    columns = {word: field for field, spelled in words.items() for word in spelled}
+    printed, refused = _texts(table["results"]["printed"]), _texts(table["results"]["refused"])
+    unknown = [*(table.keys() - _KEYS), *(table["columns"].keys() - {*COLUMNS, "ignored"})]
+    if unknown:
+        raise ValueError(f"有不认识的项目 {'、'.join(sorted(unknown))}")
+    if len(columns) + len(ignored) != len({*columns, *ignored}) or sum(map(len, words.values())) != len(columns):
+        raise ValueError("同一个表头有两种含义")
+    if set(printed) & set(refused) or not all((printed, refused, *words.values())):
+        raise ValueError("同一个结果词有两种含义，或有一列、一种结果没有写任何词")
+    encodings = _texts(table["encodings"])
+    for encoding in encodings:
         try:
-            return data.decode(encoding)
-        except UnicodeDecodeError:
-            continue
-    raise SubmissionError("RETURN-DAMAGED", f"编码不是 {'、'.join(profile.encodings)}")
-
-
-def _places(profile: Profile, header: Sequence[str]) -> dict[str, int]:
-    places: dict[str, int] = {}
-    for column, word in enumerate(header):
-        field = profile.columns.get(word)
-        # The word itself is not shown: without a header it would be somebody's name or number.
-        if field is None:
-            raise SubmissionError("RETURN-HEADER", f"第 {column + 1} 列的表头不认识")
-        if field in places:
-            raise SubmissionError("RETURN-HEADER", f"第 {places[field] + 1} 列与第 {column + 1} 列的表头重复")
-        places[field] = column
-    absent = [field for field in _COLUMNS if field not in places]
-    if absent:
-        first = {field: word for word, field in reversed(list(profile.columns.items()))}
-        raise SubmissionError("RETURN-HEADER", f"缺少列：{'、'.join(first[field] for field in absent)}")
-    return places
-
-
-def _full(rows: Iterator[tuple[int, list[str]]], width: int) -> Iterator[tuple[int, list[str]]]:
-    """The rows as wide as the header; a short one at the very end is a cut, elsewhere it is a question."""
-    short: int | None = None
-    for number, row in rows:
-        if not any(row):
-            continue
-        if short is not None:
-            raise SubmissionError("RETURN-FORM", f"第 {short} 行的列数少于表头")
-        if any(row[width:]):
-            raise SubmissionError("RETURN-FORM", f"第 {number} 行的列数多于表头")
-        if len(row) < width:
-            short = number
-            continue
-        yield number, row
-    if short is not None:
-        raise SubmissionError("RETURN-TRUNCATED", f"最后一行（第 {short} 行）不完整，文件可能被截断")
-
-
-def _line(profile: Profile, number: int, row: Sequence[str], places: Mapping[str, int]) -> Line:
-    texts = {field: row[place] for field, place in places.items()}
-    if any("\x00" in text for text in texts.values()):
-        raise SubmissionError("RETURN-DAMAGED", f"第 {number} 行含有不可用的字符")
-    result = profile.results.get(texts["result"])
-    if result is None:
-        raise SubmissionError("RETURN-WORD", f"第 {number} 行“结果”一列的词不认识")
-    day = parse_date(texts["printed_on"]).value if texts["printed_on"] else ""
-    if texts["printed_on"] and len(day) != 8:
-        raise SubmissionError("RETURN-VALUE", f"第 {number} 行“印制日期”不是完整的日期")
-    if not texts["management_no"]:
-        raise SubmissionError("RETURN-VALUE", f"第 {number} 行没有管理号")
-    if result == PRINTED and not (texts["serial"] and day):
-        raise SubmissionError("RETURN-VALUE", f"第 {number} 行已印制，但没有证书编号或印制日期")
-    return Line(
-        row_no=number,
-        management_no=texts["management_no"],
-        name=texts["name"],
-        id_number=texts["id_number"],
-        serial=texts["serial"],
-        result=result,
-        reason=texts["reason"],
-        printed_on=day,
+            "".encode(encoding)
+        except LookupError:
+            raise ValueError(f"没有编码 {encoding}") from None
+    delimiter, checksum = str(table.get("delimiter", ",")), table.get("checksum", "none")
+    if len(delimiter) != 1 or checksum not in ("none", "sha256"):
+        raise ValueError('delimiter 须为一个字符，checksum 须为 "none" 或 "sha256"')
+    return Profile(
+        file=file,
+        own=own,
+        name=str(table["name"]),
+        files=_texts(table.get("files", ["*"])),
+        attachments=_texts(table.get("attachments", [])),
+        encodings=encodings,
+        delimiter=delimiter,
+        final_line_end=bool(table["final_line_end"]),
+        checksum=checksum == "sha256",
+        sheet=str(table.get("sheet", "")),
+        dates=tuple(map(_date_form, _texts(table.get("dates", [])))),
+        columns=columns,
+        ignored=frozenset(ignored),
+        results=dict.fromkeys(printed, PRINTED) | dict.fromkeys(refused, REFUSED),
     )
+
+
+def _texts(value: object) -> tuple[str, ...]:
+    if not isinstance(value, list) or not all(isinstance(one, str) and one for one in value):
+        raise TypeError("应为文字的列表")
+    return tuple(value)
+
+
+def _date_form(words: str) -> str:
+    if sorted(re.findall("YYYY|MM|DD", words)) != sorted(_DATE_PARTS) or "%" in words:
+        raise ValueError(f"日期的写法 {words} 须恰好含有 YYYY、MM、DD")
+    return re.sub("YYYY|MM|DD", lambda found: _DATE_PARTS[found[0]], words)

@@ -1,20 +1,36 @@
 """Reading what the authority sends back: what the profile knows is read, everything else stops the file."""
 
+import hashlib
+import io
+import zipfile
+
 import pytest
 
 from certflow import excel, jail
 from certflow.errors import ConfigurationError, SubmissionError
-from certflow.returns.profile import PRINTED, REFUSED, UNREADABLE, load_profile, read_return
+from certflow.returns.files import UNREADABLE, read_return
+from certflow.returns.profile import PRINTED, REFUSED, copy_shipped, load_profiles
 
 HEADER = "ZSGLH,KSXM,ZJHM,证书编号,结果,原因,印制日期"
 PRINTED_LINE = "20100103437000001,王晓[沛],11010519491231002X,SD0001,已印制,,20200801"
 REFUSED_LINE = "20100103437000002,古丽·买买提,440524188001010014,,退回,照片不合格,"
 
 
-def read(settings, tmp_path, content):
+def read(settings, tmp_path, content, name="返回.csv"):
     path = tmp_path / "returned.bin"
     path.write_bytes(content if isinstance(content, bytes) else content.encode())
-    return read_return(load_profile(settings), path, settings.limits)
+    return read_return(load_profiles(settings), path, name, settings.limits)
+
+
+def own_profile(settings, name, text=None, *replacements):
+    """A profile in the operator's folder: `text`, or the shipped one with some words replaced."""
+    copy_shipped(settings)
+    folder = settings.path("reference", "return_profiles")
+    text = text or (folder / "default.toml").read_text(encoding="utf-8")
+    for old, new in replacements:
+        assert old in text
+        text = text.replace(old, new)
+    (folder / name).write_text(text, encoding="utf-8")
 
 
 def table(*lines, end="\r\n"):
@@ -96,20 +112,120 @@ def test_what_the_profile_does_not_know_waits_for_a_person_and_names_no_value(se
         read(settings, tmp_path, content)
     assert caught.value.fault == fault
     assert fault not in UNREADABLE
-    assert not any(value in str(caught.value) for value in ("王晓", "110105", "已制证", "备注"))
+    assert not any(value in str(caught.value) for value in ("王晓", "110105", "SD0001"))
 
 
-def test_the_operators_own_profile_is_read_instead(settings, tmp_path):
-    own = settings.path("reference", "return_profile.toml")
-    own.parent.mkdir(parents=True)
-    own.write_text(
-        'name = "某部"\nencodings = ["gb18030"]\nfinal_line_end = false\n[columns]\n'
-        'management_no = ["号"]\nname = ["名"]\nid_number = ["证"]\nserial = ["新号"]\nresult = ["果"]\n'
-        'reason = ["因"]\nprinted_on = ["日"]\n[results]\nprinted = ["制"]\nrefused = ["退"]\n',
-        encoding="utf-8",
+def test_an_unknown_word_and_an_unknown_column_are_named_with_the_way_to_add_them(settings, tmp_path):
+    with pytest.raises(SubmissionError) as caught:
+        read(settings, tmp_path, table(PRINTED_LINE, REFUSED_LINE).replace("已印制", "已制证").replace("退回", "未过"))
+    for word in ("“已制证”（第 2 行起共 1 行）", "“未过”", "default.toml", "[results]"):
+        assert word in str(caught.value)
+    with pytest.raises(SubmissionError) as caught:
+        read(settings, tmp_path, table(PRINTED_LINE).replace("原因", "备注"))
+    for word in ("第 6 列“备注”", "default.toml", "[columns]", "ignored"):
+        assert word in str(caught.value)
+
+
+def test_a_value_out_of_its_column_is_never_shown(settings, tmp_path):
+    shifted = "20100103437000001,11010519491231002X,SD0001,20200801,王晓沛,,"
+    with pytest.raises(SubmissionError) as caught:
+        read(settings, tmp_path, table(shifted))
+    assert "王晓沛" not in str(caught.value)
+    assert "不便显示" in str(caught.value)
+
+
+OTHER = (
+    'name = "某部"\nfiles = ["ZS-*"]\nencodings = ["gb18030"]\nfinal_line_end = false\ndates = ["DD/MM/YYYY"]\n'
+    'delimiter = "|"\n[columns]\nmanagement_no = ["号"]\nname = ["名"]\nid_number = ["证"]\nserial = ["新号"]\n'
+    'result = ["果"]\nreason = ["因"]\nprinted_on = ["日"]\nignored = ["序"]\n'
+    '[results]\nprinted = ["制"]\nrefused = ["退"]\n'
+)
+
+
+def test_a_second_profile_is_chosen_by_the_name_of_the_file(settings, tmp_path):
+    own_profile(settings, "other.toml", OTHER)
+    content = "某部返回数据||||||||\n序|号|名|证|新号|果|因|日\n1|M1|甲|X1|S1|制||05/08/2020".encode("gb18030")
+    lines = read(settings, tmp_path, content, "ZS-202005.txt")
+    assert [(one.row_no, one.result, one.printed_on) for one in lines] == [(3, PRINTED, "20200805")]
+    assert len(read(settings, tmp_path, table(PRINTED_LINE))) == 1
+    with pytest.raises(SubmissionError, match="RETURN-HEADER"):
+        read(settings, tmp_path, table(PRINTED_LINE).encode("gb18030"), "ZS-1.csv")
+
+
+def test_an_own_profile_of_the_same_name_takes_the_place_of_the_shipped_one(settings, tmp_path):
+    own_profile(settings, "default.toml", None, ('["已印制"]', '["已印制", "已制证"]'))
+    assert [profile.own for profile in load_profiles(settings)] == [True]
+    assert read(settings, tmp_path, table(PRINTED_LINE).replace("已印制", "已制证"))[0].result == PRINTED
+
+
+def test_two_profiles_that_read_a_file_differently_are_a_question(settings, tmp_path):
+    own_profile(
+        settings, "turned.toml", None, ('["已印制"]', '["甲"]'), ('["退回"]', '["已印制"]'), ('["甲"]', '["退回"]')
     )
-    lines = read(settings, tmp_path, "号,名,证,新号,果,因,日\nM1,甲,X1,S1,制,,2020-08-01".encode("gb18030"))
-    assert [(one.result, one.printed_on) for one in lines] == [(PRINTED, "20200801")]
+    with pytest.raises(SubmissionError, match=r"RETURN-PROFILE.*default.toml、turned.toml"):
+        read(settings, tmp_path, table(PRINTED_LINE))
+    own_profile(settings, "turned.toml", None)
+    assert len(read(settings, tmp_path, table(PRINTED_LINE))) == 1  # both read it alike
+
+
+def test_the_sheet_of_the_profile_is_read(settings, tmp_path):
+    rows = [HEADER.split(","), PRINTED_LINE.split(",")]
+    pages = [excel.Page("说明", [["随便写的"]], [10]), excel.Page("数据", rows, [10])]
+    excel.write_xlsx(tmp_path / "two.xlsx", pages)
+    data = (tmp_path / "two.xlsx").read_bytes()
+    with pytest.raises(SubmissionError, match="RETURN-HEADER"):
+        read(settings, tmp_path, data)
+    own_profile(settings, "default.toml", None, ('sheet = ""', 'sheet = "数据"'))
+    assert len(read(settings, tmp_path, data)) == 1
+    with pytest.raises(SubmissionError, match="数据"):
+        read(settings, tmp_path, excel.write_xls(rows[0], rows[1:]))
+
+
+def zipped(**members):
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, data in members.items():
+            archive.writestr(name, data)
+    return out.getvalue()
+
+
+def test_several_tables_in_a_zip_are_one_return_and_letters_beside_them_are_not_read(settings, tmp_path):
+    excel.write_xlsx(tmp_path / "b.xlsx", [excel.Page("S", [HEADER.split(","), REFUSED_LINE.split(",")], [10])])
+    content = zipped(**{
+        "返回/a.csv": table(PRINTED_LINE).encode("gb18030"), "返回/b.xlsx": (tmp_path / "b.xlsx").read_bytes(),
+        "公函.pdf": b"%PDF-1.7", "__MACOSX/._a.csv": b"junk",
+    })  # fmt: skip
+    lines = read(settings, tmp_path, content, "202005.zip")
+    assert [(one.part, one.row_no, one.result) for one in lines] == [(1, 2, PRINTED), (2, 2, REFUSED)]
+
+
+@pytest.mark.parametrize(
+    ("members", "fault"),
+    [
+        ({"公函.pdf": b"%PDF-1.7"}, "RETURN-EMPTY"),
+        ({"a.csv": b"", "b.csv": b""}, "RETURN-EMPTY"),
+        ({"../a.csv": b"x"}, "RETURN-DAMAGED"),
+        ({"a.csv": table(PRINTED_LINE).encode(), "b.csv": table(REFUSED_LINE).encode()[:-5]}, "RETURN-TRUNCATED"),
+        ({"a.csv": table(PRINTED_LINE).replace("已印制", "已制证").encode(), "b.csv": b"\n"}, "RETURN-WORD"),
+    ],
+    ids=["letters-only", "empty", "traversal", "one-cut", "word"],
+)
+def test_one_bad_table_stops_the_whole_zip(settings, tmp_path, members, fault):
+    with pytest.raises(SubmissionError) as caught:
+        read(settings, tmp_path, zipped(**members), "r.zip")
+    assert caught.value.fault == fault
+
+
+def test_r08_an_unsigned_table_goes_back_where_the_profile_asks_for_digests(settings, tmp_path):
+    own_profile(settings, "default.toml", None, ('checksum = "none"', 'checksum = "sha256"'))
+    data = table(PRINTED_LINE).encode()
+    digest = hashlib.sha256(data).hexdigest().encode()
+    assert len(read(settings, tmp_path, zipped(**{"a.csv": data, "a.csv.sha256": digest + b"  a.csv\n"}), "r.zip")) == 1
+    for members in ({"a.csv": data}, {"a.csv": data + b"\r\n", "a.csv.sha256": digest}):
+        with pytest.raises(SubmissionError) as caught:
+            read(settings, tmp_path, zipped(**members), "r.zip")
+        assert caught.value.fault == "RETURN-UNSIGNED"
+        assert caught.value.fault in UNREADABLE
 
 
 @pytest.mark.parametrize(
@@ -120,17 +236,15 @@ def test_the_operators_own_profile_is_read_instead(settings, tmp_path):
         ('"原因"', '"结果"'),
         ("utf-8-sig", "utf-99"),
         ("name =", "name"),
+        ("dates = []", 'dates = ["DD/MM"]'),
+        ("sheet =", "sheat ="),
+        ('"none"', '"md5"'),
     ],
 )
 def test_a_wrong_profile_is_a_configuration_error(settings, old, new):
-    from importlib import resources
-
-    shipped = resources.files("certflow.returns").joinpath("profile.toml").read_text("utf-8")
-    own = settings.path("reference", "return_profile.toml")
-    own.parent.mkdir(parents=True)
-    own.write_text(shipped.replace(old, new), encoding="utf-8")
-    with pytest.raises(ConfigurationError, match="return_profile"):
-        load_profile(settings)
+    own_profile(settings, "default.toml", None, (old, new))
+    with pytest.raises(ConfigurationError, match=r"default\.toml"):
+        load_profiles(settings)
 
 
 def test_a_workbook_is_read_in_the_jail_and_not_here(settings, tmp_path, monkeypatch):

@@ -24,7 +24,9 @@ def upgrade() -> None:
         # The driver's own cursor: SQLAlchemy's would take the % of format() for parameters.
         connection.connection.cursor().execute(Path(__file__).with_name(part).read_text(encoding="utf-8"))
     connection.execute(
-        sa.text("INSERT INTO transitions (kind, from_state, to_state, errand) VALUES (:kind, :before, :after, :errand)"),
+        sa.text(
+            "INSERT INTO transitions (kind, from_state, to_state, errand) VALUES (:kind, :before, :after, :errand)"
+        ),
         [
             {"kind": kind, "before": before, "after": after, "errand": ERRANDS.get((kind, before, after), "")}
             for kind, graph in TRANSITIONS.items()
