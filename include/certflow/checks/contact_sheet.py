@@ -77,7 +77,11 @@ def _tiles(one: Judged) -> Iterator[tuple[str, photo.Tile]]:
         white = photo.measure(data)["photo_border_white"]
         small = photo.thumbnail(data)
         yield (
-            _figure(small, COLOURS[outcome], [place, _size(entry.size), _white(white), _WORDS[outcome], rule]),
+            _figure(
+                small,
+                COLOURS[outcome],
+                [f"{place}，#{entry.ordinal:04d}", _size(entry.size), _white(white), _WORDS[outcome], rule],
+            ),
             photo.Tile(small, COLOURS[outcome], "/".join(map(str, numbers)) or "-"),
         )
 

@@ -22,7 +22,7 @@ from certflow.month import SHANGHAI
 from certflow.settings import Settings
 
 if TYPE_CHECKING:
-    from certflow.registry.submissions import Contested
+    from certflow.registry.contested import Contested
 
 UNKNOWN_MONTH = "月份未定"
 """Folder of answers to files whose name does not say the month."""
@@ -61,7 +61,7 @@ def write(settings: Settings, account: str, lane: str, judged: Sequence[Judged])
     written = []
     for file_id, ones in sorted(by_file.items()):
         stem = answer_path(settings.feedback / account, lane, files[file_id], ones)
-        written.append(_write_text(stem.with_name(f"{stem.name}-回执.txt"), _receipt(files[file_id], ones)))
+        written.append(write_text(stem.with_name(f"{stem.name}-回执.txt"), _receipt(files[file_id], ones)))
         sent_back = [one for one in ones if one.submission.files[0].file_id == file_id and _needs_slip(one)]
         if sent_back:
             slip = stem.with_name(f"{stem.name}-退回单.xlsx")
@@ -74,14 +74,14 @@ def write_repeat(settings: Settings, account: str, received: Received, duplicate
     stem = answer_path(settings.feedback / account, "month", received, ())
     before = f"（此前的回执编号 {_tag(duplicate_of)}）" if duplicate_of is not None else ""
     lines = [*_title(received), "", f"结论：与此前收到的文件完全相同{before}，本次不再处理。"]
-    return _write_text(stem.with_name(f"{stem.name}-回执.txt"), lines)
+    return write_text(stem.with_name(f"{stem.name}-回执.txt"), lines)
 
 
 def write_opened(settings: Settings, account: str, lane: str, received: Received, names: Sequence[str]) -> Path:
     """Tell the city that a zip of zips was opened, and that each exam gets an answer of its own (Z16)."""
     stem = answer_path(settings.feedback / account, lane, received, ())
     lines = [*_title(received), "", f"结论：内含 {len(names)} 个考试数据包，已逐个接收，分别回执："]
-    return _write_text(stem.with_name(f"{stem.name}-回执.txt"), [*lines, *(f"  {name}" for name in names)])
+    return write_text(stem.with_name(f"{stem.name}-回执.txt"), [*lines, *(f"  {name}" for name in names)])
 
 
 def write_contested(settings: Settings, contested: "Iterable[Contested]") -> list[Path]:
@@ -91,19 +91,21 @@ def write_contested(settings: Settings, contested: "Iterable[Contested]") -> lis
         by_file[one.account, one.month, one.file_id].append(one)
     written = []
     for (account, month, file_id), ones in sorted(by_file.items()):
-        lines = ["证书补换数据补充通知", f"通知时间：{_now()}", ""]
+        lines = ["证书补换数据补充通知", f"通知时间：{now()}", ""]
         lines += [f"第 {one.row_no} 行：同一管理号由另一城市同时申报，改为待人工确认。" for one in ones]
         lines += ["", "更正办法：请与申请人核实由哪一市办理，并告知省中心。"]
         name = f"补充通知-{_tag(file_id)}-{ones[0].record_id}.txt"
-        written.append(_write_text(settings.feedback / account / month / name, lines))
+        written.append(write_text(settings.feedback / account / month / name, lines))
     return written
 
 
-def answer_path(folder: Path, lane: str, received: Received, ones: Sequence[Judged]) -> Path:
-    """Where the answers to a file go, without what they are."""
+def answer_path(
+    folder: Path, lane: str, received: Received, ones: Sequence[Judged], known_month: str | None = None
+) -> Path:
+    """Where the answers to a file go, without what they are; `known_month` as the ledger has it."""
     name = received.name
     parsed, nil = naming.parse(name).name, naming.parse_nil(name)
-    month = next((str(one.month) for one in ones if one.month is not None), None)
+    month = next((str(one.month) for one in ones if one.month is not None), known_month)
     if month is None:
         month = str(parsed.month) if parsed is not None else str(nil[0]) if nil is not None else UNKNOWN_MONTH
     label = _UNSAFE.sub("_", parsed.stem if parsed is not None else name.rpartition(".")[0] or name).strip(" .")
@@ -118,7 +120,7 @@ def _title(received: Received) -> list[str]:
         "证书补换数据回执",
         f"文件：{received.name}",
         f"大小：{received.size} 字节，SHA-256：{received.sha256}",
-        f"判定时间：{_now()}",
+        f"判定时间：{now()}",
     ]
 
 
@@ -171,7 +173,11 @@ def _needs_slip(one: Judged) -> bool:
 
 
 def _write_slip(path: Path, ones: Sequence[Judged]) -> Path:
-    pages = [_page(number, one) for number, one in enumerate(ones, start=1)]
+    return write_book(path, [_page(number, one) for number, one in enumerate(ones, start=1)])
+
+
+def write_book(path: Path, pages: Sequence[Page]) -> Path:
+    """A workbook, whole or not there."""
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=".answer-", suffix=".xlsx")
     os.close(handle)
@@ -186,7 +192,7 @@ def _write_slip(path: Path, ones: Sequence[Judged]) -> Path:
 def _page(number: int, one: Judged) -> Page:
     rows: list[list[Cell | str]] = [
         [Cell(f"退回单：{_subject(one)}", "title")],
-        [Cell(_writable(f"文件：{one.submission.files[0].name}"), "line")],
+        [Cell(writable(f"文件：{one.submission.files[0].name}"), "line")],
         [
             Cell(
                 "退回的行请更正后，连同照片重新打包报送；“待人工确认”的行由省中心处理，如有误也可更正后重报。",
@@ -195,7 +201,7 @@ def _page(number: int, one: Judged) -> Page:
         ],
     ]
     rows += [
-        [Cell(_SEVERITIES[finding.severity], "bad"), _writable(finding.message), "", _writable(finding.remedy)]
+        [Cell(_SEVERITIES[finding.severity], "bad"), writable(finding.message), "", writable(finding.remedy)]
         for finding in one.findings
         if finding.scope is Scope.FILE and finding.severity in (Severity.ERROR, Severity.HOLD)
     ]
@@ -235,19 +241,19 @@ def _line(row: JudgedRow, about: Sequence[Finding]) -> list[Cell | str]:
     return [
         str(row.row),
         Cell(_OUTCOMES[row.outcome], "bad" if row.outcome is Outcome.RETURNED else "note"),
-        *(Cell(_writable(row.sent[name]), marks.get(name, "")) for name in FIELDS),
-        _writable("\n".join(dict.fromkeys(one.message for one in texts)) or "随整个文件处理，见上方说明。"),
-        Cell(_writable("\n".join(dict.fromkeys(one.remedy for one in texts if one.remedy))), "fix"),
-        _writable("\n".join(f"{FIELD_NAMES[name]}：{value}" for name, value in known.items())),
+        *(Cell(writable(row.sent[name]), marks.get(name, "")) for name in FIELDS),
+        writable("\n".join(dict.fromkeys(one.message for one in texts)) or "随整个文件处理，见上方说明。"),
+        Cell(writable("\n".join(dict.fromkeys(one.remedy for one in texts if one.remedy))), "fix"),
+        writable("\n".join(f"{FIELD_NAMES[name]}：{value}" for name, value in known.items())),
     ]
 
 
-def _writable(text: str) -> str:
+def writable(text: str) -> str:
     """Signs no workbook can hold (E46) are shown as escapes."""
     return _UNWRITABLE.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
-def _write_text(path: Path, lines: Sequence[str]) -> Path:
+def write_text(path: Path, lines: Sequence[str]) -> Path:
     """UTF-8 with a mark, CRLF: what opens everywhere on a city's PC."""
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     data = "\r\n".join([*lines, ""]).encode("utf-8-sig", "backslashreplace")
@@ -258,7 +264,8 @@ def _write_text(path: Path, lines: Sequence[str]) -> Path:
     return path
 
 
-def _now() -> str:
+def now() -> str:
+    """The time of day in China, as answers show it."""
     return datetime.now(SHANGHAI).strftime("%Y-%m-%d %H:%M:%S")
 
 

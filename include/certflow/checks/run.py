@@ -5,7 +5,7 @@
 
 import tempfile
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
@@ -19,6 +19,7 @@ from certflow.checks import (
     measure_photos,
     measure_registry,
     measure_rows,
+    notices,
     outcome,
     paper,
     suites,
@@ -41,10 +42,22 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
     from certflow.checks.judge import Judgement
+    from certflow.registry.contested import Contested
     from certflow.registry.ledger import Actor, Registry
-    from certflow.registry.submissions import Contested, Earlier, PendingFile
+    from certflow.registry.submissions import Earlier, PendingFile
 
-__all__ = ["CityReport", "Judged", "JudgedRow", "Rule", "check", "check_city", "render_quality", "rules"]
+__all__ = [
+    "Again",
+    "CityReport",
+    "Judged",
+    "JudgedRow",
+    "Rule",
+    "check",
+    "check_city",
+    "render_quality",
+    "rules",
+    "settle",
+]
 
 ATTEMPTS = 5
 """How often a city's files are judged anew when another city recorded something that concerns them meanwhile."""
@@ -66,6 +79,20 @@ class CityReport:
     """Rows by outcome."""
     contested: int = 0
     """Rows of other cities that are held from now on, because this city sent the same 管理号."""
+
+
+@dataclass(frozen=True, slots=True)
+class Again:
+    """A held file that a person has judged again."""
+
+    waived: frozenset[str]
+    """Codes of the rules that are overruled."""
+    without: tuple[int, ...]
+    """Submissions recorded for the file before: nothing is compared with them."""
+    allow: Callable[[Sequence[Judged]], None]
+    """Raises when the new verdict is not what the person meant."""
+    also: "Callable[[Connection], None]"
+    """What belongs into the same transaction."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +159,7 @@ def check_city(settings: Settings, registry: "Registry", account: str, actor: "A
                     account=account, lane=lane, files=files, frozen=frozen, actor=actor,
                 )  # fmt: skip
                 report = _joined(report, found)
+        notices.write_decisions(settings, registry, account, actor)
         repeats = [one for one in pending if one.state == "IGNORED"]
         for one in repeats:
             feedback.write_repeat(settings, account, _received(settings, one, account), one.duplicate_of)
@@ -159,15 +187,38 @@ def _check_lane(
     frozen: set[str],
     actor: "Actor",
 ) -> CityReport:
-    from certflow.checks import judge
-    from certflow.registry import submissions as ledger
-
     submissions = gather(files, settings, reference)
     waiting = _waiting(submissions, frozen) if lane == "month" else []
     idle = tuple(sorted({file.file_id for one in waiting for file in one.files if file.file_id is not None}))
     submissions = [one for one in submissions if one not in waiting]
+    return settle(settings, registry, reference, submissions, account=account, lane=lane, actor=actor, idle=idle)
+
+
+def settle(
+    settings: Settings,
+    registry: "Registry",
+    reference: Reference,
+    submissions: Sequence[Submission],
+    *,
+    account: str,
+    lane: str,
+    actor: "Actor",
+    idle: tuple[int, ...] = (),
+    again: Again | None = None,
+) -> CityReport:
+    """Judge submissions of one account, write the answers, record rows and states in one transaction.
+
+    `idle`: files that wait for their partner. Conflict when somebody else settled one of the files meanwhile, or other
+    cities kept recording the same 管理号.
+    """
+    from certflow.checks import judge
+    from certflow.registry import submissions as ledger
+
+    without = again.without if again is not None else ()
     for _ in range(ATTEMPTS):
-        case = _judge(submissions, settings, reference, registry, lane=lane)
+        case = _judge(submissions, settings, reference, registry, lane=lane, again=again)
+        if again is not None:
+            again.allow(case.judged)
         case = replace(case, judged=_with_news(registry, case.judged, account, lane))
         feedback.write(settings, account, lane, case.judged)
         for one in case.judged:
@@ -177,11 +228,15 @@ def _check_lane(
 
         def work(conn: "Connection", case: _Case = case) -> "list[Contested] | None":
             ledger.hold_recording(conn)
-            if lane == "month" and ledger.earlier(conn, case.numbers) != case.facts.earlier:
+            if lane == "month" and ledger.earlier(conn, case.numbers, without) != case.facts.earlier:
                 return None
             if idle:
                 ledger.let_wait(conn, idle)
-            return ledger.record(conn, account, lane, case.judged)
+            if again is None:
+                return ledger.record(conn, account, lane, case.judged)
+            found = ledger.record(conn, account, lane, case.judged, ("HELD",))
+            again.also(conn)
+            return found
 
         contested = registry.run(actor, work)
         if contested is not None:
@@ -280,15 +335,19 @@ def _judge(
     settings: Settings,
     reference: Reference,
     registry: "Registry | None",
+    *,
     lane: str = "month",
+    again: Again | None = None,
 ) -> _Case:
     every = suites.load(settings)
     in_force = [rule for rule in every if rule.belongs_to(settings.rule_set)]
+    if again is not None:
+        in_force = [rule for rule in in_force if rule.code not in again.waived]
     rule_set = reference.rule_sets[settings.rule_set]
     today = datetime.now(SHANGHAI).date()
     standings = [measure_files.stand(one, reference, today) for one in submissions]
     rows = measure_rows.gather(submissions)
-    facts = _ask(registry, submissions, rows, lane)
+    facts = _ask(registry, submissions, rows, lane, again.without if again is not None else ())
     found, judgements = outcome.Found(), []
 
     files = measure_files.measure(
@@ -325,7 +384,13 @@ def _judge(
     return _Case(judged, judgements, tuple(sorted(set(rows.text("clean_ZSGLH")))), facts)
 
 
-def _ask(registry: "Registry | None", submissions: Sequence[Submission], rows: measure_rows.Rows, lane: str) -> _Facts:
+def _ask(
+    registry: "Registry | None",
+    submissions: Sequence[Submission],
+    rows: measure_rows.Rows,
+    lane: str,
+    without: tuple[int, ...],
+) -> _Facts:
     """Everything the database is asked, in one look."""
     if registry is None:
         return _Facts(False, None, {}, {})
@@ -339,11 +404,11 @@ def _ask(registry: "Registry | None", submissions: Sequence[Submission], rows: m
         numbers = rows.text("clean_ZSGLH")
         match = certificates.match(conn, numbers, rows.text("clean_ZJHM")) if database else None
         if lane != "month":
-            return _Facts(database, match, ledger.earlier(conn, numbers), {})
+            return _Facts(database, match, ledger.earlier(conn, numbers, without), {})
         known = ledger.known_files(
             conn, [file.sha256 for file in received], received[0].account if received else None, own
         )
-        return _Facts(database, match, ledger.earlier(conn, numbers), dict.fromkeys(known, "（此前已收到）"))
+        return _Facts(database, match, ledger.earlier(conn, numbers, without), dict.fromkeys(known, "（此前已收到）"))
 
 
 _COLUMNS = {Scope.FILE: measure_files.COLUMNS, Scope.PHOTO: measure_photos.COLUMNS}

@@ -37,6 +37,12 @@ IDLE_TIMEOUT_SECONDS = 600
 ATTEMPTS = 5
 """Tries of `Registry.run` when PostgreSQL says 40001 (serialisation) or 40P01 (deadlock)."""
 
+_PLAIN = {
+    "uq_rows_open_management_no": "同一管理号已有另一行在办（已受理、已组包或已上报），一本证书不能同时补换两次，"
+    "本次未保存任何内容"
+}
+"""What a constraint means to the person it stops."""
+
 _log = logging.getLogger(__name__)
 
 
@@ -198,7 +204,8 @@ def _ours(error: psycopg.Error, place: str) -> CertflowError:
     if state == "55P03":
         return Busy(f"等待另一个事务的锁超过 {LOCK_TIMEOUT_SECONDS} 秒（{place}），本次未保存任何内容")
     if state.startswith("23"):
-        return Conflict(f"数据库约束 {error.diag.constraint_name or state} 不允许此操作（{place}）")
+        name = error.diag.constraint_name or state
+        return Conflict(_PLAIN.get(name, f"数据库约束 {name} 不允许此操作（{place}）"))
     if state[:2] in ("08", "53", "57", "58") or (not state and isinstance(error, psycopg.OperationalError)):
         return TransferError(f"与数据库的连接中断，或数据库暂不可用（{state or kind}，{place}）")
     return CertflowError(f"数据库拒绝了请求（{state} {kind}，{place}）")

@@ -10,10 +10,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from sqlalchemy import Connection, func, insert, select, text, update
+from sqlalchemy import Connection, func, select, text, update
+from sqlalchemy.dialects.postgresql import insert
 
 from certflow.errors import Conflict
-from certflow.findings import Finding, Outcome, Scope, Severity
+from certflow.findings import Outcome
+from certflow.registry.contested import Contested, contest
+from certflow.registry.holds import settle_photos
 from certflow.registry.schema import (
     batches,
     certificates,
@@ -28,6 +31,8 @@ from certflow.registry.schema import (
 if TYPE_CHECKING:
     from certflow.checks.judged import Judged
 
+UNJUDGED = ("RECEIVED", "WAITING")
+"""States of a file without a verdict."""
 OPEN = ("HELD", "ACCEPTED", "PACKED", "SENT")
 """States of a row that still waits for its certificate."""
 _STATES = {
@@ -75,17 +80,6 @@ class Earlier:
 
 
 @dataclass(frozen=True, slots=True)
-class Contested:
-    """An accepted row of another city that is held from now on, because a second city sent the same 管理号 (D24)."""
-
-    account: str
-    month: str
-    file_id: int
-    row_no: int
-    record_id: str
-
-
-@dataclass(frozen=True, slots=True)
 class Answer:
     """A file whose verdict the city has not been told yet."""
 
@@ -114,7 +108,7 @@ def pending_files(conn: Connection, account: str) -> list[PendingFile]:
         )
         .where(
             files.c.account == account,
-            files.c.state.in_(("RECEIVED", "WAITING"))
+            files.c.state.in_(UNJUDGED)
             | ((files.c.state == "IGNORED") & files.c.answered_at.is_(None)),
         )
         .order_by(files.c.id)
@@ -122,8 +116,29 @@ def pending_files(conn: Connection, account: str) -> list[PendingFile]:
     return [PendingFile(*row) for row in found]
 
 
-def earlier(conn: Connection, management_nos: Iterable[str]) -> dict[str, list[Earlier]]:
-    """By 管理号 every row of the month lane the ledger knows, oldest first; numbers it does not know are absent."""
+@dataclass(frozen=True, slots=True)
+class ReceivedFile:
+    """A file as it was received; `month` None: its name does not say."""
+
+    id: int
+    name: str
+    sha256: str
+    size: int
+    month: str | None
+
+
+def received_files(conn: Connection, file_ids: Iterable[int]) -> list[ReceivedFile]:
+    """Files by id."""
+    query = select(files.c.id, files.c.name, files.c.sha256, files.c.size, files.c.month)
+    found = conn.execute(query.where(files.c.id.in_(sorted(set(file_ids)))).order_by(files.c.id))
+    return [ReceivedFile(*row) for row in found]
+
+
+def earlier(conn: Connection, management_nos: Iterable[str], without: Sequence[int] = ()) -> dict[str, list[Earlier]]:
+    """By 管理号 every row of the month lane the ledger knows, oldest first; numbers it does not know are absent.
+
+    `without`: submissions that do not count, because their files are judged again.
+    """
     wanted = sorted({number for number in management_nos if number and "\0" not in number and number.isprintable()})
     found: dict[str, list[Earlier]] = defaultdict(list)
     if not wanted:
@@ -137,6 +152,7 @@ def earlier(conn: Connection, management_nos: Iterable[str]) -> dict[str, list[E
         .where(
             rows.c.management_no == func.any(wanted),
             rows.c.state.not_in(("RETURNED", "IGNORED", "WITHDRAWN")),
+            rows.c.submission_id.not_in(without),
         )
         .order_by(rows.c.id)
     )  # fmt: skip
@@ -198,13 +214,15 @@ def let_wait(conn: Connection, file_ids: Sequence[int]) -> None:
     conn.execute(update(files).where(files.c.id.in_(file_ids), files.c.state == "RECEIVED").values(state="WAITING"))
 
 
-def record(conn: Connection, account: str, lane: str, judged: Sequence["Judged"]) -> list[Contested]:
+def record(
+    conn: Connection, account: str, lane: str, judged: Sequence["Judged"], before: Sequence[str] = UNJUDGED
+) -> list[Contested]:
     """Write what was judged: submissions, entries, rows, findings, and every move of state.
 
-    Files of `account` must be RECEIVED or WAITING: Conflict otherwise (judged by somebody else meanwhile). A trial
+    Files of `account` must be in a state of `before`: Conflict otherwise (judged by somebody else meanwhile). A trial
     (`lane` ``trial``) leaves findings but no rows. Call `hold_recording` first.
     """
-    _move_files(conn, judged)
+    _move_files(conn, judged, before)
     contested: list[Contested] = []
     for one in judged:
         submission_id = _record_submission(conn, account, lane, one)
@@ -212,7 +230,7 @@ def record(conn: Connection, account: str, lane: str, judged: Sequence["Judged"]
         row_ids: dict[int, int] = {}
         if submission_id is not None and lane == "month":
             row_ids = _record_rows(conn, account, submission_id, one, entry_ids)
-            contested += _contest(conn, account, one)
+            contested += contest(conn, account, one)
         _record_findings(conn, submission_id, one, entry_ids, row_ids)
     return contested
 
@@ -236,7 +254,7 @@ def mark_answered(conn: Connection, file_ids: Sequence[int]) -> None:
     conn.execute(update(files).where(files.c.id.in_(file_ids)).values(answered_at=func.now()))
 
 
-def _move_files(conn: Connection, judged: Sequence["Judged"]) -> None:
+def _move_files(conn: Connection, judged: Sequence["Judged"], before: Sequence[str]) -> None:
     verdicts: dict[int, list[Judged]] = defaultdict(list)
     for one in judged:
         for received in one.submission.files:
@@ -244,14 +262,12 @@ def _move_files(conn: Connection, judged: Sequence["Judged"]) -> None:
                 verdicts[received.file_id].append(one)
     ends = {file_id: _file_state(ones) for file_id, ones in verdicts.items()}
     held = conn.execute(
-        select(files.c.id)
-        .where(files.c.id.in_(sorted(ends)), files.c.state.in_(("RECEIVED", "WAITING")))
-        .with_for_update()
+        select(files.c.id).where(files.c.id.in_(sorted(ends)), files.c.state.in_(before)).with_for_update()
     ).all()
     if len(held) != len(ends):
         raise Conflict("这些文件已由另一个运行判定，本次未保存任何内容")
     opened = [file_id for file_id, (state, _) in ends.items() if state == "JUDGED"]
-    conn.execute(update(files).where(files.c.id.in_(opened)).values(state="UNPACKED"))
+    conn.execute(update(files).where(files.c.id.in_(opened), files.c.state != "HELD").values(state="UNPACKED"))
     values = [
         (file_id, state, reason, next((str(one.month) for one in verdicts[file_id] if one.month is not None), None))
         for file_id, (state, reason) in ends.items()
@@ -324,7 +340,12 @@ def _record_entries(conn: Connection, submission_id: int | None, one: "Judged") 
     if not values:
         return {}
     digests = {received.file_id: received.sha256 for received in one.submission.files}
-    made = conn.execute(insert(entries).returning(entries.c.id, entries.c.file_id, entries.c.ordinal), values)
+    new = insert(entries)
+    again = new.on_conflict_do_update(  # a held file that a person had judged again
+        index_elements=["file_id", "ordinal"],
+        set_={name: new.excluded[name] for name in ("submission_id", "outcome", "reason")},
+    )
+    made = conn.execute(again.returning(entries.c.id, entries.c.file_id, entries.c.ordinal), values)
     return {(digests[file_id], ordinal): entry_id for entry_id, file_id, ordinal in made}
 
 
@@ -373,7 +394,9 @@ def _supersede(conn: Connection, account: str, one: "Judged") -> dict[str, int]:
         .order_by(rows.c.id)
     )  # fmt: skip
     found = list(conn.execute(query))
-    _move_rows(conn, [(row_id, "RETURNED") for _, row_id in found])
+    replaced = [int(row_id) for _, row_id in found]
+    _move_rows(conn, [(row_id, "RETURNED") for row_id in replaced])
+    settle_photos(conn, replaced)
     return {str(number): int(row_id) for number, row_id in found}
 
 
@@ -388,77 +411,6 @@ def _move_rows(conn: Connection, ends: Sequence[tuple[int, str]]) -> None:
         ),
         {"ids": ids, "states": states},
     )
-
-
-def _contest(conn: Connection, account: str, one: "Judged") -> list[Contested]:
-    """Hold the accepted rows of other cities that this submission contests (D24).
-
-    The graph knows no way back from ACCEPTED to HELD: the accepted row is withdrawn, and a new one that replaces it
-    comes into being and is held, until a person says which city may go on.
-    """
-    numbers = sorted(
-        {row.emitted["ZSGLH"] for row in one.rows if row.outcome is Outcome.HELD and "DUP-CITY" in row.rules} - {""}
-    )
-    if not numbers:
-        return []
-    query = (
-        select(rows.c.id)
-        .join(submissions, submissions.c.id == rows.c.submission_id)
-        .where(
-            rows.c.management_no == func.any(numbers), rows.c.state == "ACCEPTED",
-            submissions.c.account != account,
-        )
-        .with_for_update(of=rows)
-    )  # fmt: skip
-    accepted = list(conn.scalars(query))
-    if not accepted:
-        return []
-    _move_rows(conn, [(row_id, "WITHDRAWN") for row_id in accepted])
-    copied = [
-        column.name for column in rows.c if column.name not in ("id", "record_id", "state", "batch_id", "replaces")
-    ]
-    kept = ", ".join(copied)
-    made = conn.execute(
-        text(
-            f"INSERT INTO rows (record_id, replaces, {kept}) SELECT record_id || '-H', id, {kept} FROM rows"  # noqa: S608 (our own column names)
-            " WHERE id = ANY(CAST(:ids AS bigint[])) RETURNING id"
-        ),
-        {"ids": accepted},
-    )
-    held = [int(row_id) for (row_id,) in made]
-    _move_rows(conn, [(row_id, "HELD") for row_id in held])
-    return _tell_contested(conn, held, next(f for f in one.findings if f.rule == "DUP-CITY"), one.rule_set)
-
-
-def _tell_contested(conn: Connection, held: Sequence[int], finding: Finding, rule_set: str) -> list[Contested]:
-    found = conn.execute(
-        select(
-            rows.c.id, rows.c.record_id, rows.c.row_no, submissions.c.id, submissions.c.account, submissions.c.month,
-            func.min(submission_files.c.file_id),
-        )
-        .join(submissions, submissions.c.id == rows.c.submission_id)
-        .join(submission_files, submission_files.c.submission_id == submissions.c.id)
-        .where(rows.c.id.in_(held))
-        .group_by(rows.c.id, submissions.c.id)
-        .order_by(rows.c.id)
-    ).all()  # fmt: skip
-    conn.execute(
-        insert(findings),
-        [
-            {
-                "file_id": file_id, "submission_id": submission_id, "row_id": row_id, "rule": finding.rule,
-                "severity": Severity.HOLD.value, "scope": Scope.ROW.value, "row_no": row_no, "field": finding.field,
-                "message": finding.message, "masked": finding.masked, "remedy": finding.remedy, "rule_set": rule_set,
-            }
-            for row_id, _, row_no, submission_id, _, _, file_id in found
-        ],
-    )  # fmt: skip
-    told = sorted({int(row[-1]) for row in found})
-    conn.execute(update(files).where(files.c.id.in_(told)).values(answered_at=None))
-    return [
-        Contested(account, month, file_id, row_no, record_id)
-        for _, record_id, row_no, _, account, month, file_id in found
-    ]
 
 
 def _record_findings(

@@ -8,7 +8,7 @@ import zipfile
 import pytest
 from sqlalchemy import insert, select, text, update
 
-from certflow.registry import chain, doctor, premises, schema
+from certflow.registry import chain, doctor, holds, premises, schema
 from certflow.registry.ledger import Actor, note
 
 STEM = "202005-034-一级建造师(证书补换印制信息)数据(山东省)(2人)"
@@ -262,7 +262,7 @@ def test_i12_what_waits_too_long_is_named(ledger, monkeypatch):
         "UPDATE moves SET to_state = 'HELD' WHERE to_state = 'SENT' AND kind = 'row'",
     )
     assert "I12" not in ledger.examine()
-    monkeypatch.setattr(doctor, "LIMIT_DAYS", 0)
+    monkeypatch.setattr(holds, "LIMIT_DAYS", 0)
     time.sleep(1.1)
     assert "HELD" in ledger.examine()["I12"][0]
 

@@ -1,0 +1,245 @@
+"""What waits for a person, and what the person decides: one queue, one way to decide, whoever asks (CLI, desk).
+
+A decision moves its rows on at once: an accepted row belongs to the running month, or to the next 补报 where the month
+is frozen; a returned one is told to its city with the next reply. Nothing is judged again, with one exception: a file
+under a wrong name is judged under the name the person gives it.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from certflow import naming
+from certflow.checks import feedback, run
+from certflow.checks.judged import Judged
+from certflow.checks.notices import DECISIONS
+from certflow.checks.wording import mask_value
+from certflow.errors import Conflict
+from certflow.findings import Outcome
+from certflow.intake.gather import gather
+from certflow.intake.submission import Received
+from certflow.month import SHANGHAI
+from certflow.reference import Reference, load_reference
+from certflow.settings import Settings
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
+    from certflow.registry.holds import Hold
+    from certflow.registry.ledger import Actor, Registry
+
+CHOICES: dict[str, tuple[str, ...]] = {
+    "row": ("accept", "return", "proof"),
+    "file": ("judge", "return"),
+    "photo": ("return",),
+}
+"""What can be decided about each kind."""
+
+_KINDS = {"row": "数据行", "file": "文件", "photo": "照片"}
+_STATES = {"accept": "ACCEPTED", "return": "RETURNED", "proof": "PROOF"}
+_MISNAMED = ("NAME-FORM", "NAME-MONTH", "NAME-EXAM", "NAME-EXAM-UNKNOWN", "NAME-CITY")
+"""Rules that leave open which month, exam or city a file is about."""
+
+
+def queue(
+    registry: "Registry",
+    *,
+    account: str | None = None,
+    exam_code: str | None = None,
+    month: str | None = None,
+    rule: str | None = None,
+) -> "list[Hold]":
+    """Everything that waits for a person, the oldest first."""
+    from certflow.registry import holds
+
+    with registry.read() as conn:
+        found = holds.queue(conn, account=account, exam_code=exam_code, month=month)
+    return [one for one in found if rule is None or rule in one.rules]
+
+
+def shown(settings: Settings, hold: "Hold", *, unmasked: bool) -> dict[str, object]:
+    """One line of the queue as plain data; without `unmasked` no personal data is in it.
+
+    ``photo``: the protected page that shows the photos of its file, by row; None where none came.
+    """
+    from certflow.registry.holds import LIMIT_DAYS
+
+    def value(field: str | None, text: str | None) -> str | None:
+        return text if unmasked or text is None else mask_value(field, text)
+
+    return {
+        "record": hold.record, "kind": hold.kind, "account": hold.account, "month": hold.month, "exam": hold.exam_code,
+        "row": hold.row_no, "rows": hold.rows, "rules": list(hold.rules), "age_days": hold.age_days,
+        "limit_days": LIMIT_DAYS, "choices": list(CHOICES[hold.kind]),
+        "evidence": [
+            {
+                "rule": one.rule, "field": one.field, "message": one.message if unmasked else one.masked,
+                "sent": value(one.field, one.sent), "registry": value(one.field, one.registry), "photo": one.photo,
+            }
+            for one in hold.evidence
+        ],
+        "photo": _photo_page(settings, hold),
+    }  # fmt: skip
+
+
+def _photo_page(settings: Settings, hold: "Hold") -> str | None:
+    from certflow.registry.submissions import answer_tag
+
+    folder = settings.contact_sheets / hold.account / (hold.month or feedback.UNKNOWN_MONTH)
+    pages = sorted(folder.glob(f"*-{answer_tag(hold.file_id)}-*照片.html"))
+    fitting = [page for page in pages if f"-{hold.exam_code}-照片" in page.name] or pages
+    return str(fitting[0]) if fitting else None
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What a person decided, and why."""
+
+    what: str
+    """accept | return | proof | judge"""
+    by: str
+    reason: str
+    name: str | None = None
+    """With ``judge``: the name the file should have had."""
+    photo: str | None = None
+    """With ``accept``: the photo that is printed where a row came with several, as the queue names it."""
+
+
+def decide(
+    settings: Settings, registry: "Registry", records: Sequence[str], decision: Decision, actor: "Actor"
+) -> "list[Hold]":
+    """Record one decision about these records and carry it out, all of them or none; what they were.
+
+    Raises:
+        Conflict: nobody or no reason named; a record does not wait (any more); the decision does not fit it; or
+            the 管理号 of a row is under way already (I3). Nothing is changed then.
+    """
+    from certflow.registry import holds, submissions
+    from certflow.registry.ledger import note
+
+    decision = replace(decision, by=decision.by.strip(), reason=decision.reason.strip())
+    records = list(dict.fromkeys(records))
+    if not decision.by or not decision.reason:
+        raise Conflict("决定须写明由谁作出和原因")
+    if decision.what not in DECISIONS or not records:
+        raise Conflict("决定只能是 accept（接收）、return（退回）、proof（转开证明）或 judge（文件按正确名称受理）")
+    if decision.what == "judge" and decision.name is not None:
+        return [_judge_anew(settings, registry, records, decision, actor)]
+
+    def work(conn: "Connection") -> "list[Hold]":
+        submissions.hold_recording(conn)
+        found = _waiting(conn, records, decision.what)
+        _decide_rows(conn, [one for one in found if one.kind == "row"], decision)
+        _decide_files(settings, conn, [one for one in found if one.kind == "file"], decision)
+        holds.return_photos(conn, [one.id for one in found if one.kind == "photo"])
+        holds.record_decisions(conn, found, decision.what, decision.by, decision.reason)
+        note(
+            conn, "hold.decided", decision=decision.what, by=decision.by, reason=decision.reason,
+            records=[one.record for one in found],
+        )  # fmt: skip
+        return found
+
+    return registry.run(actor, work)
+
+
+def _waiting(conn: "Connection", records: Sequence[str], decision: str) -> "list[Hold]":
+    """The records as they wait now, locked; Conflict for one that does not, or that cannot be decided so."""
+    from certflow.registry import holds
+
+    found = {one.record: one for one in holds.queue(conn, records=records)}
+    for record in records:
+        if record not in found:
+            before = holds.decided(conn, record)
+            if before is None:
+                raise Conflict(f"{record} 不在待确认的数据中（所在文件待确认时，请先决定文件）")
+            what, who, at = before
+            raise Conflict(f"{record} 已由 {who} 于 {at.astimezone(SHANGHAI):%Y-%m-%d %H:%M} 决定：{DECISIONS[what]}")
+        one = found[record]
+        if decision not in CHOICES[one.kind]:
+            raise Conflict(f"{record} 是{_KINDS[one.kind]}，只能决定 {' 或 '.join(CHOICES[one.kind])}")
+        if decision == "accept" and one.cancelled:
+            raise Conflict(f"{record} 的考试已取消，不能补发证书，请决定 proof（转开证明）或 return")
+        if decision == "proof" and not one.cancelled:
+            raise Conflict(f"{record} 的考试没有取消，只有已取消的考试才转开证明")
+    return [found[record] for record in records]
+
+
+def _decide_rows(conn: "Connection", found: "list[Hold]", decision: Decision) -> None:
+    from certflow.registry import holds
+
+    rows = [one.id for one in found]
+    if decision.what == "accept":
+        if decision.photo is not None:
+            if len(rows) != 1:
+                raise Conflict("选定照片时一次只能决定一行")
+            holds.choose_photo(conn, rows[0], holds.photo_of(conn, rows[0], decision.photo))
+        for record, other in holds.rivals(conn, rows):
+            raise Conflict(f"{record} 的管理号已有另一行在办：{other}。一本证书不能同时补换两次，未作任何更改")
+    if rows:
+        holds.move_rows(conn, rows, _STATES[decision.what])
+
+
+def _decide_files(settings: Settings, conn: "Connection", found: "list[Hold]", decision: Decision) -> None:
+    from certflow.registry import holds
+
+    together = sorted({file_id for one in found for file_id in holds.companions(conn, one.id)})
+    if found and decision.what == "judge":
+        exams = load_reference(settings).exams
+        for one in found:
+            if set(one.rules) & set(_MISNAMED) or one.exam_code not in exams or not one.month:
+                raise Conflict(f"{one.record} 的名称不能确定月份、考试或城市，请用 --as 写明正确的名称")
+        holds.judge_file(conn, together)
+    elif found:
+        holds.return_files(conn, together)
+
+
+def _judge_anew(
+    settings: Settings, registry: "Registry", records: Sequence[str], decision: Decision, actor: "Actor"
+) -> "Hold":
+    """Judge one held file under the name it should have had, and record it like any other file."""
+    from certflow.registry import holds, submissions
+    from certflow.registry.ledger import note
+
+    parsed = naming.parse(decision.name or "").name
+    if parsed is None or len(records) != 1:
+        raise Conflict(
+            "--as 须写一个完整的名称，一次只能用于一个文件："
+            "申报年月-考试代码-考试名称(证书补换印制信息)数据(地市)(人数人)"
+        )
+    reference = load_reference(settings)
+    with registry.read() as conn:
+        (hold,) = _waiting(conn, records, "judge")
+        together = holds.companions(conn, hold.id)
+        received = [
+            Received(settings.original(one.sha256), one.name, one.sha256, one.size, hold.account, one.id)
+            for one in submissions.received_files(conn, together)
+        ]
+        before = tuple(holds.submissions_of(conn, together))
+    found = gather(received, settings, reference)
+    if len(found) != 1 or found[0].workbook is None:
+        raise Conflict(f"{hold.record} 不是一个考试的数据包，不能改名受理：请退回，由该市按规则重新报送")
+
+    def also(conn: "Connection") -> None:
+        holds.close_files(conn, before)
+        holds.record_decisions(conn, [hold], "judge", decision.by, f"{decision.reason}（名称应为 {parsed.stem}）")
+        note(
+            conn, "hold.decided", decision="judge", by=decision.by, reason=decision.reason, records=[hold.record],
+            name=parsed.stem,
+        )  # fmt: skip
+
+    run.settle(
+        settings, registry, reference, [replace(found[0], name=parsed, stem=parsed.stem)],
+        account=hold.account, lane="month", actor=actor,
+        again=run.Again(frozenset(hold.rules), before, lambda judged: _allow(judged, reference), also),
+    )  # fmt: skip
+    return hold
+
+
+def _allow(judged: Sequence[Judged], reference: Reference) -> None:
+    """Conflict when the file would not be accepted under its new name either."""
+    (one,) = judged
+    if one.file_outcome is not Outcome.ACCEPTED:
+        reasons = "；".join(found.masked for found in one.findings if found.rule == one.file_reason)
+        raise Conflict(f"按此名称仍不能受理（{one.file_reason}）：{reasons}")
+    if one.exam_code not in reference.exams or one.account is None:
+        raise Conflict("按此名称仍不能确定考试或城市，请核对考试表和城市表")

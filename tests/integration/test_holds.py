@@ -1,0 +1,343 @@
+"""What is held waits in one queue, a person decides, and it flows on: to the month, to the next 补报, or back."""
+
+import io
+import json
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+
+import openpyxl
+import pytest
+from made_submissions import Made, person, portrait, write_registry
+from sqlalchemy import text
+from typer.testing import CliRunner
+
+from certflow.checks.holds import Decision, decide, queue, shown
+from certflow.checks.run import check_city
+from certflow.cli import app
+from certflow.dispatch.freeze import freeze
+from certflow.errors import Conflict
+from certflow.month import Month
+from certflow.registry import certificates, holds, submissions, transfers
+from certflow.registry.doctor import examine
+from certflow.registry.ledger import Actor, Registry
+from certflow.settings import Settings
+
+PEOPLE = [person(serial) for serial in range(1, 13)]
+VARIANT = PEOPLE[0] | {"KSXM": "阎哲"}
+CANCELLED = PEOPLE[11] | {"BKJB": "", "BKZY": ""}
+STEM = "202005-034-一级建造师(证书补换印制信息)数据(济南市)"
+
+
+@pytest.fixture
+def office(settings: Settings, registry: Registry, actor: Actor, tmp_path: Path) -> "Office":
+    people = [VARIANT, *PEOPLE[1:11], *(person(serial, photo=True) for serial in (21, 22, 23))]
+    certificates.load(registry, actor, write_registry(tmp_path / "r.csv", people))
+    cancelled = write_registry(tmp_path / "c.csv", [CANCELLED | {"KSDM": "902", "KSMC": "注册税务师"}])
+    certificates.load(registry, actor, cancelled)
+    return Office(settings, registry, actor)
+
+
+class Office:
+    """The province's desk: takes files in as the intake does, answers, decides."""
+
+    def __init__(self, settings: Settings, registry: Registry, actor: Actor) -> None:
+        self.settings, self.registry, self.actor = settings, registry, actor
+
+    def take(self, made: Made, account: str = "370100", name: str | None = None) -> str:
+        """Receive and judge a file; its tag."""
+        file = made.write(self.settings.path("incoming", account), account, name)
+        target = self.settings.original(file.sha256)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(file.path.read_bytes())
+        arrival = transfers.Arrival(
+            account, "month", file.name, file.name.encode(), file.sha256, file.size, "submission"
+        )
+        with self.registry.begin(self.actor) as conn:
+            file_id = transfers.receive(conn, arrival)[0]
+        check_city(self.settings, self.registry, account, self.actor)
+        return submissions.answer_tag(file_id)
+
+    def hold(self, what: str, *records: str, by: str = "王处长", **more: str) -> None:
+        decide(self.settings, self.registry, records, Decision(what, by, "已与该市电话核实", **more), self.actor)
+
+    @property
+    def waiting(self) -> list[str]:
+        return [one.record for one in queue(self.registry)]
+
+    def states(self) -> list[str]:
+        return self.ask("SELECT state FROM rows ORDER BY id")
+
+    def ask(self, query: str) -> list[object]:
+        with self.registry.read() as conn:
+            return list(conn.scalars(text(query)))
+
+    def answers(self, account: str = "370100") -> dict[str, Path]:
+        """What the next reply uploads, by the last part of its name; then it counts as told."""
+        check_city(self.settings, self.registry, account, self.actor)
+        with self.registry.begin(self.actor) as conn:
+            owed = submissions.unanswered(conn, account)
+            submissions.mark_answered(conn, [one.file_id for one in owed])
+        tags = [one.tag for one in owed]
+        paths = sorted((self.settings.feedback / account).rglob("*.*"))
+        return {
+            path.name.split("-F", 1)[1].split("-", 1)[1]: path for path in paths if any(t in path.name for t in tags)
+        }
+
+    def sound(self) -> bool:
+        return {name: found for name, found in examine(self.registry, self.settings).items() if found} == {}
+
+
+@dataclass
+class Named(Made):
+    """A submission whose workbook has a name of its own."""
+
+    name: str = ""
+
+    @property
+    def stem(self) -> str:
+        return self.name
+
+
+@pytest.fixture
+def held(office: Office) -> str:
+    """A row that differs by a variant character only (D20)."""
+    office.take(Made(rows=[PEOPLE[0] | {"KSXM": "闫喆"}, dict(PEOPLE[1])]))
+    office.answers()
+    assert office.states() == ["HELD", "ACCEPTED"]
+    return "370100-202005-034-000001"
+
+
+def test_d20_the_queue_shows_both_values_and_the_age_masked_unless_asked(
+    office: Office, held: str, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (one,) = queue(office.registry)
+    assert (one.record, one.rules, one.age_days, one.row_no) == (held, ("DB-NAME-VARIANT",), 0, 2)
+    (evidence,) = shown(settings, one, unmasked=True)["evidence"]
+    assert (evidence["sent"], evidence["registry"]) == ("闫喆", "阎哲")
+    assert queue(office.registry, account="370200") == queue(office.registry, rule="DB-NAME") == []
+    assert queue(office.registry, account="370100", exam_code="034", month="202005", rule="DB-NAME-VARIANT") == [one]
+    monkeypatch.setenv("CERTFLOW_HOME", str(settings.home))
+    monkeypatch.setenv("CERTFLOW_DATABASE_URL", settings.database_url or "")
+    told = CliRunner().invoke(app, ["holds", "list", "--city", "济南市", "--json"])
+    assert told.exit_code == 0, told.output
+    found = json.loads(told.output)
+    assert found["evidence"][0]["registry"] == "阎*"
+    assert (found["record"], found["limit_days"]) == (held, 31)
+    assert "闫喆" not in told.output
+    plain = CliRunner().invoke(app, ["holds", "list", "--unmasked"]).output
+    assert "市报：闫喆    证书数据库：阎哲" in plain
+    done = CliRunner().invoke(app, ["holds", "decide", held, "accept", "--by", "王处长", "--reason", "同一人"])
+    assert (done.exit_code, office.states()) == (0, ["ACCEPTED", "ACCEPTED"])
+    assert "没有待确认的数据" in CliRunner().invoke(app, ["holds", "list"]).output
+
+
+def test_an_accepted_row_joins_the_month_and_after_the_freeze_the_next_supplement(
+    office: Office, held: str, actor: Actor
+) -> None:
+    assert freeze(office.registry, Month(2020, 5), actor).exams == {"034": 1}
+    office.hold("accept", held)
+    assert office.states() == ["ACCEPTED", "ACCEPTED"]
+    supplement = freeze(office.registry, Month(2020, 5), actor)
+    assert (supplement.number, supplement.exams) == (1, {"034": 1})
+    assert office.ask("SELECT name FROM rows ORDER BY id")[0] == "阎哲"
+    notice = office.answers()["决定通知-000001.txt"].read_text("utf-8-sig")
+    assert "第 2 行：接收" in notice
+    assert office.answers() == {}
+    assert office.sound()
+
+
+def test_a_returned_row_goes_back_on_a_slip_that_may_come_back_corrected(office: Office, held: str) -> None:
+    office.hold("return", held)
+    answers = office.answers()
+    slip = answers["退回单(1).xlsx"]
+    book = openpyxl.load_workbook(slip)
+    words = [str(cell.value) for row in book.active.iter_rows() for cell in row if cell.value]
+    assert "已与该市电话核实" in words
+    assert "姓名：阎哲" in words
+    head = next(row for row in book.active.iter_rows() if row[0].value == "行号")
+    place = next(cell for cell in head if str(cell.value).startswith("KSXM"))
+    book.active.cell(head[0].row + 1, place.column, "阎哲")
+    out = io.BytesIO()
+    book.save(out)
+    office.take(Named(book=out.getvalue(), name=slip.stem), name=f"{slip.stem}.zip")
+    assert office.states() == ["RETURNED", "ACCEPTED", "ACCEPTED"]
+    assert office.sound()
+
+
+def test_the_second_of_two_people_hears_who_decided_first(office: Office, held: str) -> None:
+    office.hold("accept", held)
+    with pytest.raises(Conflict, match=r"已由 王处长 于 .* 决定：接收"):
+        office.hold("return", held, by="李主任")
+    assert office.ask("SELECT decision FROM hold_decisions") == ["accept"]
+
+
+def test_of_two_decisions_at_once_one_counts(office: Office, held: str) -> None:
+    heard: list[str] = []
+
+    def decide_as(who: str, what: str) -> None:
+        try:
+            office.hold(what, held, by=who)
+        except Conflict as conflict:
+            heard.append(str(conflict))
+
+    people = [threading.Thread(target=decide_as, args=one) for one in (("甲", "accept"), ("乙", "return"))]
+    for one in people:
+        one.start()
+    for one in people:
+        one.join()
+    assert len(heard) == len(office.ask("SELECT decision FROM hold_decisions")) == 1
+    assert office.sound()
+
+
+def test_a_decision_is_chained_without_personal_data_and_stays(office: Office, held: str) -> None:
+    reason = f"证件 {PEOPLE[0]['ZJHM']} 已看"
+    decide(office.settings, office.registry, [held], Decision("accept", "王处长", reason), office.actor)
+    (payload,) = office.ask("SELECT payload FROM audit WHERE payload LIKE '%hold.decided%'")
+    assert held in str(payload)
+    assert PEOPLE[0]["ZJHM"] not in str(payload)
+    assert office.ask("SELECT rules FROM hold_decisions") == [["DB-NAME-VARIANT"]]
+    for statement in ("DELETE FROM hold_decisions", "UPDATE hold_decisions SET reason = ''"):
+        with pytest.raises(Conflict), office.registry.begin(office.actor) as conn:
+            conn.execute(text(statement))
+
+
+def test_a_decision_that_says_too_little_or_does_not_fit_changes_nothing(office: Office, held: str) -> None:
+    for what, by, reason, message in (
+        ("accept", " ", "x", "由谁"),
+        ("accept", "王处长", "", "原因"),
+        ("judge", "王处长", "x", "是数据行"),
+        ("proof", "王处长", "x", "没有取消"),
+        ("wave", "王处长", "x", "决定只能是"),
+    ):
+        with pytest.raises(Conflict, match=message):
+            decide(office.settings, office.registry, [held], Decision(what, by, reason), office.actor)
+    assert office.waiting == [held]
+
+
+def test_d24_of_two_cities_with_one_certificate_only_one_is_accepted(office: Office, actor: Actor) -> None:
+    office.take(Made(rows=[dict(PEOPLE[1])]))
+    office.take(Made(rows=[PEOPLE[1] | {"BMS": "青岛市"}], city="青岛市"), "370200")
+    mine, theirs = "370100-202005-034-000001-H", "370200-202005-034-000001"
+    assert sorted(office.waiting) == [mine, theirs]
+    with pytest.raises(Conflict, match="不能同时补换两次"):
+        office.hold("accept", mine, theirs)
+    assert sorted(office.waiting) == [mine, theirs]
+    office.hold("accept", mine)
+    with pytest.raises(Conflict, match=f"{theirs} 的管理号已有另一行在办：{mine}"):
+        office.hold("accept", theirs)
+    with pytest.raises(Conflict, match="不能同时补换两次"), office.registry.begin(actor) as conn:
+        holds.move_rows(conn, office.ask("SELECT id FROM rows WHERE state = 'HELD'"), "ACCEPTED")
+    office.hold("return", theirs)
+    assert office.states() == ["WITHDRAWN", "RETURNED", "ACCEPTED"]
+    assert office.sound()
+
+
+def test_d30_a_held_row_of_a_cancelled_exam_can_only_become_a_proof(office: Office) -> None:
+    office.take(Made(rows=[CANCELLED | {"BMS": "青岛市"}], code="902", exam="注册税务师"))
+    (record,) = office.waiting
+    with pytest.raises(Conflict, match="已取消"):
+        office.hold("accept", record)
+    office.hold("proof", record)
+    assert office.states() == ["PROOF"]
+    assert office.sound()
+
+
+def test_n04_a_file_with_a_wrong_count_is_accepted_as_a_whole_but_for_rows_with_a_hold_of_their_own(
+    office: Office,
+) -> None:
+    variant = PEOPLE[0] | {"KSXM": "闫喆"}
+    tag = office.take(Made(rows=[dict(PEOPLE[1]), variant, PEOPLE[2] | {"XB": ""}], count=9))
+    assert office.waiting == [tag]
+    with pytest.raises(Conflict, match="请先决定文件"):
+        office.hold("accept", "370100-202005-034-000001")
+    office.hold("judge", tag)
+    assert office.states() == ["ACCEPTED", "HELD", "RETURNED"]
+    assert office.ask("SELECT state FROM files") == ["JUDGED"]
+    assert office.ask("SELECT verdict FROM submissions") == ["partial"]
+    assert office.waiting == ["370100-202005-034-000002"]
+    assert office.ask("SELECT outcome FROM entries") == ["accepted"]
+    assert "整个文件：受理" in office.answers()["决定通知-000001.txt"].read_text("utf-8-sig")
+    assert office.sound()
+
+
+def test_n04_a_held_file_that_is_returned_takes_its_rows_and_photos_along(office: Office) -> None:
+    made = Made(count=9)
+    made.add(person(21, photo=True), portrait(21))
+    tag = office.take(made)
+    office.hold("return", tag)
+    assert (office.states(), office.ask("SELECT state FROM files")) == (["RETURNED"], ["RETURNED"])
+    assert set(office.ask("SELECT outcome FROM entries")) == {"returned"}
+    notice = office.answers()["决定通知-000001.txt"].read_text("utf-8-sig")
+    assert "NAME-COUNT" in notice
+    assert office.sound()
+
+
+@pytest.mark.parametrize(
+    ("wrong", "code"),
+    [
+        ("五月一建", "NAME-FORM"),  # N01
+        ("202005-999-没有的考试(证书补换印制信息)数据(济南市)(2人)", "NAME-EXAM-UNKNOWN"),
+        ("202013-034-一级建造师(证书补换印制信息)数据(济南市)(2人)", "NAME-MONTH"),  # N06
+    ],
+)
+def test_a_file_under_a_wrong_name_is_judged_under_the_right_one(office: Office, wrong: str, code: str) -> None:
+    made = Made(rows=[dict(PEOPLE[1]), dict(PEOPLE[2])])
+    tag = office.take(Named(made.rows, name=wrong), name="a.zip")
+    (one,) = queue(office.registry)
+    assert (one.record, code in one.rules) == (tag, True)
+    with pytest.raises(Conflict, match="--as"):
+        office.hold("judge", tag)
+    with pytest.raises(Conflict, match="仍不能受理"):
+        office.hold("judge", tag, name=f"{STEM}(7人)".replace("济南市", "青岛市"))
+    office.hold("judge", tag, name=f"{STEM}(2人)")
+    assert [state for state in office.states() if state != "RETURNED"] == ["ACCEPTED", "ACCEPTED"]
+    assert office.waiting == []
+    assert office.ask("SELECT outcome FROM entries") == ["accepted"]
+    assert {"决定通知-000001.txt", "回执.txt"} <= office.answers().keys()
+    assert office.sound()
+
+
+def test_p17_the_photos_of_a_row_end_like_the_row(office: Office) -> None:
+    made = Made()
+    made.add(person(21, photo=True), portrait(21))
+    made.add(person(22, photo=True), portrait(21))
+    office.take(made)
+    assert office.states() == ["HELD", "HELD"]
+    one, other = office.waiting
+    assert shown(office.settings, queue(office.registry)[0], unmasked=False)["photo"]
+    office.hold("accept", one)
+    office.hold("return", other)
+    assert office.ask("SELECT outcome FROM entries WHERE role = 'photo' ORDER BY ordinal") == ["accepted", "returned"]
+    assert office.sound()
+
+
+def test_p23_of_two_photos_the_person_says_which(office: Office) -> None:
+    made = Made()
+    row = made.add(person(21, photo=True), portrait(21))
+    made.photos[f"{row['ZJHM']}.jpeg"] = portrait(22)
+    tag = office.take(made)
+    (record,) = office.waiting
+    with pytest.raises(Conflict, match="不是这一行的照片"):
+        office.hold("accept", record, photo=f"{tag}-0099")
+    (one,) = queue(office.registry)
+    assert [found.photo for found in one.evidence] == [f"{tag}-0001", f"{tag}-0002"]
+    office.hold("accept", record, photo=f"{tag}-0002")
+    assert office.ask("SELECT ordinal FROM rows r JOIN entries e ON e.id = r.photo_entry_id") == [2]
+    assert office.ask("SELECT outcome FROM entries WHERE role = 'photo' ORDER BY ordinal") == ["ignored", "accepted"]
+    assert office.sound()
+
+
+def test_p22_a_photo_of_nobody_waits_by_itself_and_goes_back(office: Office, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = Made(rows=[dict(PEOPLE[1])], photos={"37010219600101001X.jpg": portrait(22)})
+    tag = office.take(made)
+    (record,) = office.waiting
+    assert record.startswith(f"{tag}-")
+    with monkeypatch.context() as short:
+        short.setattr(holds, "LIMIT_DAYS", -1)
+        assert any(f"照片 {record}" in line for line in examine(office.registry, office.settings)["I12"])
+    with pytest.raises(Conflict, match="是照片"):
+        office.hold("accept", record)
+    office.hold("return", record)
+    assert (office.waiting, office.states()) == ([], ["ACCEPTED"])
+    assert office.sound()
