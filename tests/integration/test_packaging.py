@@ -17,7 +17,7 @@ from certflow.demo.servers import AuthoritySftp
 from certflow.dispatch import verify_package
 from certflow.dispatch.approve import approve, gate, reject
 from certflow.dispatch.assemble import assemble, package_path, rebuild
-from certflow.dispatch.dossier import dossier
+from certflow.dispatch.dossier import as_markdown, dossier
 from certflow.dispatch.freeze import freeze
 from certflow.dispatch.send import send
 from certflow.errors import DigestMismatch
@@ -77,6 +77,7 @@ def test_the_cities_packages_stand_beside_the_merged_one_and_move_no_row(office,
     assert sound(settings, registry)
     shown = dossier(settings, registry, batch.id)
     assert (shown["rows"], shown["photos"], len(shown["packages"])) == (3, 2, 3)
+    assert as_markdown(shown).count("（市包，已计入省包）") == 2
     approve(registry, batch.id, "王处长", actor)
     for city in cities:
         assert send(settings, registry, city.id, actor) == "SENT"

@@ -56,6 +56,7 @@ def dossier(settings: Settings, registry: Registry, batch_id: int) -> dict[str, 
         ],
         "packages": [
             {"id": one.id, "exam": one.exam_code, "rows": one.row_count, "sha256": one.digest, "revision": one.revision}
+            | {"companion": one.companion}
             | changes[one.id]
             for one in live
         ],
@@ -83,7 +84,8 @@ def as_markdown(found: dict[str, Any]) -> str:
         ]
     lines += ["", "| 数据包 | 考试 | 行 | 版次 | SHA-256 |", "|---|---|---|---|---|"]
     lines += [
-        f"| {one['id']} | {one['exam']} | {one['rows']} | {one['revision']} | `{one['sha256'][:16]}…` |"
+        f"| {one['id']} | {one['exam']} | {one['rows']}{'（市包，已计入省包）' if one['companion'] else ''} "
+        f"| {one['revision']} | `{one['sha256'][:16]}…` |"
         for one in found["packages"]
     ]
     for one in found["packages"]:
