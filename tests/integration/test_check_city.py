@@ -286,6 +286,8 @@ def test_d27_a_number_that_is_open_from_an_earlier_month_is_held(
         deliver(settings, loaded, actor, Made(rows=[dict(PEOPLE[0])], month=month))
         check_city(settings, loaded, "370100", actor)
     assert [state for _, state in states(loaded)] == ["ACCEPTED", "HELD"]
+    with loaded.read() as conn:
+        assert conn.scalar(text("SELECT count(*) FROM findings WHERE rule = 'DUP-OPEN'")) == 1
 
 
 def test_d39_last_months_file_under_a_new_name_is_held_as_a_whole(

@@ -49,18 +49,30 @@ def demo_run(*, rows: _Rows = 20_000, seed: _Seed = 2020) -> None:
 
 @demo_app.command("generate")
 def demo_generate(
-    target: Annotated[Path, typer.Argument(metavar="DIR", file_okay=False, help="空的或尚不存在的文件夹。")],
+    target: Annotated[
+        Path | None,
+        typer.Argument(metavar="[DIR]", file_okay=False, help="空的或尚不存在的文件夹；默认在 CERTFLOW_HOME 里。"),
+    ] = None,
     *,
     rows: _Rows = 20_000,
     seed: _Seed = 2020,
     month: Annotated[Month, typer.Option(metavar="YYYYMM", help="申报年月。", parser=parse_month)] = _MAY_2020,
+    labels: Annotated[
+        bool, typer.Option("--labels", help="逐行带标签的大样本：--rows 为申报行数，答案写入 labels.jsonl。")
+    ] = False,
 ) -> None:
-    """只生成合成数据：证书数据库 registry.csv、各市的报送 cities/、答案 answers.json。"""
+    """只生成合成数据：证书数据库 registry.csv、各市的报送 cities/、答案 answers.json（或 labels.jsonl）。"""
+    from certflow.demo import labelled
     from certflow.demo.province import generate
 
+    target = target or Settings.load().home / ("labelled" if labels else "province")
     if target.exists() and any(target.iterdir()):
-        raise typer.BadParameter("目标文件夹不是空的")
+        raise typer.BadParameter(f"目标文件夹不是空的：{target}")
     try:
+        if labels:
+            made = labelled.generate(target, rows, seed, month)
+            say(f"{target}：{made.rows} 行，{made.photos} 张照片；错误 {made.kinds} 种，正常情形 {made.sound_kinds} 种")
+            return
         province = generate(target, rows, seed, month)
     except ValueError as error:
         raise typer.BadParameter(f"无法生成：{error}") from None

@@ -183,7 +183,8 @@ def write(parcels: Sequence[Parcel]) -> list[Drop]:
             bundle += [book, *folder]
         elif parcel.style.split and not parcel.defect:
             drops.append(_drop(parcel, [book], f"{parcel.stem}.zip"))
-            drops.append(_drop(parcel, folder, f"{parcel.stem}(1).zip"))
+            if folder:
+                drops.append(_drop(parcel, folder, f"{parcel.stem}(1).zip"))
         else:
             drops.append(_drop(parcel, [book, *folder], parcel.zip_name or f"{parcel.stem}.zip"))
     if bundled:

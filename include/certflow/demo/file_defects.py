@@ -12,20 +12,20 @@ from certflow.demo.workbooks import FormulaCell
 _PAGE: Final = "<!DOCTYPE html><html><head><title>登录</title></head><body>会话已过期，请重新登录。</body></html>\n"
 
 
-def _filled(plant: Planter, kind: str, rows: int = 3) -> Parcel:
+def in_parcel(plant: Planter, kind: str, rows: int = 3) -> Parcel:
     parcel = plant.open_parcel(kind)
     for _ in range(rows):
         plant.fresh(parcel=parcel)
     return parcel
 
 
-def _bytes(
+def by_bytes(
     kind: str, rule: str, spoil: Callable[[bytes], bytes], outcome: str = "returned"
 ) -> Callable[[Planter], None]:
     """A kind that edits the finished zip."""
 
     def plant_it(plant: Planter) -> None:
-        parcel = _filled(plant, kind)
+        parcel = in_parcel(plant, kind)
         parcel.finish = spoil
         plant.file(kind, rule, outcome, parcel)
 
@@ -38,7 +38,7 @@ def _entries(
     """A kind that edits the list of archive members."""
 
     def plant_it(plant: Planter) -> None:
-        parcel = _filled(plant, kind)
+        parcel = in_parcel(plant, kind)
         parcel.members = spoil
         plant.file(kind, rule, outcome, parcel)
 
@@ -49,7 +49,7 @@ def _book(kind: str, rule: str, data: bytes, outcome: str = "returned") -> Calla
     """A kind whose workbook is something else."""
 
     def plant_it(plant: Planter) -> None:
-        parcel = _filled(plant, kind)
+        parcel = in_parcel(plant, kind)
         parcel.workbook = data
         plant.file(kind, rule, outcome, parcel)
 
@@ -60,7 +60,7 @@ def _named(kind: str, rule: str, outcome: str, **overrides: str) -> Callable[[Pl
     """A kind whose name says something else."""
 
     def plant_it(plant: Planter) -> None:
-        parcel = _filled(plant, kind)
+        parcel = in_parcel(plant, kind)
         parcel.overrides |= overrides
         plant.file(kind, rule, outcome, parcel)
 
@@ -76,55 +76,55 @@ def _ole_rubbish() -> bytes:
 
 
 def formula(plant: Planter) -> None:
-    parcel = _filled(plant, "Excel 含公式")
+    parcel = in_parcel(plant, "Excel 含公式")
     parcel.rows[1].values["BKZY"] = FormulaCell("1+1")  # E34
     plant.file("Excel 含公式", "BOOK-FORMULA", "returned", parcel)
 
 
 def column_absent(plant: Planter) -> None:
-    parcel = _filled(plant, "缺少一列")
+    parcel = in_parcel(plant, "缺少一列")
     parcel.columns = [column for column in COLUMNS if column != "PZRQ"]
     plant.file("缺少一列", "BOOK-HEADER", "returned", parcel)
 
 
 def column_twice(plant: Planter) -> None:
-    parcel = _filled(plant, "表头重复")
+    parcel = in_parcel(plant, "表头重复")
     parcel.columns = [*COLUMNS, "KSXM"]
     plant.file("表头重复", "BOOK-HEADER-DUPLICATE", "returned", parcel)
 
 
 def no_rows(plant: Planter) -> None:
-    parcel = _filled(plant, "没有数据行", rows=0)
+    parcel = in_parcel(plant, "没有数据行", rows=0)
     plant.file("没有数据行", "BOOK-EMPTY", "returned", parcel)
 
 
 def two_sheets(plant: Planter) -> None:
-    parcel = _filled(plant, "两张工作表有数据")
+    parcel = in_parcel(plant, "两张工作表有数据")
     parcel.second_sheet = True
     plant.file("两张工作表有数据", "BOOK-SHEETS", "held", parcel)
 
 
 def shifted_columns(plant: Planter) -> None:
-    parcel = _filled(plant, "列错位", rows=20)
+    parcel = in_parcel(plant, "列错位", rows=20)
     for row in parcel.rows[::2]:  # D38: twenty rows, half of them
         row.values["KSXM"], row.values["ZJHM"] = row.values["ZJHM"], row.values["KSXM"]
     plant.file("列错位", "BOOK-SHIFTED", "returned", parcel)
 
 
 def second_workbook(plant: Planter) -> None:
-    parcel = _filled(plant, "一个考试两个 Excel")
+    parcel = in_parcel(plant, "一个考试两个 Excel")
     parcel.members = lambda members: [*members, replace(members[0], name=members[0].name.replace(".XLS", "(1).XLS"))]
     plant.file("一个考试两个 Excel", "BOOK-SECOND", "held", parcel)
 
 
 def other_count(plant: Planter) -> None:
-    parcel = _filled(plant, "名称人数与行数不符")
+    parcel = in_parcel(plant, "名称人数与行数不符")
     parcel.overrides["count"] = "4人"
     plant.file("名称人数与行数不符", "NAME-COUNT", "held", parcel)
 
 
 def other_account(plant: Planter) -> None:
-    parcel = _filled(plant, "名称城市不是报送账号")
+    parcel = in_parcel(plant, "名称城市不是报送账号")
     cities = sorted(plant.reference.cities.values(), key=lambda city: city.account)
     other = next(city for city in cities if city.account != parcel.city.account)
     parcel.overrides["city"] = other.name
@@ -132,7 +132,7 @@ def other_account(plant: Planter) -> None:
 
 
 def other_folder(plant: Planter) -> None:
-    parcel = _filled(plant, "照片文件夹名称不符", rows=0)
+    parcel = in_parcel(plant, "照片文件夹名称不符", rows=0)
     for _ in range(3):
         plant.fresh(parcel=parcel, photo=True)
     other = plant.reference.exams["934"]
@@ -141,7 +141,7 @@ def other_folder(plant: Planter) -> None:
 
 
 def sent_twice(plant: Planter) -> None:
-    parcel = _filled(plant, "同一文件重复报送")
+    parcel = in_parcel(plant, "同一文件重复报送")
     parcel.zip_name = f"{parcel.stem}.zip"
     # The copy is dropped beside it under another name; the first one is sound.
     plant.file("同一文件重复报送", "FILE-DUPLICATE", "ignored", parcel, f"{parcel.stem}副本.zip")
@@ -152,11 +152,11 @@ def _cut(data: bytes) -> bytes:
 
 
 DEFECTS: Final[tuple[Callable[[Planter], None], ...]] = (
-    _bytes("空文件", "FILE-EMPTY", lambda _: b""),
-    _bytes("网页冒充压缩包", "FILE-TYPE", lambda _: _PAGE.encode()),
-    _bytes("RAR 冒充压缩包", "FILE-TYPE", lambda data: b"Rar!\x1a\x07\x01\x00" + data[8:2000]),
-    _bytes("压缩包被截断", "ZIP-DAMAGED", _cut),
-    _bytes("压缩包末尾附有数据", "ZIP-DAMAGED", lambda data: data + bytes(70_000)),
+    by_bytes("空文件", "FILE-EMPTY", lambda _: b""),
+    by_bytes("网页冒充压缩包", "FILE-TYPE", lambda _: _PAGE.encode()),
+    by_bytes("RAR 冒充压缩包", "FILE-TYPE", lambda data: b"Rar!\x1a\x07\x01\x00" + data[8:2000]),
+    by_bytes("压缩包被截断", "ZIP-DAMAGED", _cut),
+    by_bytes("压缩包末尾附有数据", "ZIP-DAMAGED", lambda data: data + bytes(70_000)),
     _entries("空压缩包", "ZIP-EMPTY", lambda _: []),
     _entries("压缩包路径穿越", "ZIP-TRAVERSAL", lambda all_: [*all_, Member("../../outside.jpg", b"x" * 64)]),
     _entries("压缩包加密", "ZIP-ENCRYPTED", lambda all_: [replace(one, password=b"123456") for one in all_]),

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from certflow.reference import Exam
 
@@ -207,10 +207,11 @@ class People:
             writer.writerow(REGISTRY_COLUMNS)
             writer.writerows(lines)
 
-    def amend(self, certificate: Certificate, person: Person) -> Certificate:
-        """The same certificate held by `person`, in the registry too."""
-        changed = replace(certificate, person=person)
-        self.certificates[self.certificates.index(certificate)] = changed
+    def amend(self, certificate: Certificate, **changes: Any) -> Certificate:  # noqa: ANN401 (fields of Certificate)
+        """The same certificate with other values, in the registry too."""
+        changed = replace(certificate, **changes)
+        place = next(at for at, one in enumerate(self.certificates) if one is certificate)
+        self.certificates[place] = changed
         return changed
 
     def _drawn_kind(self, roll: float) -> str:

@@ -142,6 +142,10 @@ class Planter:
         """Label a row that is odd but sound, with its photo where that is what is odd."""
         self.labels.append(Label(kind, tuple(rules.split()), ("accepted",), "row", parcel, row, photo, sound=True))
 
+    def manner(self, kind: str, rules: str, parcel: Parcel) -> None:
+        """Label a way of making files that is tolerated; `rules` are what is said of it."""
+        self.labels.append(Label(kind, tuple(rules.split()), ("accepted",), "file", parcel, sound=True))
+
 
 def renumber(row: Row, number: str) -> None:
     """The city typed another ID number, and named the photo by it."""

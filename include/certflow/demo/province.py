@@ -7,6 +7,7 @@ the reference tables and nothing of the checking code, so that it can bear witne
 import hashlib
 import json
 import random
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
@@ -17,7 +18,7 @@ from certflow.demo.people import LAST_YEAR, People
 from certflow.demo.planting import Label, Planter
 from certflow.demo.portraits import Gallery
 from certflow.month import Month
-from certflow.reference import Exam, Reference, load_reference
+from certflow.reference import City, Exam, Reference, load_reference
 from certflow.settings import Settings
 
 MONTH: Final = Month(2020, 5)
@@ -82,22 +83,7 @@ class Province:
 
 def build(reference: Reference, rows: int = ROWS, seed: int = SEED, month: Month = MONTH) -> Province:
     """Generate everything; `rows` certificates in the registry. ValueError when the month needs more than that."""
-    cities = sorted(reference.cities.values(), key=lambda city: city.account)
-    *reporting, silent = cities
-    exams = [reference.exams[code] for code in (*MAIN_EXAMS, *FILE_EXAMS)]
-    people, gallery = People(seed), Gallery(seed)
-    parcels = [
-        Parcel(city, reference.exams[code], month, STYLES[index % len(STYLES)])
-        for index, city in enumerate(reporting)
-        for code in MAIN_EXAMS
-    ]
-    carriers = _carriers(reporting, [reference.exams[code] for code in FILE_EXAMS], month)
-
-    def open_parcel(_kind: str) -> Parcel:
-        parcels.append(carriers.pop(0))
-        return parcels[-1]
-
-    plant = Planter(people, gallery, reference, list(parcels), open_parcel)
+    plant, parcels = begin(reference, seed, month, FILE_EXAMS)
     draw = random.Random(f"certflow-province-{seed}")
     for parcel in list(parcels):
         for _ in range(MAIN_EXAMS[parcel.exam.code] + draw.randint(-2, 2)):
@@ -108,6 +94,34 @@ def build(reference: Reference, rows: int = ROWS, seed: int = SEED, month: Month
             kind(plant)
     for odd in (*row_oddities.ODDITIES, *photo_defects.ODDITIES):
         odd(plant)
+    return finish(plant, parcels, month, rows)
+
+
+def begin(reference: Reference, seed: int, month: Month, file_exams: Sequence[str]) -> tuple[Planter, list[Parcel]]:
+    """The empty parcels of the main exams of every city that reports, and who plants in them.
+
+    The list grows by the parcels a file defect opens, one per city and exam of `file_exams` at most.
+    """
+    reporting = _cities(reference)[:-1]
+    parcels = [
+        Parcel(city, reference.exams[code], month, STYLES[index % len(STYLES)])
+        for index, city in enumerate(reporting)
+        for code in MAIN_EXAMS
+    ]
+    carriers = [Parcel(city, reference.exams[code], month, Style()) for code in file_exams for city in reporting]
+
+    def open_parcel(_kind: str) -> Parcel:
+        parcels.append(carriers.pop(0))
+        return parcels[-1]
+
+    return Planter(People(seed), Gallery(seed), reference, list(parcels), open_parcel), parcels
+
+
+def finish(plant: Planter, parcels: Sequence[Parcel], month: Month, rows: int) -> Province:
+    """Write the parcels, let the last city report nil, and fill the registry up to `rows` certificates."""
+    reference = plant.reference
+    *reporting, silent = cities = _cities(reference)
+    exams = [reference.exams[code] for code in (*MAIN_EXAMS, *FILE_EXAMS)]
     drops = [drop for city in reporting for drop in write([parcel for parcel in parcels if parcel.city is city])]
     drops += [
         replace(drop, name=label.file, defect=label.kind, parcels=())
@@ -118,9 +132,9 @@ def build(reference: Reference, rows: int = ROWS, seed: int = SEED, month: Month
     ]
     drops = [replace(drop, defect="") if drop.parcels and drop.parcels[0].zip_name else drop for drop in drops]
     nil = Drop(silent.account, f"{month}-零报({silent.name}).txt", "本月无证书补换申请。\r\n".encode())
-    people.bystanders(exams, [city.name for city in reference.all_cities], rows)
+    plant.people.bystanders(exams, [city.name for city in reference.all_cities], rows)
     return Province(
-        month, people, (*drops, nil), (nil.account, nil.name), tuple(parcels), tuple(plant.labels),
+        month, plant.people, (*drops, nil), (nil.account, nil.name), tuple(parcels), tuple(plant.labels),
         tuple(city.account for city in cities),
     )  # fmt: skip
 
@@ -130,15 +144,20 @@ def generate(
 ) -> Province:
     """Write ``registry.csv``, ``cities/<account>/…`` and ``answers.json`` into `target_dir`."""
     province = build(reference or load_reference(Settings(home=target_dir)), rows, seed, month)
+    lay_down(province, target_dir)
+    text = json.dumps(province.answers(), ensure_ascii=False, indent=1)
+    (target_dir / "answers.json").write_text(text + "\n", encoding="utf-8")
+    return province
+
+
+def lay_down(province: Province, target_dir: Path) -> None:
+    """Write the registry and every city's files."""
     target_dir.mkdir(parents=True, exist_ok=True)
     province.people.write_registry(target_dir / "registry.csv")
     for drop in province.drops:
         folder = target_dir / "cities" / drop.account
         folder.mkdir(parents=True, exist_ok=True)
         (folder / drop.name).write_bytes(drop.data)
-    text = json.dumps(province.answers(), ensure_ascii=False, indent=1)
-    (target_dir / "answers.json").write_text(text + "\n", encoding="utf-8")
-    return province
 
 
 def _years(exam: Exam, draw: random.Random) -> tuple[int, int]:
@@ -147,5 +166,5 @@ def _years(exam: Exam, draw: random.Random) -> tuple[int, int]:
     return (2017, LAST_YEAR) if draw.random() < 0.4 else (2004, 2016)
 
 
-def _carriers(cities: list[Any], exams: list[Exam], month: Month) -> list[Parcel]:
-    return [Parcel(city, exam, month, Style()) for exam in exams for city in cities]
+def _cities(reference: Reference) -> list[City]:
+    return sorted(reference.cities.values(), key=lambda city: city.account)

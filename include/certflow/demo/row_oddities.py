@@ -56,7 +56,7 @@ def small_x(plant: Planter) -> None:
             holder = plant.people.person(kind=RESIDENT)
         parcel, row = plant.fresh(person=holder, photo=photo)
         renumber(row, holder.id_number.lower())  # D02
-        plant.odd("证件号码小写 x", "ID-CASE", parcel, row)
+        plant.odd("证件号码小写 x", f"ID-CASE DB-ID-KEY{' PHOTO-RENAMED PHOTO-ZP-FIXED' * photo}", parcel, row)
 
 
 def edges_of_age(plant: Planter) -> None:
@@ -123,14 +123,14 @@ def date_cell(plant: Planter) -> None:
 def blanks(plant: Planter) -> None:
     parcel, row = plant.fresh()
     row.values["BKZY"] = f" {row.values['BKZY']}\u00a0"  # E31
-    plant.odd("单元格前后有空白", "CELL-BLANKS", parcel, row)
+    plant.odd("单元格前后有空白", "CELL-BLANKS DB-SPECIALTY-KEY", parcel, row)
 
 
 def known_wrong_digit(plant: Planter) -> None:
     parcel, row = plant.fresh(holder=_PLAIN)
     person = row.certificate.person
     wrong = wrong_sign(person.id_number)
-    row.certificate = plant.people.amend(row.certificate, replace(person, id_number=wrong))
+    row.certificate = plant.people.amend(row.certificate, person=replace(person, id_number=wrong))
     row.values["ZJHM"] = wrong  # D01
     plant.odd("校验码错但数据库同号", "ID-CHECKDIGIT-KNOWN", parcel, row)
 
@@ -150,7 +150,8 @@ def two_certificates(plant: Planter) -> None:
     parcel, row = plant.fresh(photo=True, holder=_PLAIN, specialty="建筑工程")
     _, again = plant.fresh(parcel=parcel, person=row.certificate.person, photo=True, specialty="市政公用工程")
     again.photo = row.photo  # one person, one photo, two rows
-    plant.odd("同一人两个证书", "DUP-PERSON", parcel, again)
+    for one in (row, again):
+        plant.odd("同一人两个证书", "DUP-PERSON", parcel, one)
 
 
 def merged_city(plant: Planter) -> None:
