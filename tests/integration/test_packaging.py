@@ -12,13 +12,14 @@ import pytest
 from small_month import Person, SmallMonth
 from sqlalchemy import text
 
-from certflow import signing
+from certflow import forms, signing
 from certflow.demo.servers import AuthoritySftp
 from certflow.dispatch import verify_package
 from certflow.dispatch.approve import approve, gate, reject
 from certflow.dispatch.assemble import assemble, package_path, rebuild
 from certflow.dispatch.dossier import as_markdown, dossier
 from certflow.dispatch.freeze import freeze
+from certflow.dispatch.papers import write_package_forms
 from certflow.dispatch.send import send
 from certflow.errors import DigestMismatch
 from certflow.intake.gather import gather
@@ -87,6 +88,16 @@ def test_the_cities_packages_stand_beside_the_merged_one_and_move_no_row(office,
     assert month.states(month.ids) == ["SENT"] * 3
     assert sound(settings, registry)
     assert sorted(path.name for path in office[1].rglob("*.zip")) == sorted(one.file_name for one in (merged, *cities))
+
+
+def test_the_paper_of_each_package_names_who_reports_it(office, registry, actor, month, monkeypatch):
+    settings = office[0](packaging="both", package_rows=2)
+    batch = freeze(registry, MAY, actor)
+    printed = []
+    monkeypatch.setattr(forms, "write", lambda _settings, pair, *_: (printed.append(pair[0].lines[0]) or [], ""))
+    for one in assemble(settings, registry, batch.id, "034", actor):
+        write_package_forms(settings, registry, one, actor)
+    assert [line.rpartition("报送单位：")[2] for line in printed] == ["山东省", "山东省", "济南市", "青岛市"]
 
 
 def test_sent_first_the_merged_package_carries_the_rows_and_the_cities_follow(office, registry, actor, month):

@@ -1,8 +1,9 @@
 """The paper forms of a built package: the same rows in the same order as its `.XLS`, as workbook and as PDF."""
 
+import re
 from pathlib import Path
 
-from certflow import forms
+from certflow import forms, naming
 from certflow.dispatch.assemble import row_texts
 from certflow.errors import Conflict
 from certflow.registry import packages
@@ -21,8 +22,10 @@ def write_package_forms(settings: Settings, registry: Registry, package_id: int,
         batch = packages.batch(conn, package.batch_id) if package else None
     if package is None or batch is None:
         raise Conflict(f"没有编号为 {package_id} 的数据包")
+    name = naming.parse(package.stem).name
+    unit = re.sub(r"第\d+包$", "", name.city) if name else settings.province
     lines = [
-        f"申报年月：{batch.folder}　　考试代码：{package.exam_code}　　报送单位：{settings.province}",
+        f"申报年月：{batch.folder}　　考试代码：{package.exam_code}　　报送单位：{unit}",
         f"数据文件：{package.stem}.XLS",
     ]
     pair = forms.lay_out(settings, row_texts(rows), lines)
