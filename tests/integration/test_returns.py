@@ -1,55 +1,22 @@
 """What comes back: six buckets, applied once, and nobody's identity ever overwritten."""
 
 import pytest
+from returned import HEADER, Authority, events, identities, printed, refused, sent
 from small_month import Person, SmallMonth, id_number
-from sqlalchemy import select, text, update
+from sqlalchemy import insert, select, text, update
 
-from certflow.dispatch.approve import approve
-from certflow.dispatch.assemble import assemble
-from certflow.dispatch.freeze import freeze
 from certflow.errors import Conflict, DigestMismatch
-from certflow.month import Month
-from certflow.registry import schema
+from certflow.registry import schema, transfers
+from certflow.registry.doctor import examine
 from certflow.returns.ageing import missing
 from certflow.returns.apply import apply, pending, receive
 from certflow.returns.profile import copy_shipped
-from certflow.returns.reconcile import reconcile
-
-MAY = Month(2020, 5)
-HEADER = "ZSGLH,KSXM,ZJHM,证书编号,结果,原因,印制日期"
+from certflow.returns.reconcile import preview, reconcile
 
 
-class Authority:
-    """Sends returns about a month of people."""
-
-    def __init__(self, settings, registry, actor, folder):
-        self.settings, self.registry, self.actor, self.folder = settings, registry, actor, folder
-        self.files = 0
-
-    def returns(self, *lines):
-        self.files += 1
-        file = self.folder / f"返回{self.files}.csv"
-        file.write_text("".join(f"{line}\r\n" for line in (HEADER, *lines)), encoding="utf-8-sig", newline="")
-        return receive(self.settings, self.registry, file, self.actor)
-
-    def reconciled(self, *lines):
-        return self.again(self.returns(*lines))
-
-    def again(self, return_id):
-        return reconcile(self.settings, self.registry, return_id, self.actor)
-
-    def applied(self, *lines):
-        return apply(self.registry, self.reconciled(*lines).return_id, self.actor)
-
-
-def printed(person, serial=None, **changed):
-    values = {"name": person.name, "id": person.identity, "day": "20200801"} | changed
-    serial = serial or f"SD{person.number}"
-    return f"{person.management_no},{values['name']},{values['id']},{serial},已印制,,{values['day']}"
-
-
-def refused(person, reason="照片不合格"):
-    return f"{person.management_no},{person.name},{person.identity},,退回,{reason},"
+def sick(registry, settings, without=""):
+    found = examine(registry, settings)
+    return {name: problems for name, problems in found.items() if problems and name != without}
 
 
 @pytest.fixture
@@ -60,36 +27,6 @@ def authority(settings, registry, actor, tmp_path):
 @pytest.fixture
 def month(settings, registry):
     return SmallMonth(settings, registry)
-
-
-def sent(settings, registry, actor, month, people, *, state="SENT"):
-    """Ids of the rows of `people`, brought up to `state` (SENT, SENDING, BUILT)."""
-    ids = month.submit(people)
-    batch = freeze(registry, Month.parse(month.month), actor)
-    package_id = assemble(settings, registry, batch.id, "034", actor)[0]
-    if state != "BUILT":
-        approve(registry, batch.id, "王处长", actor)
-    if state == "SENT":
-        month.send(package_id)
-    elif state == "SENDING":
-        month.begin_sending(package_id)
-    return ids
-
-
-def events(registry):
-    with registry.read() as conn:
-        query = select(schema.print_events.c.serial, schema.print_events.c.mark, schema.print_events.c.voids)
-        return [tuple(one) for one in conn.execute(query.order_by(schema.print_events.c.id))]
-
-
-def identities(registry):
-    """Everything the database holds of the people, rows and certificates, as one comparable value."""
-    with registry.read() as conn:
-        certificates = conn.execute(select(schema.certificates).order_by(schema.certificates.c.id)).all()
-        rows = conn.execute(
-            text("SELECT id, management_no, name, id_number, level, specialty, approved_on, sent FROM rows ORDER BY id")
-        ).all()
-    return [tuple(one) for one in certificates], [(*one[:-1], str(one[-1])) for one in rows]
 
 
 def test_printed_refused_and_missing_are_told_apart(settings, registry, actor, month, authority):
@@ -114,6 +51,38 @@ def test_reconciling_alone_changes_no_row(settings, registry, actor, month, auth
     assert pending(registry) == [report.return_id]
 
 
+def test_a_preview_says_what_would_happen_and_keeps_nothing(settings, registry, actor, month, authority, tmp_path):
+    people = [Person(1), Person(2), Person(3)]
+    ids = sent(settings, registry, actor, month, people)
+    file = tmp_path / "preview.csv"
+    lines = (HEADER, printed(people[0]), refused(people[1]), printed(Person(99)))
+    file.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+    seen = preview(settings, registry, file, actor)
+    assert (seen.return_id, seen.state) == (0, "RECONCILED")
+    assert seen.counts == {"printed": 1, "refused": 1, "missing": 1, "extra": 1, "changed": 0, "duplicate": 0}
+    with registry.read() as conn:
+        assert conn.scalar(text("SELECT count(*) FROM returns")) == 0
+        assert conn.scalar(text("SELECT count(*) FROM return_rows")) == 0
+    assert month.states(ids) == ["SENT", "SENT", "SENT"]
+    assert sick(registry, settings) == {}  # nor does an original lie about
+    file.write_text("姓名\n甲\n", encoding="utf-8")
+    assert preview(settings, registry, file, actor).state == "HELD"
+
+
+def test_what_a_judge_finds_holds_the_file(settings, registry, actor, month, authority):
+    people = [Person(1), Person(2)]
+    ids = sent(settings, registry, actor, month, people)
+    number = authority.returns(printed(people[0]), printed(people[1]))
+    judged = []
+    report = reconcile(
+        settings, registry, number, actor, judge=lambda lines: judged.extend(lines) or ["印制日期在未来"]
+    )
+    assert (report.state, report.reason) == ("HELD", "印制日期在未来")
+    assert [line.row_no for line in judged] == [2, 3]
+    assert month.states(ids) == ["SENT", "SENT"]
+    assert reconcile(settings, registry, number, actor, judge=lambda _: []).state == "RECONCILED"
+
+
 def test_applying_twice_is_applying_once(settings, registry, actor, month, authority):
     people = [Person(1), Person(2)]
     sent(settings, registry, actor, month, people)
@@ -133,7 +102,7 @@ def test_r01_a_number_nobody_sent_is_extra_and_waits(settings, registry, actor, 
     assert month.states(ids) == ["PRINTED"]
 
 
-def test_r02_returned_twice_alike_is_ignored(settings, registry, actor, month, authority):
+def test_r02_f45_returned_twice_alike_is_ignored(settings, registry, actor, month, authority):
     people = [Person(1), Person(2)]
     sent(settings, registry, actor, month, people)
     authority.applied(printed(people[0]), refused(people[1]))
@@ -159,7 +128,7 @@ def test_r02_the_same_file_again_is_the_same_return(settings, registry, actor, m
 
 
 @pytest.mark.parametrize("second", [lambda one: printed(one, "SD-OTHER"), refused], ids=["serial", "result"])
-def test_r02_returned_twice_with_another_answer_waits(settings, registry, actor, month, authority, second):
+def test_r02_f45_returned_twice_with_another_answer_waits(settings, registry, actor, month, authority, second):
     people = [Person(1), Person(2)]
     ids = sent(settings, registry, actor, month, people)
     authority.applied(printed(people[0]))
@@ -251,6 +220,29 @@ def test_r06_a_return_ahead_of_our_own_sent_waits_and_is_taken_later(settings, r
     assert month.states(ids) == ["PRINTED"]
 
 
+@pytest.mark.parametrize("state", ["UNKNOWN", "SENDING"])
+def test_r06_f44_a_return_about_a_package_in_doubt_proves_its_delivery(
+    settings, registry, actor, month, authority, state
+):
+    people = [Person(1), Person(2)]
+    ids = sent(settings, registry, actor, month, people, state="SENDING")
+    with registry.begin(actor) as conn:
+        package = conn.scalar(select(schema.packages.c.id))
+        conn.execute(insert(schema.transfers).values(package_id=package, token=1, event="verified"))
+        if state == "UNKNOWN":
+            conn.execute(update(schema.packages).values(state="UNKNOWN"))
+    assert authority.reconciled(printed(people[0], name="张叁")).state == "RECEIVED"  # proves nothing
+    report = authority.applied(printed(people[0]))
+    assert (report.state, report.counts["printed"], report.counts["missing"]) == ("APPLIED", 1, 1)
+    assert month.states(ids) == ["PRINTED", "SENT"]
+    with registry.read() as conn:
+        assert conn.scalar(select(schema.packages.c.state)) == "SENT"
+        told = conn.scalar(text("SELECT count(*) FROM audit WHERE payload::jsonb ->> 'event' = 'send.resolved'"))
+        assert transfers.finish(conn, package, 0) is False  # a try still under way is overtaken
+    assert told == 1
+    assert sick(registry, settings, without="I5") == {}
+
+
 def test_r07_a_return_about_rows_that_were_never_sent_is_held(settings, registry, actor, month, authority):
     people = [Person(1)]
     ids = sent(settings, registry, actor, month, people, state="BUILT")
@@ -262,7 +254,9 @@ def test_r07_a_return_about_rows_that_were_never_sent_is_held(settings, registry
     assert month.states(ids) == ["PACKED"]
 
 
-def test_r08_truncated_goes_back_then_the_whole_file_is_applied(settings, registry, actor, month, authority, tmp_path):
+def test_r08_f46_truncated_goes_back_then_the_whole_file_is_applied(
+    settings, registry, actor, month, authority, tmp_path
+):
     people = [Person(1), Person(2)]
     ids = sent(settings, registry, actor, month, people)
     whole = "".join(f"{line}\r\n" for line in (HEADER, printed(people[0]), printed(people[1]))).encode("gb18030")

@@ -83,8 +83,8 @@ def astray(conn: Connection) -> list[str]:
     return _lines(conn, "行 {0} 为 {1}，它的证书发放状态却是 {2}", """
         SELECT r.record_id, r.state, coalesce(d.state, '（没有）') FROM rows r
         LEFT JOIN deliveries d ON d.row_id = r.id
-        WHERE d.id IS NOT NULL AND r.state NOT IN ('SENT', 'PRINTED', 'DELIVERED', 'CLOSED')
-           OR d.state IS DISTINCT FROM 'AWAITING' AND d.id IS NOT NULL AND r.state = 'SENT'
+        WHERE d.id IS NOT NULL AND r.state NOT IN ('SENT', 'REFUSED', 'PRINTED', 'DELIVERED', 'CLOSED')
+           OR d.state IS DISTINCT FROM 'AWAITING' AND d.id IS NOT NULL AND r.state IN ('SENT', 'REFUSED')
            OR r.state = 'PRINTED' AND coalesce(d.state, 'AWAITING') IN ('AWAITING', 'SIGNED', 'HANDED')
            OR (r.state = 'DELIVERED' OR d.id IS NOT NULL AND r.state = 'CLOSED')
               AND coalesce(d.state, '') NOT IN ('SIGNED', 'HANDED')
