@@ -1,9 +1,11 @@
-"""A short list from outside, a workbook with a few named columns: requests for proofs, lists to verify.
+"""A short list from outside, a table with a few named columns: requests for proofs, lists to verify, tracking.
 
 Read in the same jail as the cities' data (`certflow.jail`). Nothing is repaired: a 管理号 or an ID number stored as a
 number has lost its digits already (E10), and the reader is told so by the cell's kind.
 """
 
+import csv
+import io
 import re
 import unicodedata
 from collections.abc import Mapping, Sequence
@@ -28,6 +30,11 @@ _WORDS = {
 }
 
 
+_WORKBOOK = (b"PK\x03\x04", b"\xd0\xcf\x11\xe0")
+_Grid = tuple[int, Sequence[Sequence[str]], Sequence[str]]
+"""First row (0-based), texts, and the cells' kinds, one letter each (`excel.Grid`)."""
+
+
 @dataclass(frozen=True, slots=True)
 class Line:
     """One row with content: its number as Excel shows it, column → text, and the columns that are no text cells."""
@@ -37,17 +44,23 @@ class Line:
     numeric: frozenset[str]
 
 
-def read_list(data: bytes, limits: Limits, columns: Mapping[str, Sequence[str]], needed: Sequence[str]) -> list[Line]:
+def read_list(
+    data: bytes,
+    limits: Limits,
+    columns: Mapping[str, Sequence[str]],
+    needed: Sequence[str],
+    *,
+    encodings: Sequence[str] = (),
+) -> list[Line]:
     """Rows of the first sheet whose header holds all `needed` columns; `columns`: name → spellings of its header.
 
-    Values are trimmed. Raises SubmissionError with a BOOK- code; `told` turns it into words.
+    With `encodings` what is no workbook is read as CSV. Values are trimmed. Raises SubmissionError with a BOOK- code;
+    `told` turns it into words.
     """
-    book = jail.read(data, limits)
-    if book.look["active"]:
-        raise SubmissionError("BOOK-ACTIVE")
+    grids = _grids(data, limits) if data.startswith(_WORKBOOK) or not encodings else _csv(data, limits, encodings)
     spelled = {_folded(word): name for name, words in columns.items() for word in (name, *words)}
     content = False
-    for _name, first_row, _first_column, texts, kinds in book.grids or ():
+    for first_row, texts, kinds in grids:
         content = content or any(row.strip() for row in kinds)
         for at in range(min(HEADER_ROWS, len(texts))):
             named = [spelled.get(_folded(text)) for text in texts[at]]
@@ -59,6 +72,31 @@ def read_list(data: bytes, limits: Limits, columns: Mapping[str, Sequence[str]],
                     raise SubmissionError("BOOK-EMPTY")
                 return lines
     raise SubmissionError("BOOK-HEADER" if content else "BOOK-EMPTY", "、".join(needed))
+
+
+def _grids(data: bytes, limits: Limits) -> list[_Grid]:
+    book = jail.read(data, limits)
+    if book.look["active"]:
+        raise SubmissionError("BOOK-ACTIVE")
+    return [(first_row, texts, kinds) for _name, first_row, _first_column, texts, kinds in book.grids or ()]
+
+
+def _csv(data: bytes, limits: Limits, encodings: Sequence[str]) -> list[_Grid]:
+    if len(data) > limits.workbook_bytes:
+        raise SubmissionError("BOOK-LIMIT")
+    for encoding in encodings:
+        try:
+            text = data.decode(encoding)
+        except UnicodeDecodeError:
+            continue
+        try:
+            rows = list(csv.reader(io.StringIO(text, newline=""), strict=True))
+        except csv.Error:
+            break
+        if len(rows) > limits.workbook_rows or "\x00" in text:
+            raise SubmissionError("BOOK-LIMIT" if "\x00" not in text else "BOOK-DAMAGED")
+        return [(0, rows, ["".join("t" if cell.strip() else " " for cell in row) for row in rows])]
+    raise SubmissionError("BOOK-DAMAGED")
 
 
 def told(error: SubmissionError) -> str:

@@ -50,6 +50,23 @@ def take(
     return digest
 
 
+def keep(settings: Settings, data: bytes) -> str:
+    """Bring bytes that are here already into the store, flushed to the disk; their SHA-256."""
+    digest = hashlib.sha256(data).hexdigest()
+    if not settings.original(digest).is_file():
+        settings.work.mkdir(mode=0o700, parents=True, exist_ok=True)
+        temporary = settings.work / f"keep-{os.getpid()}-{digest[:16]}"
+        try:
+            with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as stream:
+                stream.write(data)
+                stream.flush()
+                os.fsync(stream.fileno())
+            _store(temporary, settings.original(digest))
+        finally:
+            temporary.unlink(missing_ok=True)
+    return digest
+
+
 def sweep(settings: Settings, errand: str) -> None:
     """Remove what an earlier run of this errand left when it died; the caller holds the errand's lock."""
     for leftover in settings.work.glob(f"take-{errand}-*"):

@@ -6,8 +6,11 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-DAGS = {"submission_intake", "month_end_prepare", "month_end_send", "reprint_reconciliation", "registry_load", "proofs"}
-TAGS = {"受理", "月末", "返回", "证书库", "地市", "上级", "证明"}
+DAGS = {
+    "submission_intake", "month_end_prepare", "month_end_send", "reprint_reconciliation", "registry_load", "proofs",
+    "delivery",
+}  # fmt: skip
+TAGS = {"受理", "月末", "返回", "证书库", "地市", "上级", "证明", "发放"}
 HEAVY = {
     "pandas", "great_expectations", "openpyxl", "python_calamine", "xlwt", "PIL", "simplejpeg", "paramiko", "asyncssh",
     "numpy", "typst",
@@ -59,7 +62,7 @@ def test_a_dag_has_owner_tags_and_retries_by_exception(bag, name):
 
 def test_every_mapped_task_is_labelled(bag):
     mapped = [task for dag in bag["dags"].values() for task in dag["tasks"].values() if task["mapped"]]
-    assert len(mapped) == 7
+    assert len(mapped) == 8
     assert all(task["label"] for task in mapped)
 
 

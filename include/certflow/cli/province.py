@@ -2,7 +2,7 @@
 
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from rich.console import Console
@@ -105,7 +105,11 @@ def trace(
     json: AsJson = False,
     unmasked: Annotated[bool, typer.Option("--unmasked", help="显示完整的姓名和证件号码。")] = False,
 ) -> None:
-    """一本证书的全过程：申请、核对、组包、上报、制证。"""
+    """一本证书的全过程，从地市的文件到领取人签收：核对、组包、上报、返回与撤销、制证、证明、发放、凭证，附摘要。
+
+    例：certflow trace 20100103437000001
+    """
+    from certflow.cli.story import tell
     from certflow.registry.timeline import timeline
 
     with desk() as (_settings, registry, _actor), registry.read() as conn:
@@ -120,7 +124,7 @@ def trace(
     if json:
         as_json(story)
     else:
-        _tell(story)
+        tell(story)
 
 
 @app.command()
@@ -150,35 +154,6 @@ def doctor(
                 say(f"     {problem}")
     if not healthy:
         raise typer.Exit(1)
-
-
-def _tell(story: dict[str, Any]) -> None:
-    certificate = story["certificate"]
-    if certificate is None:
-        say(f"{story['management_no']}：证书数据库中没有")
-    else:
-        say(
-            f"{story['management_no']}：{certificate['name']} {certificate['id_number']} {certificate['exam_name']} "
-            f"{certificate['level']} {certificate['specialty']} 批准 {certificate['approved_on']} {certificate['city']}"
-        )
-    lines: list[tuple[str, str]] = []
-    for request in story["requests"]:
-        where = f"{request['record_id']}（{request['city']} {request['month']}）"
-        lines += [(file["received_at"], f"{where} 收到文件 {file['file_id']}") for file in request["files"]]
-        lines += [
-            (step["at"], f"{where} {step['from'] or '登记'} → {step['to']}，{step['by']}") for step in request["moves"]
-        ]
-        lines += [
-            (one["built_at"], f"{where} 组入数据包 {one['id']}（现为 {one['state']}）") for one in request["packages"]
-        ]
-    lines += [
-        (event["recorded_at"], f"制证 {event['serial']}（{event['mark']}，{event['printed_on']}）")
-        for event in story["prints"]
-    ]
-    if lines:
-        table("", ("时间", "事件"), sorted(lines))
-    else:
-        say("没有补换记录")
 
 
 def _progress() -> Progress:

@@ -1,30 +1,22 @@
-"""One certificate's story: what was asked for, judged, packed, sent and printed, in the order it happened."""
+"""One certificate's story: from the city's file over print and delivery to the signature, with digests, in order."""
 
 import json
 from typing import Any
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, select, text
 
-from certflow.registry.schema import (
-    audit,
-    batches,
-    certificates,
-    files,
-    moves,
-    package_rows,
-    packages,
-    print_events,
-    rows,
-    submission_files,
-    submissions,
-)
+from certflow.registry.schema import batches, certificates, rows, submissions
+
+Fact = dict[str, Any]
 
 
-def timeline(conn: Connection, management_no: str) -> dict[str, Any] | None:
+def timeline(conn: Connection, management_no: str) -> Fact | None:
     """Everything the database knows of a 管理号, or None when it knows nothing. Carries personal data.
 
-    ``certificate``: the database's values or None; ``requests``: one object per row, newest last, with ``moves``
-    (at, from, to, by), ``packages`` and the files it came in; ``prints``: the print events.
+    ``certificate``: the database's values or None; ``requests``: one object per row, newest last, with the ``files``
+    it came in (digests), its ``moves`` (at, from, to, by), ``packages`` (digests) with their ``transfers``, the
+    ``returns`` that spoke of it (digests, undone or not), ``proofs``, and its ``delivery`` (state, waybill, moves,
+    tracking, evidence with digests) or None; ``prints``: the print events, those that take one back included.
     """
     certificate = conn.execute(select(certificates).where(certificates.c.management_no == management_no)).one_or_none()
     requests = [_request(conn, row._asdict()) for row in conn.execute(_requests(management_no))]
@@ -34,7 +26,7 @@ def timeline(conn: Connection, management_no: str) -> dict[str, Any] | None:
         "management_no": management_no,
         "certificate": certificate._asdict() if certificate is not None else None,
         "requests": requests,
-        "prints": _prints(conn, certificate.id) if certificate is not None else [],
+        "prints": _facts(conn, _PRINTS, certificate.id) if certificate is not None else [],
     }
 
 
@@ -51,53 +43,83 @@ def _requests(management_no: str) -> Any:  # noqa: ANN401 (a select)
     )  # fmt: skip
 
 
-def _request(conn: Connection, row: dict[str, Any]) -> dict[str, Any]:
+def _request(conn: Connection, row: Fact) -> Fact:
     row_id, submission_id = row.pop("id"), row.pop("submission_id")
-    received = conn.execute(
-        select(files.c.id, files.c.received_at)
-        .join(submission_files, submission_files.c.file_id == files.c.id)
-        .where(submission_files.c.submission_id == submission_id)
-        .order_by(files.c.id)
-    )
-    packed = conn.execute(
-        select(packages.c.id, packages.c.file_name, packages.c.sha256, packages.c.state, packages.c.built_at)
-        .join(package_rows, package_rows.c.package_id == packages.c.id)
-        .where(package_rows.c.row_id == row_id)
-        .order_by(packages.c.id)
-    )
+    packages = _facts(conn, _PACKAGES, row_id)
     return row | {
-        "files": [{"file_id": file.id, "received_at": file.received_at.isoformat()} for file in received],
-        "moves": _moves(conn, row_id),
-        "packages": [one._asdict() | {"built_at": one.built_at.isoformat()} for one in packed],
+        "files": _facts(conn, _FILES, submission_id),
+        "moves": _moves(conn, "row", row_id),
+        "packages": [one | {"transfers": _facts(conn, _TRANSFERS, one["id"])} for one in packages],
+        "returns": _facts(conn, _RETURNS, row_id),
+        "proofs": _facts(conn, _PROOFS, row_id),
+        "delivery": _delivery(conn, row_id),
     }
 
 
-def _moves(conn: Connection, row_id: int) -> list[dict[str, str]]:
-    found = conn.execute(
-        select(moves.c.from_state, moves.c.to_state, audit.c.payload)
-        .join(audit, audit.c.seq == moves.c.audit_seq)
-        .where(moves.c.kind == "row", moves.c.object_id == row_id)
-        .order_by(moves.c.id)
-    )
+def _delivery(conn: Connection, row_id: int) -> Fact | None:
+    found = _facts(conn, _DELIVERY, row_id)
+    if not found:
+        return None
+    number = found[0].pop("id")
+    return found[0] | {
+        "moves": _moves(conn, "delivery", number),
+        "tracking": _facts(conn, _TRACKING, number),
+        "evidence": _facts(conn, _EVIDENCE, number),
+    }
+
+
+def _moves(conn: Connection, kind: str, number: int) -> list[Fact]:
     steps = []
-    for before, after, payload in found:
+    for before, after, payload in conn.execute(text(_MOVES), {"kind": kind, "id": number}):
         words = json.loads(payload)
         steps.append({"at": words["at"], "from": before, "to": after, "by": words["actor"]})
     return steps
 
 
-def _prints(conn: Connection, certificate_id: int) -> list[dict[str, str]]:
-    found = conn.execute(
-        select(print_events.c.serial, print_events.c.mark, print_events.c.printed_on, print_events.c.recorded_at)
-        .where(print_events.c.certificate_id == certificate_id)
-        .order_by(print_events.c.id)
-    )
+def _facts(conn: Connection, query: str, number: int) -> list[Fact]:
+    """Rows as plain values: moments and days in ISO form."""
     return [
-        {
-            "serial": event.serial,
-            "mark": event.mark,
-            "printed_on": event.printed_on.isoformat(),
-            "recorded_at": event.recorded_at.isoformat(),
-        }
-        for event in found
+        {name: value.isoformat() if hasattr(value, "isoformat") else value for name, value in row._asdict().items()}
+        for row in conn.execute(text(query), {"id": number})
     ]
+
+
+_FILES = """
+SELECT f.id AS file_id, f.received_at, f.sha256, f.size FROM files f
+JOIN submission_files s ON s.file_id = f.id WHERE s.submission_id = :id ORDER BY f.id
+"""
+_MOVES = """
+SELECT m.from_state, m.to_state, a.payload FROM moves m JOIN audit a ON a.seq = m.audit_seq
+WHERE m.kind = :kind AND m.object_id = :id ORDER BY m.id
+"""
+_PACKAGES = """
+SELECT p.id, p.file_name, p.sha256, p.state, p.built_at FROM packages p
+JOIN package_rows r ON r.package_id = p.id WHERE r.row_id = :id ORDER BY p.id
+"""
+_TRANSFERS = "SELECT event, at FROM transfers WHERE package_id = :id ORDER BY id"
+_RETURNS = """
+SELECT r.id AS return_id, r.sha256, r.received_at, l.row_no, l.bucket, l.result, l.applied, u.at AS undone_at,
+       u.by AS undone_by, u.reason AS undo_reason
+FROM return_rows l JOIN returns r ON r.id = l.return_id LEFT JOIN return_undos u ON u.id = l.undo_id
+WHERE l.row_id = :id ORDER BY l.id
+"""
+_PROOFS = """
+SELECT number, kind, purpose, issued_at, issued_by, sha256, revoked_at, revoked_by, revoke_reason FROM proofs
+WHERE row_id = :id ORDER BY id
+"""
+_DELIVERY = """
+SELECT d.id, d.state, coalesce(d.waybill, '') AS waybill, d.attempt, coalesce(o.name, '') AS order_list,
+       coalesce(o.sha256, '') AS order_sha256
+FROM deliveries d LEFT JOIN delivery_orders o ON o.id = d.order_id WHERE d.row_id = :id
+"""
+_TRACKING = """
+SELECT e.happened_at, e.state, e.waybill, e.effect, e.row_no, f.sha256, f.received_at FROM delivery_events e
+JOIN delivery_files f ON f.id = e.file_id WHERE e.delivery_id = :id ORDER BY e.id
+"""
+_EVIDENCE = """
+SELECT f.id AS file_id, l.kind, f.sha256, f.size, f.received_at, l.at AS linked_at, l.by AS linked_by
+FROM pickup_links l JOIN pickup_files f ON f.id = l.file_id WHERE l.delivery_id = :id ORDER BY l.id
+"""
+_PRINTS = """
+SELECT serial, mark, printed_on, recorded_at FROM print_events WHERE certificate_id = :id ORDER BY id
+"""

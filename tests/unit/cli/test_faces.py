@@ -52,6 +52,20 @@ COMMANDS = [
     ["old", "tick"],
     ["old", "next"],
     ["old", "list"],
+    ["delivery", "choose"],
+    ["delivery", "track"],
+    ["delivery", "run"],
+    ["delivery", "status"],
+    ["delivery", "move"],
+    ["delivery", "keeping"],
+    ["delivery", "exchange"],
+    ["delivery", "profile"],
+    ["delivery", "evidence", "import"],
+    ["delivery", "evidence", "link"],
+    ["delivery", "evidence", "status"],
+    ["delivery", "evidence", "show"],
+    ["evidence", "export"],
+    ["evidence", "verifier"],
 ]
 
 

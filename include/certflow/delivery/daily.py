@@ -1,0 +1,76 @@
+"""One city's day: what lies in its drop folders comes in, what is to be mailed is ordered, the rest is kept."""
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from certflow.delivery import orders, pickup
+from certflow.delivery.profile import CHOICES, EMS
+from certflow.delivery.take import Taken, take_file
+from certflow.reference import Reference
+from certflow.registry import deliveries as ledger
+from certflow.registry.ledger import Actor, Registry
+from certflow.settings import Settings
+
+DROPS = {CHOICES: "收件名单", EMS: "EMS回传"}
+"""Kind of list → the drop folder of a city below ``delivery/<account>``."""
+EVIDENCE_DROP = "领取凭证"
+
+
+@dataclass(frozen=True, slots=True)
+class Day:
+    """What one round did for a city; counts and ids only."""
+
+    account: str
+    applied: int
+    held: tuple[int, ...]
+    """Ids of lists that wait for a person."""
+    evidence: int
+    at_desk: int
+    ordered: int
+    handed: int
+    closed: int
+    unlinked: int
+    without_address: int
+
+    def as_json(self) -> dict[str, Any]:
+        """The same as plain data."""
+        return asdict(self)
+
+
+def run_city(settings: Settings, registry: Registry, reference: Reference, account: str, actor: Actor) -> Day:
+    """Everything that is due for a city; may be repeated at any time. Two at once for one city: the second is Busy."""
+    with registry.lock(f"delivery:{account}"):
+        taken: list[Taken] = []
+        for kind, drop in DROPS.items():
+            for file in _waiting(orders.folder(settings, account, drop)):
+                whose = account if kind == CHOICES else ""
+                taken.append(take_file(settings, registry, kind, file, actor=actor, account=whose))
+                if taken[-1].state == "APPLIED":
+                    file.unlink()  # its bytes are an original now; a held one stays for the operator
+        evidence = orders.folder(settings, account, EVIDENCE_DROP)
+        evidence.mkdir(mode=0o700, parents=True, exist_ok=True)
+        dropped = pickup.import_folder(settings, registry, account, evidence, actor=actor, take_away=True)
+        made = orders.order_list(settings, registry, account, reference.cities[account].name, actor)
+        with registry.begin(actor) as conn:
+            ledger.take_turn(conn)
+            kept = ledger.to_desk(conn, account, settings.delivery_way)
+        with registry.read() as conn:
+            lacking = ledger.without_address(conn, account) if settings.delivery_way == "mail" else 0
+    return Day(
+        account=account,
+        applied=sum(one.state == "APPLIED" for one in taken),
+        held=tuple(one.file_id for one in taken if one.state == "HELD"),
+        evidence=dropped.new,
+        at_desk=kept,
+        ordered=made.lines if made else 0,
+        handed=dropped.handed,
+        closed=dropped.closed,
+        unlinked=dropped.unlinked,
+        without_address=lacking,
+    )
+
+
+def _waiting(folder: Path) -> list[Path]:
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return sorted(path for path in folder.iterdir() if path.is_file() and not path.is_symlink())

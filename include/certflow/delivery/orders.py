@@ -1,0 +1,160 @@
+"""Lists about deliveries that we write: orders for EMS, what lies at the desk, states for the province's system.
+
+They carry names, telephone numbers and addresses, and lie in the protected folder ``delivery`` alone.
+"""
+
+import datetime as dt
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from certflow import excel
+from certflow.delivery.profile import EMS, EXCHANGE, Sheet, load_profile, write_list
+from certflow.delivery.states import AT_DESK, WAYS, WORDS
+from certflow.errors import ConfigurationError
+from certflow.excel import Cell, Page
+from certflow.month import SHANGHAI
+from certflow.reference import Reference
+from certflow.registry import deliveries as ledger
+from certflow.registry.ledger import Actor, Registry, note
+from certflow.settings import Settings
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+_FOOTER = "第 &P 页/共 &N 页"
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """An order list for EMS that was made now."""
+
+    name: str
+    file: Path
+    lines: int
+
+
+def folder(settings: Settings, account: str, *parts: str) -> Path:
+    """A city's part of the protected folder."""
+    return settings.path("delivery", account, *parts)
+
+
+def order_list(settings: Settings, registry: Registry, account: str, city: str, actor: Actor) -> Order | None:
+    """Order what is to be mailed now and has not been ordered; None when there is nothing.
+
+    File and ledger agree at every moment: a list nobody recorded is written over by the next one of its name.
+    """
+    sheet = _sheet(settings, EMS)
+    with registry.begin(actor) as conn:
+        ledger.take_turn(conn)
+        due = ledger.due_for_mail(conn, account)
+        if not due:
+            return None
+        prefix = f"EMS-{account}-{_today():%Y%m%d}-"
+        name = f"{prefix}{ledger.orders_named(conn, prefix) + 1}"
+        file = folder(settings, account, "EMS订单", f"{name}.{sheet.format}")
+        rows = [
+            {
+                "序号": str(number), "订单号": f"{name}-{number:04d}", "收件人": one.recipient, "电话": one.phone,
+                "邮编": one.postcode, "地址": one.address, "城市": city,
+            }
+            for number, one in enumerate(due, start=1)
+        ]  # fmt: skip
+        write_list(file, sheet, rows, _FOOTER)
+        data = file.read_bytes()
+        digest = hashlib.sha256(data).hexdigest()
+        order = {"account": account, "name": name, "file_name": file.name, "sha256": digest, "size": len(data)}
+        ledger.push(conn, order, due)
+        note(conn, "ems order", order=name, account=account, lines=len(due), sha256=digest)
+    return Order(name, file, len(due))
+
+
+def keeping_list(settings: Settings, registry: Registry, reference: Reference, account: str) -> tuple[Path, int]:
+    """What lies at a city's desk, since when and until when it has to be kept; the file and how many."""
+    with registry.read() as conn:
+        kept = ledger.standing(conn, account, AT_DESK, settings.delivery_way)
+    city = reference.cities[account].name
+    years = keeping_years(settings, reference)
+    limit = (
+        f"保管期限 {years} 年（规则集 {settings.rule_set}）" if years else f"规则集 {settings.rule_set} 未规定保管期限"
+    )
+    heads = ("序号", "管理号", "姓名", "考试", "证书编号", "状态", "入库日期", "保管至", "领取人签字")
+    rows: list[Sequence[Cell | str]] = [
+        [Cell(f"{city}证书保管清单", "title")],
+        [Cell(f"{_today():%Y-%m-%d}　共 {len(kept)} 本　{limit}", "line")],
+        [Cell(head, "head") for head in heads],
+    ]
+    for number, one in enumerate(kept, start=1):
+        since = one.kept_at or one.since
+        until = _years_later(since, years)
+        rows.append([
+            str(number), one.management_no, one.name, one.exam, one.serial,
+            Cell(WORDS[one.state], "bad" if one.state == "EXPIRED" else "fix" if one.state == "WITHHELD" else ""),
+            _day(since), _day(until) if until else "—", "",
+        ])  # fmt: skip
+    file = folder(settings, account, "保管清单", f"保管清单-{account}-{_today():%Y%m%d}.xlsx")
+    file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    widths = (6, 24, 14, 26, 18, 13, 13, 13, 16)
+    page = Page("保管清单", rows, widths, freeze="A4", landscape=True, repeat_rows=3, footer=_FOOTER)
+    excel.write_xlsx(file, [page])
+    return file, len(kept)
+
+
+def export_states(settings: Settings, registry: Registry) -> tuple[Path, int]:
+    """Every printed certificate and where it is, for the province-wide management system; the file and how many."""
+    sheet = _sheet(settings, EXCHANGE)
+    with registry.read() as conn:
+        found = ledger.standing(conn, default=settings.delivery_way)
+    rows = [
+        {
+            "管理号": one.management_no, "姓名": one.name, "证书编号": one.serial, "考试": one.exam, "城市": one.city,
+            "发放方式": WAYS[one.way], "状态": WORDS[one.state], "运单号": one.waybill,
+            "时间": f"{one.since.astimezone(SHANGHAI):%Y-%m-%d %H:%M:%S}",
+        }
+        for one in found
+    ]  # fmt: skip
+    file = settings.path("delivery", "全省", f"发放状态-{_today():%Y%m%d}.{sheet.format}")
+    write_list(file, sheet, rows, _FOOTER)
+    return file, len(found)
+
+
+def expire(settings: Settings, registry: Registry, reference: Reference, actor: Actor) -> int:
+    """What was kept beyond the limit of the rule set becomes 超期; 0 where the rule set names no limit."""
+    years = keeping_years(settings, reference)
+    if not years:
+        return 0
+    now = dt.datetime.now(dt.UTC)
+    with registry.begin(actor) as conn:
+        ledger.take_turn(conn)
+        return ledger.expire(conn, _years_later(now, -years) or now)
+
+
+def keeping_years(settings: Settings, reference: Reference) -> int | None:
+    """How long unclaimed paper is kept under the rule set in force; None: no limit named."""
+    if settings.rule_set not in reference.rule_sets:
+        raise ConfigurationError(f"没有规则集 {settings.rule_set}")
+    return reference.rule_sets[settings.rule_set].keep_unclaimed_years
+
+
+def _sheet(settings: Settings, kind: str) -> Sheet:
+    sheet = load_profile(settings, kind).export
+    assert sheet is not None  # noqa: S101 (both profiles have one, `load_profile` saw to it)
+    return sheet
+
+
+def _years_later(moment: dt.datetime, years: int | None) -> dt.datetime | None:
+    if not years:
+        return None
+    try:
+        return moment.replace(year=moment.year + years)
+    except ValueError:  # 29 February
+        return moment.replace(year=moment.year + years, day=28)
+
+
+def _today() -> dt.datetime:
+    return dt.datetime.now(SHANGHAI)
+
+
+def _day(moment: dt.datetime) -> str:
+    return f"{moment.astimezone(SHANGHAI):%Y-%m-%d}"

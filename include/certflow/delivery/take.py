@@ -1,0 +1,175 @@
+"""Lists about deliveries come in: choices of a city, waybills and tracking of EMS, issue data of the province's system.
+
+A list is an original like any other, is applied whole or, with the reason, not at all (HELD), and counts once however
+often it comes. Tracking lines come late, twice and in any order: each is recorded once, and the certificate is only
+ever moved forward along its graph.
+"""
+
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from certflow import originals
+from certflow.delivery import profile as profiles
+from certflow.delivery import walk
+from certflow.delivery.profile import CHOICES, EMS, Line, Profile
+from certflow.errors import ConfigurationError, Conflict, SubmissionError
+from certflow.privacy import mask_text
+from certflow.registry import deliveries as ledger
+from certflow.registry.ledger import Actor, Registry, note
+from certflow.settings import Settings
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
+_SHOWN = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """What one list did; row numbers and counts, no personal data.
+
+    Counts: lines, moved, waybills, repeated, late, against, unknown, chosen.
+    """
+
+    file_id: int
+    name: str
+    state: str
+    """APPLIED | HELD"""
+    reason: str = ""
+    counts: Mapping[str, int] = field(default_factory=dict)
+    unknown: tuple[int, ...] = ()
+    """Rows about what is not ours."""
+    against: tuple[int, ...] = ()
+    """Rows that contradict what is known: a person looks at them."""
+
+
+def take_file(
+    settings: Settings, registry: Registry, kind: str, file: Path, *, actor: Actor, account: str = ""
+) -> Taken:
+    """Take in one list; `account` for the choices of a city. May be repeated at any time.
+
+    Raises:
+        ConfigurationError: the file cannot be opened, or its profile is wrong.
+    """
+    try:
+        data = file.read_bytes()
+    except OSError as error:
+        raise ConfigurationError(f"文件无法读取：{error.strerror}") from None
+    name = mask_text(file.name)
+    digest = originals.keep(settings, data)
+    profile = profiles.load_profile(settings, kind)
+    arrived = {"kind": kind, "account": account, "name": name, "sha256": digest, "size": len(data)}
+    with registry.begin(actor) as conn:
+        file_id, state = ledger.record_file(conn, arrived)
+        if state == "APPLIED":
+            return Taken(file_id, name, state, "以前已经导入过", ledger.file_counts(conn, file_id))
+    try:
+        lines = profiles.read_lines(settings, profile, data)
+        with registry.begin(actor) as conn:
+            ledger.take_turn(conn)
+            if ledger.record_file(conn, arrived)[1] == "APPLIED":
+                return Taken(file_id, name, "APPLIED", "以前已经导入过", ledger.file_counts(conn, file_id))
+            if kind == CHOICES:
+                taken = _choose(conn, file_id, name, account, lines)
+            else:
+                taken = _track(conn, file_id, name, profile, lines)
+            ledger.settle_file(conn, file_id, "APPLIED", "", taken.counts)
+            note(conn, "delivery list", file=file_id, kind=kind, account=account, sha256=digest, **taken.counts)
+            return taken
+    except SubmissionError as error:
+        reason = profiles.told(profile, error)
+        with registry.begin(actor) as conn:
+            ledger.settle_file(conn, file_id, "HELD", reason, {})
+            note(conn, "delivery list held", file=file_id, kind=kind, account=account, sha256=digest, reason=reason)
+        return Taken(file_id, name, "HELD", reason)
+
+
+def move(registry: Registry, management_no: str, state: str, *, by: str, reason: str, actor: Actor) -> ledger.Known:
+    """A person's decision about one certificate: withheld, released to the desk, to be picked up, handed out, signed.
+
+    Raises:
+        Conflict: no delivery of this number, or no way from its state to that one.
+    """
+    with registry.begin(actor) as conn:
+        ledger.take_turn(conn)
+        found = ledger.by_number(conn, [management_no.strip()]).get(management_no.strip())
+        if found is None:
+            raise Conflict("没有这个管理号的已印制证书")
+        if (found.state, state) not in walk.MOVES:
+            raise Conflict("证书现在的发放状态不能改为所要的状态，请先用 certflow trace 查看")
+        ledger.advance(conn, {found.id: state})
+        ledger.settle_rows(conn)
+        note(conn, "delivery decision", delivery=found.id, record=found.record_id, to=state, by=by, reason=reason)
+    return found
+
+
+def _choose(conn: "Connection", file_id: int, name: str, account: str, lines: Sequence[Line]) -> Taken:
+    known = ledger.requested(conn, account, [line.texts["management_no"] for line in lines])
+    rows: dict[str, int] = {}
+    for line in lines:
+        number = line.texts["management_no"]
+        if number not in known:
+            raise SubmissionError("DELIVERY-VALUE", f"第 {line.row_no} 行的管理号在本市没有补换申请")
+        if number in rows:
+            raise SubmissionError("DELIVERY-VALUE", f"第 {line.row_no} 行与第 {rows[number]} 行是同一个管理号")
+        rows[number] = line.row_no
+    fields = ("management_no", "recipient", "phone", "postcode", "address")
+    ledger.add_choices(
+        conn, file_id, account,
+        [{"row_no": one.row_no, "way": one.word} | {key: one.texts.get(key, "") for key in fields} for one in lines],
+    )  # fmt: skip
+    ways = Counter(line.word for line in lines)
+    return Taken(file_id, name, "APPLIED", counts={"lines": len(lines), "mail": ways["mail"], "pickup": ways["pickup"]})
+
+
+def _track(conn: "Connection", file_id: int, name: str, profile: Profile, lines: Sequence[Line]) -> Taken:
+    """Sort the lines by certificate, walk each certificate along its graph, write what came of it."""
+    places = _located(conn, profile, lines)
+    known = {one.id: one for found in places.values() for one in found}
+    about: dict[int, list[Line]] = defaultdict(list)
+    for line in lines:
+        for one in places.get(line.row_no, ()):
+            about[one.id].append(line)
+    told = ledger.known_events(conn, known)
+    walks = {one: walk.walk(known[one].state, known[one].waybill, mine, told[one]) for one, mine in about.items()}
+    ledger.add_events(
+        conn,
+        [
+            {"delivery_id": one, "file_id": file_id, **event._asdict()}
+            for one, walked in walks.items()
+            for event in walked.events
+        ],
+    )
+    ledger.give_waybills(conn, {one: walked.waybill for one, walked in walks.items() if walked.waybill})
+    steps = {one: list(walked.steps) for one, walked in walks.items()}
+    while steps := {one: rest for one, rest in steps.items() if rest}:
+        ledger.advance(conn, {one: rest.pop(0) for one, rest in steps.items()})
+    ledger.settle_rows(conn)
+    effects: Counter[str] = Counter(event.effect for walked in walks.values() for event in walked.events)
+    unknown = [line.row_no for line in lines if not places.get(line.row_no)]
+    against = sorted(event.row_no for one in walks.values() for event in one.events if event.effect == "against")
+    counts = {"lines": len(lines)} | {effect: effects[effect] for effect in walk.EFFECTS}
+    counts |= {"repeated": sum(one.repeated for one in walks.values()), "unknown": len(unknown)}
+    return Taken(file_id, name, "APPLIED", "", counts, tuple(unknown[:_SHOWN]), tuple(against[:_SHOWN]))
+
+
+def _located(conn: "Connection", profile: Profile, lines: Sequence[Line]) -> dict[int, tuple[ledger.Known, ...]]:
+    """Row number → the deliveries it speaks of: one parcel may hold several certificates."""
+    if profile.kind != EMS:
+        numbers = ledger.by_number(conn, [line.texts["management_no"] for line in lines])
+        found = {line.row_no: numbers.get(line.texts["management_no"]) for line in lines}
+        return {row_no: (one,) for row_no, one in found.items() if one is not None}
+    orders = ledger.by_order(conn, [line.texts["order"] for line in lines if line.texts.get("order")])
+    parcels = ledger.by_waybill(conn, [line.texts["waybill"] for line in lines])
+    for line in lines:  # a file may give a waybill in one line and track it in another
+        one = orders.get(line.texts.get("order", ""))
+        if one is not None and one not in parcels[line.texts["waybill"]]:
+            parcels[line.texts["waybill"]].append(one)
+    places: dict[int, tuple[ledger.Known, ...]] = {}
+    for line in lines:
+        one = orders.get(line.texts.get("order", ""))
+        places[line.row_no] = (one,) if one is not None else tuple(parcels[line.texts["waybill"]])
+    return places

@@ -1,0 +1,362 @@
+"""The paper of printed rows in the ledger: choices, orders, tracking, the desk (DOMAIN §5).
+
+A delivery comes into being by a trigger the moment its row becomes PRINTED, and its moves are checked and recorded by
+the same triggers as every other (`registry.schema.TRANSITIONS`). Set-based; each function works inside the caller's
+transaction. What is read here carries personal data unless it says otherwise.
+"""
+
+import datetime as dt
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import Connection, bindparam, func, insert, select, text, update
+from sqlalchemy.dialects.postgresql import insert as insert_or
+
+from certflow.registry.schema import deliveries, delivery_choices, delivery_events, delivery_files, delivery_orders
+
+
+@dataclass(frozen=True, slots=True)
+class Due:
+    """A certificate that is to be mailed, and the address its newest choice gives."""
+
+    delivery_id: int
+    choice_id: int
+    recipient: str
+    phone: str
+    postcode: str
+    address: str
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """A delivery as a line from outside finds it; no personal data."""
+
+    id: int
+    record_id: str
+    account: str
+    state: str
+    waybill: str
+    order: str
+    """Reference of its newest order: ``EMS-370100-20200901-1-0001``."""
+    management_no: str
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """One certificate and where it is."""
+
+    delivery_id: int
+    record_id: str
+    account: str
+    city: str
+    management_no: str
+    name: str
+    exam: str
+    serial: str
+    way: str
+    state: str
+    waybill: str
+    since: dt.datetime
+    """Its last move."""
+    kept_at: dt.datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Punctuality:
+    """How quickly a city's printed certificates went to EMS (及时推送), in days from 印制日期 to the order list."""
+
+    account: str
+    pushed: int
+    within: int
+    """Those within the limit."""
+    median_days: float
+    slowest_days: int
+    waiting: int
+    """To be mailed and not pushed yet."""
+    waiting_days: int
+    """Days the oldest of them has waited since its return was recorded."""
+
+
+def take_turn(conn: Connection) -> None:
+    """One change of deliveries after another: lists and orders may speak of the same certificate."""
+    conn.execute(text("SELECT pg_advisory_xact_lock(hashtextextended('certflow:deliveries', 0))"))
+
+
+def record_file(conn: Connection, arrived: Mapping[str, object]) -> tuple[int, str]:
+    """The id and state of a list (kind, account, name, sha256, size); a new one is HELD until it is settled."""
+    conn.execute(insert_or(delivery_files).values(**arrived, state="HELD").on_conflict_do_nothing())
+    where = [delivery_files.c[column] == arrived[column] for column in ("kind", "account", "sha256")]
+    found = conn.execute(select(delivery_files.c.id, delivery_files.c.state).where(*where).with_for_update()).one()
+    return int(found.id), str(found.state)
+
+
+def settle_file(conn: Connection, file_id: int, state: str, reason: str, counts: Mapping[str, int]) -> None:
+    """APPLIED, or HELD with the reason (no personal data)."""
+    where = delivery_files.c.id == file_id
+    conn.execute(update(delivery_files).where(where).values(state=state, reason=reason, counts=dict(counts)))
+
+
+def file_counts(conn: Connection, file_id: int) -> dict[str, int]:
+    """What became of the lines of an applied list."""
+    return dict(conn.execute(select(delivery_files.c.counts).where(delivery_files.c.id == file_id)).scalar_one())
+
+
+def requested(conn: Connection, account: str, numbers: Sequence[str]) -> set[str]:
+    """Those of the numbers that a request of this city names."""
+    return set(conn.scalars(text(_REQUESTED), {"account": account, "numbers": list(numbers)}))
+
+
+def add_choices(conn: Connection, file_id: int, account: str, lines: Sequence[Mapping[str, object]]) -> None:
+    """Write the lines of a list of choices; the newest line of a number counts."""
+    if lines:
+        conn.execute(insert(delivery_choices), [{"file_id": file_id, "account": account, **line} for line in lines])
+
+
+def to_desk(conn: Connection, account: str, default: str) -> int:
+    """PRINTED → KEPT for what is picked up, RETURNED → PICKUP where a newer choice says so; how many."""
+    kept = conn.execute(text(_KEEP), {"account": account, "default": default}).rowcount
+    return kept + conn.execute(text(_TURN_TO_PICKUP), {"account": account}).rowcount
+
+
+def expire(conn: Connection, before: dt.datetime) -> int:
+    """KEPT, PICKUP → EXPIRED for what has lain at the desk since before then."""
+    late = (deliveries.c.state.in_(("KEPT", "PICKUP")), deliveries.c.kept_at < before)
+    return conn.execute(update(deliveries).where(*late).values(state="EXPIRED")).rowcount
+
+
+def due_for_mail(conn: Connection, account: str) -> list[Due]:
+    """What is to go to EMS now: printed or kept and to be mailed, returned with a newer address. Oldest first."""
+    return [Due(*row) for row in conn.execute(text(_DUE), {"account": account})]
+
+
+def without_address(conn: Connection, account: str) -> int:
+    """Printed certificates of a city that no list chose a way for: where mail is the default they lack an address."""
+    return int(conn.scalar(text(_NO_ADDRESS), {"account": account}) or 0)
+
+
+def orders_named(conn: Connection, prefix: str) -> int:
+    """How many order lists have a name that begins so."""
+    named = delivery_orders.c.name.startswith(prefix, autoescape=True)
+    return len(conn.execute(select(delivery_orders.c.id).where(named)).all())
+
+
+def push(conn: Connection, order: Mapping[str, object], due: Sequence[Due]) -> int:
+    """Record an order list and move its certificates to PUSHED, lines numbered from 1; the order's id."""
+    order_id = int(conn.execute(insert(delivery_orders).values(order).returning(delivery_orders.c.id)).scalar_one())
+    conn.execute(
+        text(_PUSH),
+        {
+            "order": order_id,
+            "ids": [one.delivery_id for one in due],
+            "choices": [one.choice_id for one in due],
+            "lines": list(range(1, len(due) + 1)),
+        },
+    )
+    return order_id
+
+
+def by_order(conn: Connection, references: Iterable[str]) -> dict[str, Known]:
+    """Deliveries by the reference of their newest order line."""
+    wanted = sorted({reference.rpartition("-")[0] for reference in references})
+    found = [Known(*row) for row in conn.execute(text(_KNOWN.format("o.name = ANY(:keys)")), {"keys": wanted})]
+    return {one.order: one for one in found}
+
+
+def by_waybill(conn: Connection, waybills: Iterable[str]) -> defaultdict[str, list[Known]]:
+    """Deliveries by any waybill they have or had; `Known.waybill` tells which one is theirs now."""
+    found: defaultdict[str, list[Known]] = defaultdict(list)
+    for waybill, *row in conn.execute(text(_BY_WAYBILL), {"keys": sorted(set(waybills))}):
+        found[waybill].append(Known(*row))
+    return found
+
+
+def by_number(conn: Connection, numbers: Iterable[str], account: str = "") -> dict[str, Known]:
+    """The newest delivery of each 管理号, of one city where one is named."""
+    where = "r.management_no = ANY(:keys) AND (:account = '' OR d.account = :account)"
+    values = {"keys": sorted(set(numbers)), "account": account}
+    return {one.management_no: one for one in (Known(*row) for row in conn.execute(text(_KNOWN.format(where)), values))}
+
+
+def known_events(conn: Connection, ids: Iterable[int]) -> defaultdict[int, set[tuple[str, str, dt.datetime]]]:
+    """Delivery → waybill, state and moment of every line told before about it."""
+    columns = (
+        delivery_events.c.delivery_id, delivery_events.c.waybill, delivery_events.c.state,
+        delivery_events.c.happened_at,
+    )  # fmt: skip
+    found: defaultdict[int, set[tuple[str, str, dt.datetime]]] = defaultdict(set)
+    for one, waybill, state, moment in conn.execute(select(*columns).where(columns[0] == func.any(list(ids)))):
+        found[one].add((waybill, state, moment))
+    return found
+
+
+def add_events(conn: Connection, lines: Sequence[Mapping[str, object]]) -> None:
+    """Write tracking lines, each once."""
+    if lines:
+        conn.execute(insert(delivery_events), list(lines))
+
+
+def give_waybills(conn: Connection, pairs: Mapping[int, str]) -> None:
+    """Note the waybill of deliveries by id."""
+    if pairs:
+        given = update(deliveries).where(deliveries.c.id == bindparam("of")).values(waybill=bindparam("number"))
+        conn.execute(given, [{"of": one, "number": number} for one, number in pairs.items()])
+
+
+def advance(conn: Connection, states: Mapping[int, str]) -> None:
+    """Move deliveries by id, one step each."""
+    if states:
+        conn.execute(text(_ADVANCE), {"ids": list(states), "states": list(states.values())})
+
+
+def settle_rows(conn: Connection) -> None:
+    """PRINTED → DELIVERED for what was signed for or handed out, → CLOSED for what EMS delivered."""
+    conn.execute(text(_DELIVERED))
+    conn.execute(text(_CLOSED_BY_MAIL))
+
+
+def counts(conn: Connection, account: str = "") -> dict[tuple[str, str], int]:
+    """(account, state) → certificates; rows not printed yet count as AWAITING."""
+    found = conn.execute(text(_COUNTS), {"account": account})
+    return {(str(city), str(state)): int(many) for city, state, many in found}
+
+
+def standing(
+    conn: Connection, account: str = "", states: Sequence[str] = (), default: str = "pickup"
+) -> list[Standing]:
+    """Certificates and where they are, by city and number."""
+    values = {"account": account, "states": list(states), "default": default}
+    return [Standing(*row) for row in conn.execute(text(_STANDING), values)]
+
+
+def punctuality(conn: Connection, limit_days: int) -> list[Punctuality]:
+    """及时推送 per city; only cities that have anything to push."""
+    return [Punctuality(*row) for row in conn.execute(text(_PUNCTUAL), {"limit": limit_days})]
+
+
+_REQUESTED = """
+SELECT DISTINCT r.management_no FROM rows r JOIN submissions s ON s.id = r.submission_id
+WHERE s.account = :account AND r.management_no = ANY(:numbers) AND r.management_no <> ''
+"""
+
+# The newest choice of the row's number in its own city.
+_CHOICE = """
+LEFT JOIN LATERAL (
+    SELECT c.id, c.way, c.recipient, c.phone, c.postcode, c.address FROM delivery_choices c
+    WHERE c.management_no = r.management_no AND c.account = d.account AND r.management_no <> ''
+    ORDER BY c.id DESC LIMIT 1
+) c ON true
+"""
+
+_KEEP = f"""
+UPDATE deliveries SET state = 'KEPT', kept_at = now()
+WHERE id IN (SELECT d.id FROM deliveries d JOIN rows r ON r.id = d.row_id {_CHOICE}
+             WHERE d.account = :account AND d.state = 'PRINTED' AND coalesce(c.way, :default) = 'pickup')
+"""  # noqa: S608 (parts of our own)
+
+_TURN_TO_PICKUP = f"""
+UPDATE deliveries SET state = 'PICKUP', kept_at = now()
+WHERE id IN (SELECT d.id FROM deliveries d JOIN rows r ON r.id = d.row_id {_CHOICE}
+             WHERE d.account = :account AND d.state = 'RETURNED' AND c.way = 'pickup'
+                 AND c.id > coalesce(d.choice_id, 0))
+"""  # noqa: S608 (parts of our own)
+
+_DUE = f"""
+SELECT d.id, c.id, c.recipient, c.phone, c.postcode, c.address
+FROM deliveries d JOIN rows r ON r.id = d.row_id {_CHOICE}
+WHERE d.account = :account AND d.state IN ('PRINTED', 'KEPT', 'PICKUP', 'RETURNED')
+    AND c.way = 'mail' AND c.id > coalesce(d.choice_id, 0)
+ORDER BY d.id
+"""  # noqa: S608 (parts of our own)
+
+_NO_ADDRESS = f"""
+SELECT count(*) FROM deliveries d JOIN rows r ON r.id = d.row_id {_CHOICE}
+WHERE d.account = :account AND d.state = 'PRINTED' AND c.id IS NULL
+"""  # noqa: S608 (parts of our own)
+
+_PUSH = """
+UPDATE deliveries d SET state = 'PUSHED', order_id = :order, order_line = n.line, choice_id = n.choice,
+    waybill = NULL, attempt = d.attempt + 1, pushed_at = coalesce(d.pushed_at, now()), kept_at = NULL
+FROM unnest(CAST(:ids AS bigint[]), CAST(:choices AS bigint[]), CAST(:lines AS integer[])) AS n(id, choice, line)
+WHERE d.id = n.id
+"""
+
+_COLUMNS = """
+d.id, r.record_id, d.account, d.state, coalesce(d.waybill, ''),
+coalesce(o.name || '-' || lpad(d.order_line::text, 4, '0'), ''), r.management_no
+"""
+_FROM = """
+FROM deliveries d JOIN rows r ON r.id = d.row_id LEFT JOIN delivery_orders o ON o.id = d.order_id
+"""
+_KNOWN = f"SELECT {_COLUMNS} {_FROM} WHERE {{}} ORDER BY d.id"
+_BY_WAYBILL = f"""
+SELECT w.waybill, {_COLUMNS} {_FROM} JOIN (
+    SELECT waybill, id FROM deliveries WHERE waybill = ANY(:keys)
+    UNION SELECT waybill, delivery_id FROM delivery_events WHERE waybill = ANY(:keys)
+) w ON w.id = d.id ORDER BY w.waybill, d.id
+"""  # noqa: S608 (parts of our own)
+
+_ADVANCE = """
+UPDATE deliveries d SET state = n.state,
+    kept_at = CASE WHEN n.state IN ('KEPT', 'PICKUP') THEN coalesce(d.kept_at, now()) ELSE d.kept_at END,
+    pushed_at = CASE WHEN n.state = 'PUSHED' THEN coalesce(d.pushed_at, now()) ELSE d.pushed_at END
+FROM unnest(CAST(:ids AS bigint[]), CAST(:states AS text[])) AS n(id, state)
+WHERE d.id = n.id
+"""
+
+_DELIVERED = """
+UPDATE rows r SET state = 'DELIVERED' FROM deliveries d
+WHERE d.row_id = r.id AND d.state IN ('SIGNED', 'HANDED') AND r.state = 'PRINTED'
+"""
+
+_CLOSED_BY_MAIL = """
+UPDATE rows r SET state = 'CLOSED' FROM deliveries d
+WHERE d.row_id = r.id AND d.state = 'SIGNED' AND r.state = 'DELIVERED'
+"""
+
+_COUNTS = """
+SELECT d.account, d.state, count(*) FROM deliveries d
+WHERE (:account = '' OR d.account = :account) AND d.state <> 'AWAITING' GROUP BY 1, 2
+UNION ALL
+SELECT s.account, 'AWAITING', count(*) FROM rows r JOIN submissions s ON s.id = r.submission_id
+WHERE (:account = '' OR s.account = :account) AND r.state IN ('ACCEPTED', 'PACKED', 'SENT') GROUP BY 1
+ORDER BY 1, 2
+"""
+
+_PRINT = """
+JOIN LATERAL (
+    SELECT e.serial, e.printed_on, e.recorded_at FROM print_events e WHERE e.row_id = r.id AND e.reverses IS NULL
+    ORDER BY e.id DESC LIMIT 1
+) e ON true
+"""
+
+_STANDING = f"""
+SELECT d.id, r.record_id, d.account, s.city, r.management_no, r.name, t.exam_name, e.serial,
+       CASE WHEN d.order_id IS NOT NULL THEN 'mail' ELSE coalesce(c.way, :default) END, d.state,
+       coalesce(d.waybill, ''), m.at, d.kept_at
+FROM deliveries d JOIN rows r ON r.id = d.row_id JOIN submissions s ON s.id = r.submission_id
+JOIN certificates t ON t.id = r.certificate_id {_CHOICE} {_PRINT}
+JOIN LATERAL (
+    SELECT (a.payload::jsonb ->> 'at')::timestamptz AS at FROM moves v JOIN audit a ON a.seq = v.audit_seq
+    WHERE v.kind = 'delivery' AND v.object_id = d.id ORDER BY v.id DESC LIMIT 1
+) m ON true
+WHERE (:account = '' OR d.account = :account) AND (cardinality(CAST(:states AS text[])) = 0 OR d.state = ANY(:states))
+    AND d.state <> 'AWAITING'
+ORDER BY d.account, r.management_no, d.id
+"""  # noqa: S608 (parts of our own)
+
+_PUNCTUAL = f"""
+WITH facts AS (
+    SELECT d.account, d.pushed_at IS NOT NULL AS pushed,
+           (d.pushed_at AT TIME ZONE 'Asia/Shanghai')::date - e.printed_on AS took,
+           (now() AT TIME ZONE 'Asia/Shanghai')::date - (e.recorded_at AT TIME ZONE 'Asia/Shanghai')::date AS waits,
+           d.state IN ('PRINTED', 'KEPT') AND c.way = 'mail' AS owed
+    FROM deliveries d JOIN rows r ON r.id = d.row_id {_CHOICE} {_PRINT}
+    WHERE d.state <> 'AWAITING'
+)
+SELECT account, count(*) FILTER (WHERE pushed), count(*) FILTER (WHERE pushed AND took <= :limit),
+       coalesce(percentile_cont(0.5) WITHIN GROUP (ORDER BY took) FILTER (WHERE pushed), 0),
+       coalesce(max(took) FILTER (WHERE pushed), 0), count(*) FILTER (WHERE owed AND NOT pushed),
+       coalesce(max(waits) FILTER (WHERE owed AND NOT pushed), 0)
+FROM facts GROUP BY account HAVING bool_or(pushed OR owed) ORDER BY account
+"""  # noqa: S608 (parts of our own)

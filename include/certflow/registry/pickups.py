@@ -1,0 +1,136 @@
+"""Evidence of pick-ups in the ledger: files of the devices at the desk, and which certificate each belongs to.
+
+Append-only; a file that belongs to nothing known stays in `unlinked` until a person links it. File names may hold ID
+numbers: they stay in here.
+"""
+
+import datetime as dt
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Column, Connection, Select, exists, func, select, text
+from sqlalchemy.dialects.postgresql import insert
+
+from certflow.registry.schema import deliveries, pickup_files, pickup_links, rows
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """One file. `name` as the device wrote it (may hold personal data), `kind` empty where the name does not say."""
+
+    id: int
+    account: str
+    name: str
+    sha256: str
+    size: int
+    kind: str
+    received_at: dt.datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A delivery a file may belong to (PII in `id_number`)."""
+
+    delivery_id: int
+    record_id: str
+    management_no: str
+    id_number: str
+    state: str
+    row_state: str
+
+
+def record(conn: Connection, piece: Mapping[str, object]) -> tuple[Piece, bool]:
+    """The file with this account and sha256, and whether it is new; the same bytes are one file."""
+    conn.execute(text("SELECT pg_advisory_xact_lock(hashtextextended('certflow:pickups', 0))"))
+    made = insert(pickup_files).values(**piece).on_conflict_do_nothing().returning(pickup_files.c.id)
+    new = conn.scalar(made) is not None
+    where = (pickup_files.c.account == piece["account"], pickup_files.c.sha256 == piece["sha256"])
+    return Piece(*conn.execute(select(*_piece()).where(*where)).one()), new
+
+
+def piece(conn: Connection, file_id: int) -> Piece | None:
+    """One file by id."""
+    found = conn.execute(select(*_piece()).where(pickup_files.c.id == file_id)).one_or_none()
+    return None if found is None else Piece(*found)
+
+
+def link(conn: Connection, file_id: int, delivery_id: int, kind: str, by: str) -> bool:
+    """Say that a file is evidence of this kind for this delivery; False when that is known already."""
+    values = {"file_id": file_id, "delivery_id": delivery_id, "kind": kind, "by": by}
+    made = insert(pickup_links).values(values).on_conflict_do_nothing().returning(pickup_links.c.id)
+    return conn.scalar(made) is not None
+
+
+def unlinked(conn: Connection, account: str = "") -> list[Piece]:
+    """Files that belong to no certificate yet, oldest first."""
+    query = select(*_piece()).where(~exists().where(pickup_links.c.file_id == pickup_files.c.id))
+    if account:
+        query = query.where(pickup_files.c.account == account)
+    return [Piece(*row) for row in conn.execute(query.order_by(pickup_files.c.id))]
+
+
+def linked(conn: Connection, file_id: int) -> bool:
+    """Whether a file belongs to some certificate."""
+    return bool(conn.scalar(select(exists().where(pickup_links.c.file_id == file_id))))
+
+
+def places_by_number(conn: Connection, account: str, keys: Iterable[str]) -> dict[str, Place]:
+    """管理号 or record id → the newest delivery of this city."""
+    wanted = list(keys)
+    named = (rows.c.management_no == func.any(wanted)) | (rows.c.record_id == func.any(wanted))
+    found: dict[str, Place] = {}
+    for row in conn.execute(_places().where(deliveries.c.account == account, named).order_by(deliveries.c.id)):
+        place = Place(*row)
+        found[place.management_no] = found[place.record_id] = place
+    return found
+
+
+def places_by_person(conn: Connection, account: str, ids: Iterable[str]) -> dict[str, list[Place]]:
+    """ID number → the person's certificates in this city that are not settled yet."""
+    open_ones = rows.c.state.in_(("PRINTED", "DELIVERED"))
+    where = (deliveries.c.account == account, rows.c.id_number == func.any(list(ids)), open_ones)
+    found: defaultdict[str, list[Place]] = defaultdict(list)
+    for row in conn.execute(_places().where(*where).order_by(deliveries.c.id)):
+        found[Place(*row).id_number].append(Place(*row))
+    return found
+
+
+def signed(conn: Connection, account: str, kind: str, states: Sequence[str]) -> list[Place]:
+    """Certificates in one of these states that have evidence of this kind."""
+    has = exists().where(pickup_links.c.delivery_id == deliveries.c.id, pickup_links.c.kind == kind)
+    where = (deliveries.c.account == account, deliveries.c.state.in_(states), has)
+    return [Place(*row) for row in conn.execute(_places().where(*where).order_by(deliveries.c.id))]
+
+
+def handed(conn: Connection, account: str = "") -> list[Place]:
+    """Certificates that were handed out and whose evidence is not complete yet."""
+    query = _places().where(deliveries.c.state == "HANDED", rows.c.state == "DELIVERED")
+    if account:
+        query = query.where(deliveries.c.account == account)
+    return [Place(*row) for row in conn.execute(query.order_by(deliveries.c.id))]
+
+
+def kinds(conn: Connection, ids: Sequence[int]) -> defaultdict[int, set[str]]:
+    """Delivery → the kinds of evidence it has."""
+    found: defaultdict[int, set[str]] = defaultdict(set)
+    query = select(pickup_links.c.delivery_id, pickup_links.c.kind)
+    for one, kind in conn.execute(query.where(pickup_links.c.delivery_id == func.any(list(ids)))):
+        found[one].add(kind)
+    return found
+
+
+def close(conn: Connection, ids: Sequence[int]) -> None:
+    """DELIVERED → CLOSED for the rows of these deliveries."""
+    found = select(deliveries.c.row_id).where(deliveries.c.id == func.any(list(ids)))
+    conn.execute(rows.update().where(rows.c.id.in_(found), rows.c.state == "DELIVERED").values(state="CLOSED"))
+
+
+def _piece() -> list[Column[Any]]:
+    return [pickup_files.c[name] for name in ("id", "account", "name", "sha256", "size", "kind", "received_at")]
+
+
+def _places() -> Select[Any]:
+    columns = (rows.c.record_id, rows.c.management_no, rows.c.id_number, deliveries.c.state, rows.c.state)
+    return select(deliveries.c.id, *columns).join(rows, rows.c.id == deliveries.c.row_id)

@@ -1,0 +1,31 @@
+"""Delivery as the DAG needs it: one city's day, and what concerns the province. Counts and ids come back."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from certflow.errors import Conflict
+
+if TYPE_CHECKING:
+    from workplace import Workplace
+
+
+def deliver(place: Workplace, account: str) -> dict[str, Any]:
+    """Take in, order, keep, hand out; fails for a person when a list could not be used as it is."""
+    from certflow.delivery.daily import run_city
+    from certflow.reference import load_reference
+
+    reference = load_reference(place.settings)
+    day = run_city(place.settings, place.registry, reference, account, place.actor)
+    if day.held:
+        raise Conflict(f"有 {len(day.held)} 份名单未采用（编号 {'、'.join(map(str, day.held))}），其余工作已完成")
+    return day.as_json()
+
+
+def settle(place: Workplace) -> dict[str, int]:
+    """What was kept too long becomes overdue; the states go out to the province's system."""
+    from certflow.delivery.orders import expire, export_states
+    from certflow.reference import load_reference
+
+    expired = expire(place.settings, place.registry, load_reference(place.settings), place.actor)
+    return {"expired": expired, "exported": export_states(place.settings, place.registry)[1]}

@@ -1,0 +1,440 @@
+"""The new certificate on its way: EMS orders, waybills, tracking in any order, returned mail, the desk, the evidence.
+
+Every test ends with the doctor (`home`).
+"""
+
+import csv
+import json
+from pathlib import Path
+
+import pytest
+from printed_month import print_month
+from small_month import Person
+from sqlalchemy import select, text, update
+
+from certflow.delivery import orders, pickup
+from certflow.delivery.daily import run_city
+from certflow.delivery.take import move, take_file
+from certflow.errors import Conflict
+from certflow.excel import Page, read_table, write_xlsx
+from certflow.reference import load_reference
+from certflow.registry import deliveries, schema
+from certflow.registry.doctor import examine
+
+CITY = "370100"
+ADDRESS = "济南市历下区某路1号"
+
+
+@pytest.fixture
+def home(settings, registry, actor, tmp_path):
+    place = Home(settings, registry, actor, tmp_path)
+    yield place
+    assert {name: lines for name, lines in examine(registry, settings).items() if lines} == {}
+
+
+class Home:
+    """A city with printed certificates, and everything that comes in about them."""
+
+    def __init__(self, settings, registry, actor, folder):
+        self.settings, self.registry, self.actor, self.folder = settings, registry, actor, folder
+        self.people = []
+
+    def print(self, number=3):
+        self.people = [Person(one) for one in range(1, number + 1)]
+        print_month(self.settings, self.registry, self.people, self.folder)
+
+    def list(self, name, *lines, kind="ems", account=""):
+        file = self.folder / name
+        with file.open("w", encoding="utf-8-sig", newline="") as stream:
+            csv.writer(stream).writerows(lines)
+        return take_file(self.settings, self.registry, kind, file, actor=self.actor, account=account)
+
+    def choose(self, *lines, name="choices.csv"):
+        head = ("管理号", "领取方式", "收件人", "联系电话", "邮编", "收件地址")
+        return self.list(name, head, *lines, kind="choices", account=CITY)
+
+    def mail(self, person, address=ADDRESS):
+        return (person.management_no, "邮寄", "张三", "13800000000", "250000", address)
+
+    def track(self, *lines, name="track.csv"):
+        return self.list(name, ("订单号", "运单号", "状态", "时间"), *lines)
+
+    def day(self, **settings):
+        from dataclasses import replace
+
+        own = replace(self.settings, **settings) if settings else self.settings
+        return run_city(own, self.registry, load_reference(own), CITY, self.actor)
+
+    def states(self):
+        """管理号 → state of the delivery and of the row."""
+        with self.registry.read() as conn:
+            query = select(schema.rows.c.management_no, schema.deliveries.c.state, schema.rows.c.state)
+            return {
+                number: (state, row)
+                for number, state, row in conn.execute(query.join(schema.deliveries).order_by(schema.rows.c.id))
+            }
+
+    def state(self, person):
+        return self.states()[person.management_no][0]
+
+    def evidence(self, files):
+        drop = orders.folder(self.settings, CITY, "领取凭证")
+        for name, data in files.items():
+            path = drop / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(data)
+        return drop
+
+    def mailed(self, people=None):
+        """Order everybody's certificate and give waybills W1, W2 …; the references of the order lines."""
+        people = people or self.people
+        self.choose(*(self.mail(one) for one in people), name="mailed.csv")
+        self.day()
+        with self.registry.read() as conn:
+            found = deliveries.by_number(conn, [one.management_no for one in people])
+        references = [found[one.management_no].order for one in people]
+        lines = [(reference, f"W{number}", "", "") for number, reference in enumerate(references, start=1)]
+        self.track(*lines, name="waybills.csv")
+        return references
+
+
+def test_every_printed_row_is_somewhere_from_the_first_moment(home):
+    home.print()
+    assert set(home.states().values()) == {("PRINTED", "PRINTED")}
+
+
+def test_mail_goes_from_order_to_signature(home):
+    home.print(2)
+    (reference, _) = home.mailed()
+    (file,) = orders.folder(home.settings, CITY, "EMS订单").iterdir()
+    first = list(read_table(file))[1]
+    assert first[1:6] == [reference, "张三", "13800000000", "250000", ADDRESS]
+    told = home.track(
+        ("", "W1", "已收寄", "2020-09-01 10:00"),
+        ("", "W1", "派送中", "2020-09-02 08:00"),
+        ("", "W1", "妥投", "2020-09-02 11:30"),
+        ("", "W2", "揽收", "2020/9/1 10:05"),
+    )
+    assert (told.state, told.counts["moved"], told.unknown, told.against) == ("APPLIED", 4, (), ())
+    one, two = home.people
+    assert home.states()[one.management_no] == ("SIGNED", "CLOSED")
+    assert home.states()[two.management_no] == ("COLLECTED", "PRINTED")
+    with home.registry.read() as conn:
+        steps = conn.scalars(
+            select(schema.moves.c.to_state)
+            .where(schema.moves.c.kind == "delivery", schema.moves.c.object_id == 1)
+            .order_by(schema.moves.c.id)
+        ).all()
+    assert steps == ["PRINTED", "PUSHED", "COLLECTED", "UNDERWAY", "SIGNED"]
+
+
+def test_nothing_is_ordered_twice(home):
+    home.print(2)
+    home.mailed()
+    assert home.day().ordered == 0
+    assert len(list(orders.folder(home.settings, CITY, "EMS订单").iterdir())) == 1
+
+
+def test_without_a_list_the_certificate_is_kept_for_pick_up(home):
+    home.print(2)
+    assert home.day().at_desk == 2
+    assert {state for state, _ in home.states().values()} == {"KEPT"}
+    home.choose(home.mail(home.people[0]))  # decided later
+    assert home.day().ordered == 1
+    assert home.state(home.people[0]) == "PUSHED"
+
+
+def test_where_mail_is_the_default_a_missing_address_is_told(home):
+    home.print(2)
+    day = home.day(delivery_way="mail")
+    assert (day.at_desk, day.ordered, day.without_address) == (0, 0, 2)
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        (("{0}", "邮寄", "张三", "", "", ADDRESS), "第 3 行邮寄须有收件人、电话和地址"),
+        (("{0}", "无人机", "", "", "", ""), "第 3 行的领取方式不认识"),
+        (("29990000000000001", "自取", "", "", "", ""), "第 3 行的管理号在本市没有补换申请"),
+        (("{1}", "自取", "", "", "", ""), "第 3 行与第 2 行是同一个管理号"),
+        (("", "自取", "", "", "", ""), "第 3 行没有管理号"),
+    ],
+    ids=["address", "word", "unknown", "twice", "number"],
+)  # fmt: skip
+def test_a_list_of_choices_is_taken_whole_or_not_at_all(home, line, said):
+    home.print(2)
+    first, second = (one.management_no for one in home.people)
+    taken = home.choose(home.mail(home.people[0]), [value.format(second, first) for value in line])
+    assert (taken.state, taken.reason) == ("HELD", said)
+    with home.registry.read() as conn:
+        assert conn.scalars(select(schema.delivery_choices.c.id)).all() == []
+
+
+def test_a_choice_of_another_city_is_not_taken(home):
+    home.print(1)
+    head = ("管理号", "领取方式", "收件人", "联系电话", "邮编", "收件地址")
+    taken = home.list("other.csv", head, home.mail(home.people[0]), kind="choices", account="370200")
+    assert "本市没有补换申请" in taken.reason
+
+
+def test_tracking_in_any_order_and_twice_comes_to_the_same(home):
+    home.print(1)
+    home.mailed()
+    late = (("", "W1", "已签收", "2020-09-03 09:00"), ("", "W1", "已收寄", "2020-09-01 10:00"))
+    for number, line in enumerate((*late, late[0])):
+        home.track(line, name=f"{number}.csv")
+    assert home.states()[home.people[0].management_no] == ("SIGNED", "CLOSED")
+    again = home.track(*late, name="all.csv")
+    assert (again.counts["moved"], again.counts["repeated"]) == (0, 2)
+    assert home.track(*late, name="all.csv").reason == "以前已经导入过"
+    with home.registry.read() as conn:
+        effects = conn.scalars(select(schema.delivery_events.c.effect).order_by(schema.delivery_events.c.id)).all()
+    assert effects == ["waybill", "moved", "late"]
+
+
+def test_an_unknown_word_holds_the_file_until_the_profile_knows_it(home):
+    home.print(2)
+    home.mailed()
+    lines = (("", "W1", "已收寄", "2020-09-01 10:00"), ("", "W2", "到达驿站", "2020-09-01 10:00"))
+    taken = home.track(*lines, name="word.csv")
+    assert (taken.state, taken.reason) == ("HELD", "第 3 行的状态不认识")
+    assert {state for state, _ in home.states().values()} == {"PUSHED"}
+    from certflow.delivery.profile import copy_profile
+
+    own = copy_profile(home.settings, "ems")
+    own.write_text(own.read_text("utf-8").replace('"派送中",', '"派送中", "到达驿站",'), encoding="utf-8")
+    assert home.track(*lines, name="word.csv").state == "APPLIED"
+    assert [state for state, _ in home.states().values()] == ["COLLECTED", "UNDERWAY"]
+
+
+def test_lines_about_other_parcels_are_told_and_the_rest_applied(home):
+    home.print(1)
+    home.mailed()
+    taken = home.track(("", "X9", "已签收", "2020-09-03 09:00"), ("", "W1", "已收寄", "2020-09-01 10:00"))
+    assert (taken.unknown, taken.counts["moved"]) == ((2,), 1)
+
+
+def test_a_parcel_signed_for_and_returned_is_a_question_for_a_person(home):
+    home.print(1)
+    home.mailed()
+    taken = home.track(("", "W1", "退回", "2020-09-03 09:00"), ("", "W1", "已签收", "2020-09-04 09:00"))
+    assert taken.against == (3,)
+    assert home.states()[home.people[0].management_no] == ("RETURNED", "PRINTED")
+    move(home.registry, home.people[0].management_no, "SIGNED", by="李四", reason="EMS 更正", actor=home.actor)
+    assert home.states()[home.people[0].management_no] == ("SIGNED", "CLOSED")
+
+
+def test_an_order_has_one_waybill(home):
+    home.print(1)
+    (reference,) = home.mailed()
+    taken = home.track((reference, "W77", "", ""), name="second.csv")
+    assert (taken.state, taken.reason) == ("HELD", "第 2 行的订单已有另一个运单号")
+
+
+def test_one_parcel_may_hold_two_certificates(home):
+    home.print(2)
+    home.choose(*(home.mail(one) for one in home.people))
+    home.day()
+    with home.registry.read() as conn:
+        found = deliveries.by_number(conn, [one.management_no for one in home.people])
+    home.track(*((one.order, "W1", "", "") for one in found.values()), ("", "W1", "已签收", "20200903090000"))
+    assert set(home.states().values()) == {("SIGNED", "CLOSED")}
+
+
+def test_returned_mail_goes_out_again_to_a_new_address_or_is_picked_up(home):
+    home.print(3)
+    home.mailed()
+    home.track(*(("", f"W{number}", "退回", "2020-09-03 09:00") for number in (1, 2, 3)))
+    assert home.day().ordered == 0  # nobody has said where to
+    one, two, three = home.people
+    home.choose(home.mail(one, "青岛市某路2号"), (two.management_no, "自取", "", "", "", ""), name="again.csv")
+    move(home.registry, three.management_no, "PICKUP", by="李四", reason="电话联系", actor=home.actor)
+    day = home.day()
+    assert (day.ordered, day.at_desk) == (1, 1)
+    assert [state for state, _ in home.states().values()] == ["PUSHED", "PICKUP", "PICKUP"]
+    # A late line about the first parcel moves nothing any more; the second one has its own.
+    late = home.track(("", "W1", "派送中", "2020-09-02 09:00"), name="late.csv")
+    assert late.counts["late"] == 1
+    with home.registry.read() as conn:
+        second = deliveries.by_number(conn, [one.management_no])[one.management_no]
+    assert second.order.endswith("-2-0001")
+    home.track((second.order, "W9", "已签收", "2020-09-10 09:00"), name="second.csv")
+    assert home.state(one) == "SIGNED"
+
+
+def test_withheld_and_released(home):
+    home.print(1)
+    number = home.people[0].management_no
+    move(home.registry, number, "WITHHELD", by="李四", reason="身份存疑", actor=home.actor)
+    assert home.day().at_desk == 0
+    move(home.registry, number, "KEPT", by="李四", reason="已核实", actor=home.actor)
+    assert home.state(home.people[0]) == "KEPT"
+    with pytest.raises(Conflict, match="不能改为"):
+        move(home.registry, number, "SIGNED", by="李四", reason="", actor=home.actor)
+
+
+def test_evidence_from_the_devices_closes_a_pick_up(home):
+    home.print(3)
+    home.day()
+    one, two, three = home.people
+    drop = home.evidence({
+        f"{one.management_no}/签名.png": b"s1", f"{one.management_no}/身份证.jpg": b"i1",
+        f"{two.identity}_签名.png": b"s2",  # by the holder's ID number
+        "IMG_0001.jpg": b"?",
+        "readme.exe": b"no evidence",
+    })  # fmt: skip
+    day = home.day()
+    assert (day.evidence, day.handed, day.closed, day.unlinked) == (4, 2, 1, 1)
+    assert home.states()[one.management_no] == ("HANDED", "CLOSED")
+    assert home.states()[two.management_no] == ("HANDED", "DELIVERED")
+    assert home.states()[three.management_no] == ("KEPT", "PRINTED")
+    assert [path.name for path in drop.rglob("*") if path.is_file()] == ["readme.exe"]
+    lacking, lost = pickup.status(home.settings, home.registry, CITY)
+    assert [(one.management_no, one.missing) for one in lacking] == [(two.management_no, ("本人身份证",))]
+    assert pickup.original_of(home.settings, home.registry, lost[0].id)[1] == b"?"
+    missing = pickup.link(
+        home.settings, home.registry, lost[0].id, two.management_no, kind="本人身份证", by="李四", actor=home.actor
+    )
+    assert missing == []
+    assert home.states()[two.management_no] == ("HANDED", "CLOSED")
+    assert pickup.status(home.settings, home.registry)[1] == []
+
+
+def test_a_proxy_needs_both_identity_cards_and_the_letter(home):
+    home.print(1)
+    home.day()
+    number = home.people[0].management_no
+    home.evidence({f"{number}_签名.png": b"s", f"{number}_代领人身份证.jpg": b"p", f"{number}_本人身份证.jpg": b"h"})
+    home.day()
+    assert home.states()[number] == ("HANDED", "DELIVERED")
+    lacking, _ = pickup.status(home.settings, home.registry)
+    assert lacking[0].missing == ("委托书",)
+    home.evidence({f"{number}_委托书.pdf": b"letter"})
+    assert home.day().closed == 1
+    assert home.states()[number] == ("HANDED", "CLOSED")
+
+
+def test_evidence_that_fits_two_certificates_waits_for_a_person(home):
+    same = Person(7).identity
+    home.people = [Person(1, id_number=same), Person(2, id_number=same)]
+    print_month(home.settings, home.registry, home.people, home.folder)
+    home.day()
+    home.evidence({f"{same}_签名.png": b"s"})
+    day = home.day()
+    assert (day.handed, day.unlinked) == (0, 1)
+
+
+def test_the_same_evidence_twice_is_one_file(home):
+    home.print(1)
+    home.day()
+    number = home.people[0].management_no
+    files = {f"{number}_签名.png": b"s"}
+    first, second = (
+        pickup.import_folder(home.settings, home.registry, CITY, home.evidence(files), actor=home.actor)
+        for _ in range(2)
+    )
+    assert (first.new, first.linked, second.new, second.linked) == (1, 1, 0, 0)
+
+
+def test_i1_lost_evidence_is_named_by_the_doctor(settings, registry, actor, tmp_path):
+    home = Home(settings, registry, actor, tmp_path)
+    home.print(1)
+    home.evidence({"IMG.jpg": b"x"})
+    home.day()
+    with registry.read() as conn:
+        digest = conn.scalar(select(schema.pickup_files.c.sha256))
+    settings.original(digest).write_bytes(b"y")
+    assert digest[:12] in examine(registry, settings)["I1"][0]
+
+
+def test_what_is_kept_too_long_is_overdue_under_the_rules_of_2023(home):
+    home.print(2)
+    home.day()
+    with home.registry.begin(home.actor) as conn:
+        first = schema.deliveries.c.id == 1
+        conn.execute(update(schema.deliveries).where(first).values(kept_at=text("now() - interval '6 years'")))
+    reference = load_reference(home.settings)
+    assert orders.expire(home.settings, home.registry, reference, home.actor) == 0  # 2020 names no limit
+    from dataclasses import replace
+
+    own = replace(home.settings, rule_set="2023")
+    assert orders.expire(own, home.registry, reference, home.actor) == 1
+    file, kept = orders.keeping_list(own, home.registry, reference, CITY)
+    lines = list(read_table(file))
+    assert kept == 2
+    assert [line[5] for line in lines[3:]] == ["超期", "保管中"]
+    assert lines[4][7] > lines[4][6]  # kept until
+    move(home.registry, home.people[0].management_no, "HANDED", by="李四", reason="本人来领", actor=home.actor)
+
+
+def test_the_way_from_print_to_ems_is_measured(home):
+    home.print(3)
+    home.mailed(home.people[:1])
+    home.choose(home.mail(home.people[1]), name="later.csv")
+    with home.registry.read() as conn:
+        (one,) = deliveries.punctuality(conn, 3)
+    assert (one.account, one.pushed, one.within, one.waiting) == (CITY, 1, 0, 1)  # printed on 2020-08-01
+    assert one.median_days == one.slowest_days > 1000
+
+
+def test_states_are_exchanged_with_the_provinces_system(home):
+    home.print(3)
+    home.day()
+    one, two, _ = home.people
+    lines = (
+        (one.management_no, "已领取", "2020-09-01 09:00", ""),
+        (two.management_no, "已签收", "2020-09-02 09:00", "EP1"),
+        ("29990000000000001", "已签收", "2020-09-02 09:00", ""),
+    )
+    taken = home.list("issue.csv", ("管理号", "状态", "时间", "运单号"), *lines, kind="exchange")
+    assert (taken.counts["moved"], taken.unknown) == (2, (4,))
+    assert list(home.states().values()) == [("HANDED", "DELIVERED"), ("SIGNED", "CLOSED"), ("KEPT", "PRINTED")]
+    file, many = orders.export_states(home.settings, home.registry)
+    told = list(csv.DictReader(file.open(encoding="utf-8-sig")))
+    assert many == 3
+    assert [line["状态"] for line in told] == ["已领取", "已签收", "保管中"]
+    assert told[1]["运单号"] == "EP1"
+
+
+def test_a_workbook_of_ems_is_read_like_a_csv(home):
+    home.print(1)
+    home.mailed()
+    file = home.folder / "track.xlsx"
+    write_xlsx(
+        file,
+        [Page("1", [("序", "邮件号", "邮件状态", "操作时间"), ("1", "W1", "妥投", "2020-09-01 10:00:05")], (9,) * 4)],
+    )
+    assert take_file(home.settings, home.registry, "ems", file, actor=home.actor).counts["moved"] == 1
+
+
+def test_an_undone_print_is_awaited_again_but_not_once_the_paper_is_out(home):
+    home.print(2)
+    home.mailed(home.people[:1])
+
+    def undo(conn, number):
+        conn.execute(text("SELECT set_config('certflow.errand', 'undo', true)"))
+        where = schema.rows.c.management_no == home.people[number].management_no
+        conn.execute(update(schema.rows).where(where).values(state="SENT"))
+
+    with pytest.raises(Conflict, match="delivery"), home.registry.begin(home.actor) as conn:
+        undo(conn, 0)
+    with home.registry.begin(home.actor) as conn:
+        undo(conn, 1)
+        state = conn.scalar(select(schema.deliveries.c.state).where(schema.deliveries.c.id == 2))
+        conn.execute(update(schema.rows).where(schema.rows.c.state == "SENT").values(state="PRINTED"))
+    assert state == "AWAITING"
+    assert home.state(home.people[1]) == "PRINTED"
+
+
+def test_i10_nothing_personal_is_chained_or_reported(home):
+    home.print(1)
+    one = home.people[0]
+    home.choose(home.mail(one))
+    day = home.day()
+    home.evidence({f"{one.identity}_张三.png": b"x", "张三签名.jpg": b"y"})
+    told = [day.as_json(), home.day().as_json()]
+    with home.registry.read() as conn:
+        told.append("".join(conn.scalars(text("SELECT payload FROM audit"))))
+    for value in (one.identity, "张三", "13800000000", ADDRESS):
+        assert value not in json.dumps(told, ensure_ascii=False)
+    assert Path(home.settings.path("delivery")).is_dir()
