@@ -97,6 +97,9 @@ class Settings:
     partial_files: Literal["accept", "hold"] = "accept"
     nested_zip: Literal["refuse", "one-level"] = "refuse"
     """Whether a city may send one zip of exam zips, as agreed with the cities (Z16)."""
+    done_marker: Literal["no", "yes"] = "no"
+    """Whether files on the cities' server are complete only with ``<name>.ok`` beside them, and nothing is renamed
+    there: for servers that cannot (T09)."""
     packaging: Literal["merged", "per_city", "both"] = "merged"
     """One package per exam for the whole province, one per exam and city, or both: the cities' as copies beside it."""
     package_zips: Literal["one", "two"] = "one"

@@ -2,8 +2,9 @@
 
 Every file below the folders arrives three times, each time through the use-case behind ``certflow check``: as it is,
 as the workbook of a proper submission, and as the photo of one. Whatever the bytes, each must end in a verdict of a
-listed rule; files wrapped by ``uuencode`` are unwrapped first. Prints what it saw and the parent's memory; exit 1 for
-a crash, an untyped error, a file over the time limit or a parent over 500 MB. Keeps nothing.
+listed rule; files wrapped by ``uuencode`` are unwrapped first. Ends with a summary: files by kind, verdicts, rules,
+the slowest file, the memory of the parent and of its largest child, crashes, hangs, untyped errors. Exit 1 for any of
+those three, a file without a verdict, or a parent over 500 MB. Keeps nothing.
 
 Good sources: the source packages of spreadsheet, zip and image libraries (Apache POI, gnumeric, libarchive, libzip,
 exiv2, Pillow, libjpeg-turbo).
@@ -18,6 +19,7 @@ import time
 import traceback
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 
 TESTS = Path(__file__).parents[1]
@@ -25,7 +27,8 @@ sys.path[:0] = [str(TESTS), str(TESTS / "cases")]
 
 from kit import Desk, book, zipped  # noqa: E402 (the tests' own folders come first)
 
-from certflow.checks.run import check  # noqa: E402
+from certflow import sniff  # noqa: E402
+from certflow.checks.run import Judged, check  # noqa: E402
 from certflow.intake.submission import Received  # noqa: E402
 from certflow.reference import load_reference  # noqa: E402
 from certflow.settings import Settings  # noqa: E402
@@ -35,6 +38,9 @@ LARGEST = 64 << 20
 SECONDS = 70
 """What one batch may take beside its share: a jailed reader ends after 60 s."""
 PARENT = 500 << 20
+WRONG = ("crash", "hang", "untyped error", "no verdict")
+UNTYPED = ("FILE-UNREADABLE", "PHOTO-UNREADABLE")
+"""Rules that speak where a parser raised what nobody expected."""
 
 
 def files(roots: Iterable[Path]) -> Iterator[tuple[Path, bytes]]:
@@ -82,8 +88,36 @@ def arrivals(number: int, data: bytes) -> dict[str, bytes]:
     }
 
 
-def judge(batch: list[tuple[Path, bytes]], settings: Settings, seen: Counter[str]) -> list[str]:
-    """Judge a batch; what went wrong, by file when it can be pinned down."""
+@dataclass
+class Seen:
+    """What the sweep came to so far."""
+
+    kinds: Counter[str] = field(default_factory=Counter)
+    verdicts: Counter[str] = field(default_factory=Counter)
+    rules: Counter[str] = field(default_factory=Counter)
+    wrong: dict[str, list[str]] = field(default_factory=lambda: {kind: [] for kind in WRONG})
+    slowest: tuple[float, list[tuple[Path, bytes]]] = (0.0, [])
+
+    def __str__(self) -> str:
+        listed = {"files": self.kinds, "verdicts": self.verdicts, "rules": self.rules}
+        lines = [
+            f"{title:<10}{sum(found.values())}: {', '.join(f'{name} {number}' for name, number in found.most_common())}"
+            for title, found in listed.items()
+        ]
+        own, child = (memory(who) >> 20 for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+        lines.append(f"{'memory':<10}parent {own} MB, largest child {child} MB")
+        for kind, ones in self.wrong.items():
+            lines += [f"{kind:<14}{len(ones)}", *(f"  {one}" for one in ones)]
+        return "\n".join(lines)
+
+
+def memory(who: int) -> int:
+    """Peak memory in bytes."""
+    return resource.getrusage(who).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+
+
+def judge(batch: list[tuple[Path, bytes]], settings: Settings, seen: Seen) -> None:
+    """Judge a batch and add to what was seen; what crashes is pinned down to its file."""
     with tempfile.TemporaryDirectory() as folder:
         received = []
         for number, (_, data) in enumerate(batch):
@@ -96,41 +130,62 @@ def judge(batch: list[tuple[Path, bytes]], settings: Settings, seen: Counter[str
             judged = check(received, settings, load_reference(settings), registry=None)
         except BaseException as error:  # noqa: BLE001 (whatever it is, it is what the sweep looks for)
             if len(batch) > 1:
-                return [wrong for one in batch for wrong in judge([one], settings, seen)]
-            return [f"{batch[0][0]}: {type(error).__name__}\n{traceback.format_exc(limit=-6)}"]
+                for one in batch:
+                    judge([one], settings, seen)
+            else:
+                seen.wrong["crash"].append(f"{batch[0][0]}: {type(error).__name__}\n{traceback.format_exc(limit=-6)}")
+            return
         took = time.monotonic() - began
-    wrong = []
+    seen.kinds.update(sniff.type_name(data[: sniff.HEAD]) for _, data in batch)
+    seen.slowest = max(seen.slowest, (took, batch), key=lambda one: one[0])
     if took > SECONDS + 2 * len(batch):
-        wrong.append(f"{took:.0f} s: {' '.join(str(path) for path, _ in batch)}")
+        seen.wrong["hang"].append(f"{took:.0f} s: {' '.join(str(path) for path, _ in batch)}")
+    note(judged, received, [path for path, _ in batch], seen)
+
+
+def note(judged: list[Judged], received: list[Received], paths: list[Path], seen: Seen) -> None:
+    """What became of a batch; `received` holds three files for each of the `paths`."""
     missing = {one.path for one in received} - {file.path for one in judged for file in one.submission.files}
-    wrong += [f"no verdict: {batch[int(path.stem) // 3][0]}" for path in missing]
+    seen.wrong["no verdict"] += [str(paths[int(path.stem) // 3]) for path in missing]
     for one in judged:
-        seen[one.verdict.value] += 1
+        seen.verdicts[one.verdict.value] += 1
         for finding in one.findings:
             if finding.severity == "error":
-                seen[finding.rule] += 1
-            if finding.rule in ("FILE-UNREADABLE", "PHOTO-UNREADABLE"):
-                wrong.append(f"untyped: {finding.message} {[file.name for file in one.submission.files]}")
-    return wrong
+                seen.rules[finding.rule] += 1
+            if finding.rule in UNTYPED:
+                about = {paths[int(file.path.stem) // 3] for file in one.submission.files}
+                seen.wrong["untyped error"].append(f"{finding.message} {' '.join(map(str, about))}")
 
 
 def main(roots: list[str]) -> int:
     """Sweep, report, and say by the exit code whether all was well."""
+    seen, count, batch, began = Seen(), 0, list[tuple[Path, bytes]](), time.monotonic()
     with tempfile.TemporaryDirectory() as home:
-        settings, seen, wrong, batch, count = Settings(home=Path(home)), Counter[str](), [], [], 0
+        settings = Settings(home=Path(home))
         for one in files(map(Path, roots)):
             count += 1
             batch.append(one)
             if len(batch) == BATCH:
-                wrong += judge(batch, settings, seen)
+                judge(batch, settings, seen)
                 batch = []
-                print(f"\r{count} files, {len(wrong)} wrong", end="", file=sys.stderr, flush=True)
-        wrong += judge(batch, settings, seen) if batch else []
-    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
-    print(f"\n{count} files, three ways each; parent's peak {memory >> 20} MB")
-    print(", ".join(f"{name} {number}" for name, number in seen.most_common()))
-    print("\n".join(wrong) or "no crash, no hang, no untyped error")
-    return int(bool(wrong) or memory > PARENT)
+                print(
+                    f"\r{count} files, {sum(map(len, seen.wrong.values()))} wrong", end="", file=sys.stderr, flush=True
+                )
+        if batch:
+            judge(batch, settings, seen)
+        print(f"\n{count} files, three ways each, in {time.monotonic() - began:.0f} s\n{seen}")
+        slow = [(alone(one, settings), one[0]) for one in seen.slowest[1]]
+    if slow:
+        took, path = max(slow)
+        print(f"{'slowest':<10}{took:.1f} s: {path} (its batch of {len(slow)}: {seen.slowest[0]:.1f} s)")
+    return int(any(seen.wrong.values()) or memory(resource.RUSAGE_SELF) > PARENT)
+
+
+def alone(one: tuple[Path, bytes], settings: Settings) -> float:
+    """Seconds one file takes by itself."""
+    began = time.monotonic()
+    judge([one], settings, Seen())
+    return time.monotonic() - began
 
 
 if __name__ == "__main__":

@@ -47,6 +47,7 @@ def intake(
                 )
             else:
                 taken = f"新收 {len(pulled.new)}，重复 {len(pulled.duplicates)}，上传中 {pulled.waiting}"
+                taken += f"，未接收 {len(pulled.refused)}" if pulled.refused else ""
                 say(f"{cities[account].name}：{taken}，审核 {len(judged.files)}，答复 {len(answered.answered)}")
 
 

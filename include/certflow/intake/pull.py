@@ -5,12 +5,18 @@ end (T01). Then in this order: bytes into our store (flushed, renamed) → ledge
 已接收 on the city's server. Died anywhere in between, the next pull goes on: bytes that are stored twice are the
 same bytes, and a file that is recorded but still there is only moved (`transfers.owed`).
 
+Where the server cannot rename (`Settings.done_marker`, T09) a file is complete when ``<name>.ok`` lies beside it. The
+marker is used up before the file is moved, so it never speaks for a later upload of the same name; moving is copying
+our original to 已接收 and removing the city's copy.
+
 Links, folders and oversized files are refused and the city is told so; names in any encoding pass as raw bytes
 (T16). Nothing here logs a name: names of files may be ID numbers.
 """
 
 import hashlib
 import json
+import os
+import posixpath
 import re
 import time
 from collections.abc import Sequence
@@ -21,14 +27,16 @@ from pathlib import Path
 from certflow import originals
 from certflow.errors import AccessRefused, ConfigurationError, Conflict, TransferError
 from certflow.naming import parse_nil
-from certflow.registry import submissions, transfers
+from certflow.registry import return_answers, submissions, transfers
 from certflow.registry.ledger import Actor, Registry
 from certflow.registry.transfers import Arrival, Owed
 from certflow.settings import Settings
-from certflow.sftp import PART, RemoteFile, Session, connect
+from certflow.sftp import MARKER, PART, RemoteFile, Session, connect
 
 PATIENCE_SECONDS = 24 * 3600
 """A zip without an end that has not changed for so long is damaged, not under way: taken, so that it is answered."""
+MARKER_SECONDS = 3600
+"""A file that has not changed for so long and still has no done-marker is one whose marker was forgotten."""
 
 _REFUSALS = {
     "folder": "是文件夹：请把数据表和照片文件夹压缩成一个 zip 后上传",
@@ -36,6 +44,7 @@ _REFUSALS = {
     "other": "不是普通文件",
     "too-large": "超过单个文件的大小上限：请分拆后上传",
     "permission": "没有读取权限：请重新上传",
+    "unmarked": f"没有完成标志：确认上传完整后，请在旁边再上传一个同名加 {MARKER} 的空文件",
 }
 
 
@@ -50,7 +59,8 @@ class PullReport:
     waiting: int = 0
     """Files that are still being uploaded."""
     refused: tuple[str, ...] = ()
-    """One of folder | link | other | too-large | permission per thing that is never taken."""
+    """One of folder | link | other | too-large | permission per thing that is never taken; unmarked per file that
+    waits for its done-marker (T09)."""
 
 
 def pull(settings: Settings, registry: Registry, account: str, actor: Actor) -> PullReport:
@@ -79,10 +89,12 @@ class ReplyReport:
     """Answers uploaded by this call; the others were there already."""
     missing: tuple[int, ...] = ()
     """Ids of judged files whose answers are not written yet; the next reply looks again."""
+    lists: int = 0
+    """Answers about the authority's returns, and recalls of such, that now lie in the city's 回执."""
 
 
 def reply(settings: Settings, registry: Registry, account: str, actor: Actor) -> ReplyReport:
-    """Upload the answers to every judged file that was not answered yet into the city's 回执.
+    """Upload the answers to every judged file, and about every applied return, that the city has not got yet.
 
     May be run again at any time: what lies there with the same bytes is not sent twice, and nothing is ever
     overwritten. Raises as `pull`.
@@ -92,20 +104,32 @@ def reply(settings: Settings, registry: Registry, account: str, actor: Actor) ->
     with registry.lock(f"reply:{account}"):
         with registry.read() as conn:
             owed = submissions.unanswered(conn, account)
-        written = _answers(settings.feedback / account, [answer.tag for answer in owed])
+            returned = return_answers.owed(conn, account)
+        written = _answers(settings.feedback / account, [answer.tag for answer in [*owed, *returned]])
         ready = [answer for answer in owed if written[answer.tag]]
         missing = tuple(answer.file_id for answer in owed if not written[answer.tag])
-        if not ready:
+        lists = [answer for answer in returned if written[answer.tag]]
+        if not ready and not lists:
             return ReplyReport(missing=missing)
         uploaded = 0
         with connect(settings.city_sftp, settings.transfer_timeout) as session:
             shelf = f"/{account}/{settings.folders.replies}"
             session.makedirs(shelf)
             for answer in ready:
-                uploaded += sum(_deliver(session, file, f"{shelf}/{file.name}") for file in written[answer.tag])
+                uploaded += sum(
+                    _deliver(session, file, f"{shelf}/{file.name}".encode(), marked=settings.done_marker == "yes")
+                    for file in written[answer.tag]
+                )
                 with registry.begin(actor) as conn:
                     submissions.mark_answered(conn, [answer.file_id])
-        return ReplyReport(tuple(answer.file_id for answer in ready), uploaded, missing)
+            for one in lists:
+                uploaded += sum(
+                    _deliver(session, file, f"{shelf}/{file.name}".encode(), marked=settings.done_marker == "yes")
+                    for file in written[one.tag]
+                )
+                with registry.begin(actor) as conn:
+                    return_answers.told(conn, one)
+        return ReplyReport(tuple(answer.file_id for answer in ready), uploaded, missing, len(lists))
 
 
 def _answers(folder: Path, tags: Sequence[str]) -> dict[str, list[Path]]:
@@ -113,30 +137,26 @@ def _answers(folder: Path, tags: Sequence[str]) -> dict[str, list[Path]]:
     found: dict[str, list[Path]] = {tag: [] for tag in tags}
     for file in sorted(folder.rglob("*")):
         if file.is_file() and file.suffix != PART:
-            for tag in re.findall(r"(?<![0-9A-Za-z])F[0-9]{6,}(?![0-9A-Za-z])", file.name):
+            for tag in re.findall(r"(?<![0-9A-Za-z])[FRU][0-9]{6,}(?![0-9A-Za-z])", file.name):
                 if tag in found:
                     found[tag].append(file)
     return found
 
 
-def _deliver(session: Session, file: Path, wanted: str) -> bool:
-    """Bring one answer under its name, or ``name~2`` and so on where other bytes lie; False when it was there."""
+def _deliver(session: Session, file: Path, wanted: bytes, *, marked: bool) -> bool:
+    """Bring one file under its name, or ``name~2`` and so on where other bytes lie; False when it was there."""
     with file.open("rb") as stream:
         digest, size = hashlib.file_digest(stream, "sha256").hexdigest(), file.stat().st_size
-    stem, dot, suffix = wanted.rpartition(".")
+    stem, suffix = os.path.splitext(wanted)  # noqa: PTH122 (bytes: the name may be in any encoding)
     for number in range(1, 1000):
-        final = wanted if number == 1 else f"{stem}~{number}{dot}{suffix}"
+        final = wanted if number == 1 else b"%s~%d%s" % (stem, number, suffix)
         there = session.stat(final)
-        if there is None:
-            part = session.put_part(file, final)
-            if session.hash(part.path) != digest:
-                session.remove(part.path)
-                raise TransferError("回执上传后回读不一致，已清除，稍后重试")
-            session.rename(part.path, final)
+        if there is None or (marked and session.unfinished(final)):
+            session.publish(file, final, marked=marked)
             return True
         if there.size == size and session.hash(final) == digest:
             return False
-    raise Conflict("回执文件夹中同名文件过多，请清理后重试")
+    raise Conflict("地市文件夹中同名文件过多，请清理后重试")
 
 
 @dataclass(slots=True)
@@ -154,6 +174,13 @@ class _Round:
     refused: list[tuple[str, str]] = field(default_factory=list)
     """(kind, name)"""
     unmoved: AccessRefused | None = None
+    marks: dict[str, dict[bytes, bytes]] = field(default_factory=dict)
+    """Lane → name of a file → name of its done-marker."""
+
+    @property
+    def marked(self) -> bool:
+        """Whether files of this server are complete by a done-marker (T09)."""
+        return self.settings.done_marker == "yes"
 
     def run(self) -> PullReport:
         names = self.settings.folders
@@ -166,7 +193,7 @@ class _Round:
         if any(first.values()):
             time.sleep(self.settings.look_seconds)
             for lane, folder in lanes.items():
-                stable[lane] = self.unchanged(first[lane], self.session.list(folder))
+                stable[lane] = self.unchanged(first[lane], self.without_markers(lane, self.session.list(folder)))
         if any(stable.values()):
             self.session.prepare_reads()
         patience = _Patience(self.settings.path("inbox", f"{self.account}.json"))
@@ -191,6 +218,13 @@ class _Round:
                 transfers.shelve(conn, gone)
         return [one for one in owed if (one.lane, one.raw_name) in there]
 
+    def without_markers(self, lane: str, now: Sequence[RemoteFile]) -> list[RemoteFile]:
+        """The files that are no done-markers; remembers which have one."""
+        suffix = MARKER.encode()
+        found = [file for file in now if self.marked and file.regular and file.raw_name.lower().endswith(suffix)]
+        self.marks[lane] = {file.raw_name[: -len(suffix)]: file.raw_name for file in found}
+        return [file for file in now if file not in found]
+
     def unchanged(self, before: Sequence[RemoteFile], now: Sequence[RemoteFile]) -> list[RemoteFile]:
         """Plain files that look the same twice; what can never be taken is noted, the rest waits."""
         earlier = {file.raw_name: file for file in before}
@@ -212,7 +246,7 @@ class _Round:
         """One file's trouble stays its own; a broken connection ends the pull."""
         path = folder.encode() + file.raw_name
         try:
-            if not self.take(lane, path, file, owed, patience.over(lane, file)):
+            if not self.take(lane, path, file, owed, patience.seconds(lane, file)):
                 self.waiting += 1
         except AccessRefused:
             self.refused.append(("permission", file.name))
@@ -220,18 +254,24 @@ class _Round:
             if self.session.stat(path) is not None:  # gone (T17, F20): the next pull has nothing to do
                 raise
 
-    def take(self, lane: str, path: bytes, file: RemoteFile, owed: Sequence[Owed], no_longer_growing: bool) -> bool:
+    def take(self, lane: str, path: bytes, file: RemoteFile, owed: Sequence[Owed], unchanged_for: float) -> bool:
         """Read, record and move one file; False when it is not complete yet."""
-        digest = originals.take(self.settings, self.session, path, file, errand=self.account, ended=no_longer_growing)
-        if digest is None:
+        mine = {one.sha256: one.file_id for one in owed if (one.lane, one.raw_name) == (lane, file.raw_name)}
+        mark = self.marks[lane].get(file.raw_name)
+        complete = not self.marked or mark is not None
+        if not complete and not mine:
+            if unchanged_for >= MARKER_SECONDS:
+                self.refused.append(("unmarked", file.name))
             return False
-        file_id = next(
-            (one.file_id for one in owed if (one.lane, one.raw_name, one.sha256) == (lane, file.raw_name, digest)),
-            None,
-        )
-        if file_id is None:
-            file_id = self.record(lane, file, digest)
-        self.shelve(path, file, file_id)
+        ended = unchanged_for >= PATIENCE_SECONDS or mark is not None
+        digest = originals.take(self.settings, self.session, path, file, errand=self.account, ended=ended)
+        if digest is None or (digest not in mine and not complete):
+            return False
+        file_id = mine[digest] if digest in mine else self.record(lane, file, digest)
+        if self.marked:
+            self.copy_away(path, file, file_id, digest, mark)
+        else:
+            self.shelve(path, file, file_id)
         return True
 
     def record(self, lane: str, file: RemoteFile, digest: str) -> int:
@@ -273,6 +313,22 @@ class _Round:
                 self.session.rename(moved, path)
             self.waiting += 1
 
+    def copy_away(self, path: bytes, file: RemoteFile, file_id: int, digest: str, mark: bytes | None) -> None:
+        """Without a rename (T09): marker away, our original to 已接收, the city's copy away if it is still the same."""
+        shelf = f"/{self.account}/{self.settings.folders.received}".encode()
+        try:
+            if mark is not None:
+                self.session.remove(posixpath.join(posixpath.dirname(path), mark))
+            self.session.makedirs(shelf)
+            _deliver(self.session, self.settings.original(digest), posixpath.join(shelf, file.raw_name), marked=True)
+            if self.session.stat(path) == file:
+                self.session.remove(path)
+        except AccessRefused as error:
+            self.unmoved = error  # T05, as in `shelve`
+            return
+        with self.registry.begin(self.actor) as conn:
+            transfers.shelve(conn, [file_id])
+
     def tell_refused(self) -> None:
         """Leave one note per set of refused things in 回执; written once, in the city's words."""
         if not self.refused:
@@ -288,7 +344,7 @@ class _Round:
         try:
             note.write_bytes(content)
             self.session.makedirs(final.rpartition("/")[0])
-            self.session.rename(self.session.put_part(note, final).path, final)
+            self.session.publish(note, final, marked=self.marked)
         finally:
             note.unlink(missing_ok=True)
 
@@ -303,12 +359,12 @@ class _Patience:
         if file.is_file():
             self._before = json.loads(file.read_text(encoding="ascii"))
 
-    def over(self, lane: str, file: RemoteFile) -> bool:
-        """True when the file has not changed for `PATIENCE_SECONDS`; remembers it otherwise."""
+    def seconds(self, lane: str, file: RemoteFile) -> float:
+        """For how long the file has not changed; remembers how it looks."""
         look = f"{lane}/{file.raw_name.hex()}/{file.size}/{file.mtime}"
         key = hashlib.sha256(look.encode()).hexdigest()
         self._now[key] = self._before.get(key, time.time())
-        return time.time() - self._now[key] >= PATIENCE_SECONDS
+        return time.time() - self._now[key]
 
     def save(self) -> None:
         """Only what is still there is remembered."""

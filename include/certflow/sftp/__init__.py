@@ -39,6 +39,9 @@ for _library in ("paramiko", "asyncssh"):
 PART = ".part"
 """Suffix of everything that is not complete yet; no reader on any side may take such a file."""
 
+MARKER = ".ok"
+"""``<name>.ok`` says that ``<name>`` is complete, where a server cannot rename (T09)."""
+
 RemotePath = str | bytes
 
 
@@ -189,24 +192,54 @@ class Session:
         A disk that is full shows as a wrong size (paramiko's pipelined close reports nothing, T03): the part
         is removed and the error is a TransferError.
         """
-        part = _raw(final) + (f".{tag}" if tag else "").encode() + PART.encode()
+        return self._put(local, _raw(final) + (f".{tag}" if tag else "").encode() + PART.encode())
+
+    def publish(self, local: Path, final: RemotePath, *, marked: bool = False) -> None:
+        """Bring a file under a free name, read back before anybody may take it; TransferError when that fails.
+
+        With `marked` nothing is renamed (T09): the file goes to its name at once, an empty ``<final>.part`` lies
+        beside it while it is not complete, and ``<final>.ok`` once it is. What a try that died left (see
+        `unfinished`) is replaced.
+        """
+        flag = _raw(final) + PART.encode()
+        if marked:
+            self._touch(flag)
+        part = self._put(local, _raw(final)) if marked else self.put_part(local, final)
+        if self.hash(part.path) != part.sha256:
+            self.remove(part.path)
+            raise TransferError(f"{self._place(final)}：上传后回读不一致，已清除，稍后重试")
+        if marked:
+            self._touch(_raw(final) + MARKER.encode())
+            self.remove(flag)
+        else:
+            self.rename(part.path, final)
+
+    def unfinished(self, final: RemotePath) -> bool:
+        """True where what lies under `final` is a marked try of ours that died (see `publish`)."""
+        return self.stat(_raw(final) + PART.encode()) is not None and self.stat(_raw(final) + MARKER.encode()) is None
+
+    def _touch(self, path: bytes) -> None:
+        with self._translated("上传", path):
+            self._client.open(self._full(path), "wb").close()
+
+    def _put(self, local: Path, path: bytes) -> Part:
         digest, size = hashlib.sha256(), 0
-        with self._translated("上传", part):
+        with self._translated("上传", path):
             try:
-                with local.open("rb") as source, self._client.open(self._full(part), "wb") as target:
+                with local.open("rb") as source, self._client.open(self._full(path), "wb") as target:
                     target.set_pipelined(True)
                     while data := source.read(256 << 10):
                         digest.update(data)
                         size += len(data)
                         target.write(data)
             except OSError:
-                self._discard(part)
+                self._discard(path)
                 raise
-        found = self.stat(part)
+        found = self.stat(path)
         if found is None or found.size != size:
-            self._discard(part)
-            raise TransferError(f"{self._place(part)}：上传的文件不完整（远端磁盘已满或配额不足？），已清除，稍后重试")
-        return Part(part, digest.hexdigest(), size)
+            self._discard(path)
+            raise TransferError(f"{self._place(path)}：上传的文件不完整（远端磁盘已满或配额不足？），已清除，稍后重试")
+        return Part(path, digest.hexdigest(), size)
 
     def rename(self, source: RemotePath, target: RemotePath) -> None:
         """Give `source` its name; Conflict when the name is taken (standard rename, never posix-rename, T08)."""
