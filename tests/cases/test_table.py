@@ -14,6 +14,11 @@ def test_no_case_is_without_a_test(family):
     assert wanted - set(table.rows()) == set()
 
 
+def test_no_fault_between_city_province_and_authority_is_without_a_test():
+    faults = [*range(1, 21), 26, 27, 28, 31, 32, 33, 43, 47, 49]
+    assert {f"F{number:02d}" for number in faults} - set(table.rows()) == set()
+
+
 def test_each_file_family_goes_through_certflow_check():
     seen = {name for name, rows in table.rows().items() if any(outcome for _, outcome, _ in rows)}
     missing = {

@@ -1,9 +1,12 @@
 """The real Airflow: scheduler, LocalExecutor, API server and pages, driving the intake of real cities over SFTP."""
 
+import contextlib
 import io
 import json
 import os
+import signal
 import socket
+import threading
 import time
 import urllib.error
 import urllib.request
@@ -67,7 +70,7 @@ class Api:
             method=method,
             headers={"Content-Type": "application/json", "Authorization": f"Bearer {self._token}"},
         )
-        with urllib.request.urlopen(request, timeout=30) as reply:
+        with urllib.request.urlopen(request, timeout=120) as reply:
             return json.load(reply)
 
     def page(self, path, form=None):
@@ -168,19 +171,70 @@ def month_is_sent_once(api, registry, settings):
     question = api.question(path)
     assert "未报" in question["body"], "fourteen cities are missing: a person decides"
     assert sent(registry) == []
-    api.answer(path, "批准")
-    done, tasks = api.end("month_end_send", run["dag_run_id"])
-    assert done["state"] == "success", [(task["task_id"], task["state"]) for task in tasks]
     upward = addresses(settings.home)[1].tree / settings.folders.upward
+    with frozen_at_the_first_part(upward, addresses(settings.home)[1].pid) as frozen:
+        api.answer(path, "批准")
+        assert frozen.wait(120)
+        # Nothing answers any more: the send is in the middle of its work when an operator gives up on it (F28).
+        assert api("GET", f"{path}/taskInstances/send/0")["state"] == "running"
+        api("PATCH", f"{path}/taskInstances/send/0", {"new_state": "failed"})
+        failed, _tasks = api.end("month_end_send", run["dag_run_id"])
+        assert failed["state"] == "failed"
+    assert sent(registry) == []
+    # The operator clears it while somebody else starts the month once more: both send, one delivers (F32).
+    other = api("POST", f"{send}/dagRuns", {"conf": {"month": "202005"}, "logical_date": None})
+    done, tasks = api.clear("month_end_send", run["dag_run_id"])
+    twin, more = api.end("month_end_send", other["dag_run_id"])
+    assert "success" in (done["state"], twin["state"]), [(task["task_id"], task["state"]) for task in tasks + more]
     [package] = sent(registry)
+    assert package[1] == 1
     files = {path.name: path.stat().st_mtime_ns for path in upward.rglob("*") if path.is_file()}
     assert sorted(Path(name).suffix for name in files) == [".json", ".zip"]
 
     for dag_id, run_id in (("month_end_prepare", prepare["dag_run_id"]), ("month_end_send", run["dag_run_id"])):
         again, tasks = api.clear(dag_id, run_id)
         assert again["state"] == "success", [(task["task_id"], task["state"]) for task in tasks]
+    month_is_filled_back(api)
     assert sent(registry) == [package]
     assert {path.name: path.stat().st_mtime_ns for path in upward.rglob("*") if path.is_file()} == files
+
+
+@contextlib.contextmanager
+def frozen_at_the_first_part(folder, server):
+    """Stop the SFTP servers' process once an unfinished upload lies there (the event), wake it at the end."""
+    frozen, over = threading.Event(), threading.Event()
+
+    def watch():
+        while not over.is_set() and not frozen.is_set():
+            if any(folder.rglob("*.part")):
+                os.kill(server, signal.SIGSTOP)
+                frozen.set()
+            time.sleep(0.001)
+
+    watching = threading.Thread(target=watch)
+    watching.start()
+    try:
+        yield frozen
+    finally:
+        over.set()
+        watching.join()
+        os.kill(server, signal.SIGCONT)
+
+
+def month_is_filled_back(api):
+    """A backfill of the month by its partition, and the send it hands over to (both find everything done)."""
+    window = {"dag_id": "month_end_prepare", "from_date": "2020-05-01T00:00:00+08:00"}
+    window |= {"to_date": "2020-05-31T00:00:00+08:00", "reprocess_behavior": "none", "max_active_runs": 1}
+    window |= {"run_backwards": False, "dag_run_conf": {}}
+    api("POST", "/api/v2/backfills", window)
+    found = "/api/v2/dags/month_end_prepare/dagRuns?run_type=backfill"
+    api.wait(found, lambda answer: answer["dag_runs"])
+    [run] = api("GET", found)["dag_runs"]
+    assert run["partition_key"] == "202005"
+    done, tasks = api.end("month_end_prepare", run["dag_run_id"])
+    assert done["state"] == "success", [(task["task_id"], task["state"]) for task in tasks]
+    for handed in handed_over(api("GET", "/api/v2/dags/month_end_send/dagRuns")):
+        api.end("month_end_send", handed["dag_run_id"])
 
 
 def handed_over(answer):
