@@ -21,7 +21,7 @@ from airflow.providers.standard.operators.trigger_dagrun import TriggerDagRunOpe
 from airflow.sdk import CronPartitionTimetable, dag, task
 
 from retry_rules import TASK_DEFAULTS
-from run_form import MONTH, NEXT_BATCH
+from run_form import MONTH, MONTH_MOVED, NEXT_BATCH
 
 
 @dag(
@@ -80,7 +80,7 @@ def month_end_prepare() -> None:
             return month_work.assemble(place, batch["id"], exam)
 
     # A month in which nothing was accepted has no exam to map over and still gets its report.
-    @task(task_display_name="月报", trigger_rule="none_failed")
+    @task(task_display_name="月报", trigger_rule="none_failed", outlets=[MONTH_MOVED])
     def report(batch: dict[str, Any]) -> dict[str, Any]:
         import month_work
         from workplace import workplace

@@ -22,7 +22,7 @@ from airflow.providers.standard.operators.hitl import HITLOperator
 from airflow.sdk import dag, task
 
 from retry_rules import TASK_DEFAULTS
-from run_form import BATCH, MONTH
+from run_form import BATCH, MONTH, MONTH_MOVED
 
 
 @dag(
@@ -80,8 +80,12 @@ def month_end_send() -> None:
         with workplace() as place:
             return month_work.send(place, package_id)
 
-    @task(task_display_name="上报结果", trigger_rule="none_failed_min_one_success")
+    @task(task_display_name="上报结果", trigger_rule="none_failed_min_one_success", outlets=[MONTH_MOVED])
     def report(listed: list[int], sent: list[str]) -> dict[str, int]:
+        from run_form import tell_moved
+        from workplace import this_month
+
+        tell_moved([str(this_month())])
         return {"packages": len(listed), "sent": len(list(sent))}
 
     listed = packages()

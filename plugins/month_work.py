@@ -9,6 +9,7 @@ from airflow.sdk import get_current_context
 from airflow.sdk.exceptions import AirflowSkipException
 
 from certflow.errors import Conflict
+from run_form import tell_moved
 from workplace import this_month
 
 if TYPE_CHECKING:
@@ -60,6 +61,7 @@ def write_report(place: Workplace, month: str, number: int) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     text = json.dumps(status, ensure_ascii=False, indent=2, sort_keys=True, default=str)
     (folder / f"month-{number}.json").write_text(text + "\n", encoding="utf-8")
+    tell_moved([month])
 
 
 def pass_gate(place: Workplace) -> bool:

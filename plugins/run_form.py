@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from airflow.sdk import Param
+from airflow.sdk import Asset, Param, get_current_context
 
 from certflow.errors import ConfigurationError
 from certflow.month import Month
@@ -12,6 +12,8 @@ from certflow.month import Month
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+MONTH_MOVED = Asset("certflow-month")
+"""Something of a month changed: whoever reports on months wants to know. The event says which, as ``months``."""
 MONTH = Param(
     None,
     type=["null", "string"],
@@ -51,6 +53,11 @@ def month_of(params: Mapping[str, Any], partition_key: str | None) -> str:
         return str(Month.parse(named.pop()))
     except ValueError:
         raise ConfigurationError("申报年月须为六位数字，如 202005，月份为 01 至 12") from None
+
+
+def tell_moved(months: list[str]) -> None:
+    """Leave word that these months changed; the running task must name `MONTH_MOVED` among its outlets."""
+    get_current_context()["outlet_events"][MONTH_MOVED].extra = {"months": sorted(months)}
 
 
 def chosen(accounts: list[str], account: str | None) -> list[str]:

@@ -120,3 +120,11 @@ def test_i10_logs_carry_no_personal_data(settings, runner):
         assert NUMBER not in text, path
         assert PERSON not in text, path
         assert NUMBER[:17] not in json.dumps(text, ensure_ascii=True), path
+
+
+def test_the_reports_of_a_month_are_written_and_written_again(settings, runner):
+    for _ in range(2):
+        finished = runner.run("quality_report", {"month": "202005"})
+        assert finished.ok, settings.path("airflow", "run-dags.log").read_text(encoding="utf-8")[-4000:]
+    assert {path.suffix for path in (settings.reports / "202005").glob("*-月报.*")} == {".xlsx", ".pdf", ".html"}
+    assert (settings.reports / "scores" / "202005" / "202005-全省排名.pdf").is_file()

@@ -13,7 +13,20 @@ from typing import Annotated
 import typer
 
 from certflow import __version__
-from certflow.cli import bench, counter, delivery, holds, judging, letters, months, papers, province, returns, stacks
+from certflow.cli import (
+    bench,
+    counter,
+    delivery,
+    holds,
+    judging,
+    letters,
+    months,
+    papers,
+    province,
+    reports,
+    returns,
+    stacks,
+)
 from certflow.cli.show import complain
 from certflow.errors import CertflowError
 from certflow.privacy import install_log_masking
@@ -29,7 +42,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for room in (judging, papers, province, months, returns, holds, letters, counter, delivery, stacks, bench):
+for room in (judging, papers, province, months, returns, holds, letters, reports, counter, delivery, stacks, bench):
     app.add_typer(room.app)
 
 

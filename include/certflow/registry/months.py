@@ -1,6 +1,7 @@
 """The month as a whole, counted from the ledger: what each city sent, where its rows stand, what is usual."""
 
 from dataclasses import dataclass
+from datetime import datetime
 
 from sqlalchemy import Connection, case, func, select
 
@@ -27,6 +28,15 @@ class StateCount:
     exam_code: str
     state: str
     rows: int
+
+
+@dataclass(frozen=True, slots=True)
+class Arrivals:
+    """Files one account sent for one month, repeats left out, and when the first and the last of them came."""
+
+    files: int
+    first: datetime
+    last: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +79,16 @@ def cities(conn: Connection, month: str) -> dict[str, CityCount]:
     return {
         account: CityCount(account, *sent.get(account, (0, 0)), account in nil) for account in sorted({*sent, *nil})
     }
+
+
+def arrivals(conn: Connection, month: str) -> dict[str, Arrivals]:
+    """Account → what it sent for the month and when; trial files do not count."""
+    found = conn.execute(
+        select(files.c.account, func.count(), func.min(files.c.received_at), func.max(files.c.received_at))
+        .where(files.c.month == month, files.c.lane == "month", files.c.duplicate_of.is_(None))
+        .group_by(files.c.account)
+    )
+    return {str(account): Arrivals(*rest) for account, *rest in found}
 
 
 def states(conn: Connection, month: str) -> list[StateCount]:

@@ -1,0 +1,307 @@
+"""Scorecards, appeals and quality history on 24 simulated months whose figures are known from their stories."""
+
+import datetime as dt
+import hashlib
+import json
+import zipfile
+
+import pytest
+from sqlalchemy import text
+from tests.simulated_years import EXAMS, Years
+
+from certflow import signing
+from certflow.errors import Conflict
+from certflow.month import Month
+from certflow.reference import load_reference
+from certflow.registry import appeals as kept_room
+from certflow.registry import quality, silences
+from certflow.reports import alerts, appeals, printing, scorecard, yearbook
+from certflow.reports import month as month_room
+from certflow.reports.figures import Score
+from certflow.reports.history import history
+
+FIRST, LAST = "201901", "202012"
+
+
+@pytest.fixture
+def years(settings, registry):
+    accounts = sorted(a for a, city in load_reference(settings).cities.items() if not city.historic)
+    return Years(registry, accounts)
+
+
+def _counted(months):
+    return {
+        (one.month, one.account, one.exam_code): (
+            one.requests, one.faulty, one.held, one.on_time, one.unresolved, one.versions
+        )
+        for one in months
+    }  # fmt: skip
+
+
+INDEPENDENT = """
+    SELECT s.month, s.account, s.exam_code, count(DISTINCT r.management_no),
+        count(DISTINCT r.management_no) FILTER (WHERE EXISTS (
+            SELECT FROM findings f WHERE f.row_id = r.id AND f.severity = 'error'
+            AND NOT EXISTS (SELECT FROM appeals a JOIN appeal_decisions d ON d.appeal_id = a.id
+                            WHERE a.finding_id = f.id AND d.upheld))),
+        count(DISTINCT r.management_no) FILTER (WHERE EXISTS (
+            SELECT FROM moves m WHERE m.kind = 'row' AND m.object_id = r.id AND m.to_state = 'HELD'))
+    FROM submissions s, rows r WHERE r.submission_id = s.id AND r.state <> 'IGNORED'
+    GROUP BY 1, 2, 3
+"""
+
+
+def test_every_figure_of_24_months_equals_the_stories_and_an_independent_query(settings, registry, years):
+    years.run(FIRST, 24, rows=6)
+    with registry.read() as conn:
+        months = quality.city_months(conn, FIRST, LAST)
+        causes = quality.causes(conn, FIRST, LAST)
+        files = quality.city_files(conn, FIRST, LAST)
+        again = {(m, a, e): tuple(rest) for m, a, e, *rest in conn.execute(text(INDEPENDENT))}
+    want = {
+        key: (one.requests, one.faulty, one.held, one.on_time, one.unresolved, one.versions)
+        for key, one in years.expected.items()
+    }
+    assert len(want) > 600
+    assert _counted(months) == want
+    assert {key: counts[:3] for key, counts in _counted(months).items()} == again
+    found = {(one.month, one.account, one.exam_code, one.rule): one.requests for one in causes}
+    assert found == {(*key, rule): count for key, one in years.expected.items() for rule, count in one.causes.items()}
+    late = {key for key in years.files if key[0] > LAST}
+    boxes = {(one.month, one.account): [one.files, one.returned] for one in files}
+    assert {key: counts for key, counts in boxes.items() if counts != [0, 0]} == {
+        key: counts for key, counts in years.files.items() if key not in late
+    }
+    assert {(one.month, one.account) for one in files if one.nil} == years.nil
+
+    now = scorecard.standing(settings, registry, "2020")
+    for one in now.cities:
+        mine = [want[key] for key in want if key[1] == one.account and key[0] >= "202001"]
+        total = tuple(map(sum, zip(*mine, strict=True)))
+        assert (one.requests, one.faulty, one.held, one.on_time, one.unresolved, one.versions) == total
+        reported = {key[0] for key in want if key[1] == one.account and key[0] >= "202001"}
+        nil = {month for month, account in years.nil if account == one.account and month >= "202001"}
+        assert one.months_missing == 12 - len(reported | nil)
+    assert now.province.requests == sum(one.requests for one in now.cities)
+    by_rate = sorted(now.cities, key=lambda one: one.faulty / one.requests)
+    assert [one.rank for one in by_rate] == sorted(one.rank for one in by_rate)
+
+
+def test_an_upheld_appeal_changes_exactly_the_figures_it_should(settings, registry, years, actor):
+    years.run("201912", 7, rows=4)
+    month = "202005"
+    with registry.read() as conn:
+        account, finding_id, exam, rule = conn.execute(
+            text(
+                "SELECT s.account, f.id, s.exam_code, f.rule FROM findings f"
+                " JOIN submissions s ON s.id = f.submission_id"
+                " WHERE s.month = :month AND f.rule = 'DB-NAME' ORDER BY f.id LIMIT 1"
+            ),
+            {"month": month},
+        ).one()
+        before = _counted(quality.city_months(conn, FIRST, LAST))
+        causes = {(o.month, o.account, o.exam_code, o.rule): o.requests for o in quality.causes(conn, FIRST, LAST)}
+    for period in (month, "2020", "2019"):
+        assert appeals.close(settings, registry, period, by="赵一", actor=actor) == 17  # 16 cities and the province
+        assert appeals.close(settings, registry, period, by="赵一", actor=actor) == 0
+
+    filed = appeals.file_appeal(registry, finding_id, by="某市", reason="数据库当时有误", actor=actor)
+    assert (filed.account, filed.month, filed.upheld) == (account, month, None)
+    with registry.read() as conn:
+        assert _counted(quality.city_months(conn, FIRST, LAST)) == before  # only contested, not judged
+    changed = appeals.decide(settings, registry, filed.id, upheld=True, by="钱二", reason="核实属实", actor=actor)
+    assert changed == [month, "2020"]
+
+    with registry.read() as conn:
+        after = _counted(quality.city_months(conn, FIRST, LAST))
+        causes_after = {
+            (o.month, o.account, o.exam_code, o.rule): o.requests for o in quality.causes(conn, FIRST, LAST)
+        }
+        versions = kept_room.kept(conn, month)
+        year = kept_room.kept(conn, "2020")
+        untouched = kept_room.kept(conn, "2019")
+        evidence = quality.evidence(conn, month, month, account)
+    key = (month, account, exam)
+    wanted = list(before[key])
+    wanted[1] -= 1
+    assert after == before | {key: tuple(wanted)}
+    left = dict(causes)
+    left[*key, rule] -= 1
+    assert causes_after == {place: count for place, count in left.items() if count}
+    newer = {one.account: one for one in versions if one.version == 2}
+    first = {one.account: one.figures for one in versions if one.version == 1}
+    moved = {place for place, one in newer.items() if first[place] | {"rank": None} != one.figures | {"rank": None}}
+    assert moved == {account, ""}  # of the others only the rank may follow
+    assert newer[account].cause == f"申诉 {filed.id} 成立"
+    old = Score.from_json(next(one.figures for one in versions if (one.account, one.version) == (account, 1)))
+    new = Score.from_json(newer[account].figures)
+    assert (old.faulty - new.faulty, old.requests - new.requests, old.held - new.held) == (1, 0, 0)
+    assert {(one.account, one.version) for one in year if one.version == 2} >= {(account, 2), ("", 2)}
+    assert {one.version for one in untouched} == {1}
+    assert [one.excused for one in evidence if one.finding_id == finding_id] == [True]
+    shown = scorecard.standing(settings, registry, month)
+    assert shown.version == 2
+    assert next(one for one in shown.cities if one.account == account).faulty == new.faulty
+
+    with pytest.raises(Conflict, match="已由 钱二 判为成立"):
+        appeals.decide(settings, registry, filed.id, upheld=False, by="孙三", reason="再议", actor=actor)
+    with pytest.raises(Conflict, match="已有申诉"):
+        appeals.file_appeal(registry, finding_id, by="某市", reason="再申", actor=actor)
+
+
+def test_a_rejected_appeal_changes_nothing_and_a_warning_cannot_be_contested(settings, registry, years, actor):
+    years.run("202001", 2, rows=4)
+    with registry.read() as conn:
+        error = conn.scalar(text("SELECT min(id) FROM findings WHERE severity = 'error' AND scope = 'row'"))
+        warning = conn.scalar(text("SELECT min(id) FROM findings WHERE severity = 'warning'"))
+        before = _counted(quality.city_months(conn, FIRST, LAST))
+    with pytest.raises(Conflict, match="不影响评分"):
+        appeals.file_appeal(registry, warning, by="某市", reason="x", actor=actor)
+    with pytest.raises(Conflict, match="没有编号为"):
+        appeals.file_appeal(registry, 10**9, by="某市", reason="x", actor=actor)
+    filed = appeals.file_appeal(registry, error, by="某市", reason="x", actor=actor)
+    assert appeals.decide(settings, registry, filed.id, upheld=False, by="钱二", reason="数据无误", actor=actor) == []
+    with registry.read() as conn:
+        assert _counted(quality.city_months(conn, FIRST, LAST)) == before
+
+
+def test_an_appeal_about_a_returned_file_takes_the_file_out(settings, registry, years, actor):
+    years.run("202001", 3, rows=2)
+    with registry.read() as conn:
+        finding_id, account, month = conn.execute(
+            text(
+                "SELECT f.id, o.account, to_char(o.received_at AT TIME ZONE 'Asia/Shanghai', 'YYYYMM') FROM findings f"
+                " JOIN files o ON o.id = f.file_id WHERE f.scope = 'file' ORDER BY f.id LIMIT 1"
+            )
+        ).one()
+        before = {(o.month, o.account): o.returned for o in quality.city_files(conn, FIRST, LAST)}
+    filed = appeals.file_appeal(registry, finding_id, by="某市", reason="传输损坏", actor=actor)
+    assert filed.month == month
+    appeals.decide(settings, registry, filed.id, upheld=True, by="钱二", reason="属实", actor=actor)
+    with registry.read() as conn:
+        after = {(o.month, o.account): o.returned for o in quality.city_files(conn, FIRST, LAST)}
+    assert after == before | {(month, account): before[month, account] - 1}
+
+
+def test_cards_are_written_for_every_city_and_hold_no_number_of_a_person(settings, registry, years):
+    years.run("202001", 5, rows=4)
+    written = scorecard.write_cards(settings, registry, str(Month.parse("202005")))
+    assert len(written) == 2 * 17
+    assert {path.suffix for path in written} == {".xlsx", ".pdf"}
+    assert all(path.stat().st_size > 3000 for path in written)
+    with pytest.raises(Conflict, match="没有账号"):
+        scorecard.write_cards(settings, registry, "202005", ["999999"])
+    with pytest.raises(Conflict, match="YYYYMM"):
+        scorecard.write_cards(settings, registry, "2020-05")
+
+
+def test_the_month_report_says_what_the_ledger_says_on_page_paper_and_sheet(settings, registry, years):
+    years.run("202001", 5, rows=4)
+    reported = month_room.month_report(settings, registry, Month.parse("202005"))
+    rows = next(one for one in reported.sections if one.title == "各市报送与处理")
+    with registry.read() as conn:
+        counted = dict(
+            conn.execute(
+                text(
+                    "SELECT s.city, count(*) FROM rows r JOIN submissions s ON s.id = r.submission_id"
+                    " WHERE s.month = '202005' GROUP BY ROLLUP(s.city)"
+                )
+            ).all()
+        )
+        by_account = dict(
+            conn.execute(
+                text(
+                    "SELECT s.account, count(*) FROM rows r JOIN submissions s ON s.id = r.submission_id"
+                    " WHERE s.month = '202005' GROUP BY s.account"
+                )
+            ).all()
+        )
+    names = {city.name: account for account, city in load_reference(settings).cities.items()}
+    at = rows.head.index("行")
+    assert rows.lines[-1][at] == str(counted[None])
+    assert {line[0]: int(line[at]) for line in rows.lines[:-1]} == {
+        name: by_account.get(account, 0)
+        for name, account in names.items()
+        if not load_reference(settings).cities[account].historic
+    }
+    for line in rows.lines:  # every row stands in exactly one state
+        assert sum(int(cell or 0) for cell in line[at + 1 :]) == int(line[at])
+
+    written = month_room.write(settings, registry, Month.parse("202005"))
+    assert [path.suffix for path in written] == [".xlsx", ".pdf", ".html"]
+    page = written[2].read_text(encoding="utf-8")
+    assert "<script" not in page
+    assert "http://" not in page.replace("http://www.w3.org/2000/svg", "")
+    assert all(section.title in page for section in reported.sections)
+
+
+def test_a_name_that_is_markup_stays_text_on_the_page():
+    report = printing.Report("<script>", "a&b", ('"x"',), (printing.Section("节", ("<b>",), [["<img>"]], (9,)),))
+    page = printing.as_html(report)
+    assert "<script>" not in page
+    assert "<img>" not in page
+    assert "&lt;img&gt;" in page
+
+
+def test_the_pack_of_a_year_needs_a_closed_year_and_its_manifest_names_every_file(
+    settings, registry, years, actor, tmp_path
+):
+    years.run("202001", 3, rows=2)
+    with pytest.raises(Conflict, match="还没有结账"):
+        yearbook.write(settings, registry, "2020", tmp_path, actor)
+    appeals.close(settings, registry, "2020", by="赵一", actor=actor)
+    made = yearbook.write(settings, registry, "2020", tmp_path, actor)
+    with zipfile.ZipFile(made) as pack:
+        manifest = json.loads(pack.read("manifest.json"))
+        signing.verify(settings, manifest)
+        found = {
+            name: hashlib.sha256(pack.read(name)).hexdigest() for name in pack.namelist() if name != "manifest.json"
+        }
+    assert found == manifest["files"]
+    assert len(found) == 2 * 17 + 3
+
+
+def test_alerts_tell_each_recipient_once_and_a_silence_ends_by_itself(settings, registry, years, actor):
+    years.run("202001", 2, rows=2)
+    late = sorted(set(years.accounts) - {a for m, a, _ in years.expected if m == "202002"} - {
+        a for m, a in years.nil if m == "202002"})  # fmt: skip
+    now = dt.datetime(2020, 3, 7, 3, tzinfo=dt.UTC)
+    found = alerts.due(settings, registry, now)
+    assert [one.subject for one in found if one.kind == "city-missing"] == late
+    assert {one.subject for one in found if one.kind == "month-not-sent"} == {"202001", "202002"}
+    assert {one.recipient for one in found} == {alerts.PROVINCE}
+    reminders = alerts.due(settings, registry, dt.datetime(2020, 3, 30, 3, tzinfo=dt.UTC))
+    assert {one.recipient for one in reminders} - {alerts.PROVINCE} == set(years.accounts)
+
+    written = alerts.write(settings, reminders, now)
+    assert len(written) == 17
+    assert written[-1].read_text(encoding="utf-8").count("【") == len(
+        {one.kind for one in reminders if one.recipient == alerts.PROVINCE}
+    )
+    assert alerts.write(settings, found, now) == [path for path in written if path.stem == alerts.PROVINCE]
+
+    tomorrow = dt.datetime.now(dt.UTC).date() + dt.timedelta(days=2)
+    alerts.silence(registry, "month-not-sent", "202001", until=tomorrow, by="赵一", reason="上级延期", actor=actor)
+    soon = dt.datetime.now(dt.UTC)
+    quiet = {(one.kind, one.subject) for one in alerts.due(settings, registry, now)}
+    assert ("month-not-sent", "202001") not in quiet
+    assert ("month-not-sent", "202002") in quiet
+    with registry.read() as conn:
+        assert silences.in_force(conn, soon) == {("month-not-sent", "202001")}
+        assert silences.in_force(conn, soon + dt.timedelta(days=4)) == set()
+    with pytest.raises(Conflict, match="截止日期"):
+        alerts.silence(registry, "city-missing", "", until=dt.date(2020, 1, 1), by="赵一", reason="x", actor=actor)
+
+
+def test_the_quality_history_counts_what_the_stories_say(registry, years):
+    years.run("202001", 6, rows=4)
+    found = history(registry, "202001", "202006", by=("account",))
+    for one in found:
+        for point in one.points:
+            wanted = sum(
+                years.expected[point.month, one.account, exam].causes[one.rule]
+                for exam in EXAMS
+                if (point.month, one.account, exam) in years.expected
+            )
+            assert point.count == wanted
+    assert {one.rule for one in found} == {rule for one in years.expected.values() for rule in one.causes}
