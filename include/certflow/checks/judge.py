@@ -12,6 +12,7 @@ import threading
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 from certflow.checks.frame import INDEX
 from certflow.checks.suites import Rule
 from certflow.errors import ConfigurationError
+from certflow.month import SHANGHAI
 
 os.environ["GX_ANALYTICS_ENABLED"] = "false"  # read by Great Expectations while it is imported
 
@@ -91,41 +93,63 @@ def judge(frame: "pd.DataFrame", rules: Sequence[Rule]) -> Judgement:
 
 
 def write_results(judgements: Iterable[Judgement], folder: Path, run: str) -> list[Path]:
-    """Write the value-free validation results as ``<run>-<suite>-<scope>.json``; returns the files."""
-    folder.mkdir(parents=True, exist_ok=True)
+    """Write the value-free validation results as ``<year>/<run>-<suite>-<scope>.json``, the year of today in Shanghai.
+
+    Returns the files.
+    """
+    shelf = folder / f"{datetime.now(SHANGHAI):%Y}"
+    shelf.mkdir(parents=True, exist_ok=True)
     written = []
     for judgement in judgements:
-        path = folder / f"{run}-{judgement.suite}-{judgement.scope}.json"
+        path = shelf / f"{run}-{judgement.suite}-{judgement.scope}.json"
         path.write_text(json.dumps(judgement.result, ensure_ascii=False, indent=1), encoding="utf-8")
         written.append(path)
     return written
 
 
 def render_data_docs(results: Path, target: Path) -> list[Path]:
-    """Render Data Docs pages from the value-free results of `write_results`; returns the pages."""
+    """Render the value-free results of `write_results`, a folder and an index per year; returns the pages made now.
+
+    A page that is newer than its result stays: the work does not grow with the years.
+    """
     target.mkdir(parents=True, exist_ok=True)
-    pages = []
+    made = []
     view = DefaultJinjaPageView()  # one for all pages: it compiles its templates once
-    for path in sorted(results.glob("*.json")):
-        document = json.loads(path.read_text(encoding="utf-8"))
-        document["results"] = [
-            ExpectationValidationResult(
-                **item | {"expectation_config": ExpectationConfiguration(**item["expectation_config"])}
-            )
-            for item in document["results"]
-        ]
-        result = ExpectationSuiteValidationResult(**document)
-        page = ValidationResultsPageRenderer().render(result)
-        html = target / f"{path.stem}.html"
-        html.write_text(_offline(view.render(page)), encoding="utf-8")  # type: ignore[no-untyped-call]
-        pages.append(html)
-    links = "".join(f'<li><a href="{page.name}">{page.stem}</a></li>' for page in pages)
-    (target / "index.html").write_text(
-        f'<!doctype html><html lang="zh-CN"><meta charset="utf-8"><title>数据质量</title>{_STYLE}'
-        f"<h1>数据质量检查结果</h1><p>只有数量，没有个人信息。</p><ul>{links}</ul></html>",
+    years = sorted(path for path in results.glob("*") if path.is_dir())
+    for year in years:
+        shelf = target / year.name
+        shelf.mkdir(exist_ok=True)
+        sources = sorted(year.glob("*.json"))
+        for path in sources:
+            html = shelf / f"{path.stem}.html"
+            if html.is_file() and html.stat().st_mtime_ns > path.stat().st_mtime_ns:
+                continue
+            html.write_text(_offline(_page(view, path)), encoding="utf-8")
+            made.append(html)
+        _write_index(shelf, year.name, [path.stem for path in sources], "{}.html")
+    _write_index(target, "数据质量检查结果", [year.name for year in years], "{}/index.html")
+    return made
+
+
+def _page(view: DefaultJinjaPageView, path: Path) -> str:
+    document = json.loads(path.read_text(encoding="utf-8"))
+    document["results"] = [
+        ExpectationValidationResult(
+            **item | {"expectation_config": ExpectationConfiguration(**item["expectation_config"])}
+        )
+        for item in document["results"]
+    ]
+    page = ValidationResultsPageRenderer().render(ExpectationSuiteValidationResult(**document))
+    return str(view.render(page))  # type: ignore[no-untyped-call]
+
+
+def _write_index(folder: Path, title: str, names: Sequence[str], link: str) -> None:
+    links = "".join(f'<li><a href="{link.format(name)}">{name}</a></li>' for name in names)
+    (folder / "index.html").write_text(
+        f'<!doctype html><html lang="zh-CN"><meta charset="utf-8"><title>{title}</title>{_STYLE}'
+        f"<h1>{title}</h1><p>只有数量，没有个人信息。</p><ul>{links}</ul></html>",
         encoding="utf-8",
     )
-    return pages
 
 
 _STYLE = (
