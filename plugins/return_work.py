@@ -27,9 +27,11 @@ def reconcile(place: Workplace, return_id: int) -> int:
     A return about packages that are just being sent is left to the next run; one that cannot be used as it
     is fails here, for a person.
     """
+    from certflow.checks.returned import return_judge
     from certflow.returns.reconcile import reconcile
 
-    found = reconcile(place.settings, place.registry, return_id, place.actor)
+    judge = return_judge(place.settings)
+    found = reconcile(place.settings, place.registry, return_id, place.actor, judge=judge)
     if found.state == "RECEIVED":
         raise AirflowSkipException("相关数据包正在发送，下一次运行再对账")
     if found.state in ("HELD", "RETURNED"):

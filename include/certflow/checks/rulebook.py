@@ -17,6 +17,8 @@ _SUITES = {
     "registry_match": "与证书数据库核对",
     "photo": "照片",
     "package": "上报数据包（回读）",
+    "return": "上级返回数据（入账前）",
+    "registry": "证书数据库（装入时，只提醒）",
 }
 _SEVERITIES = {"error": "错误（退回）", "hold": "待人工确认", "warning": "提醒", "info": "说明"}
 _SCOPES = {"file": "文件", "entry": "条目", "row": "行", "photo": "照片"}

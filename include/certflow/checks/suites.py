@@ -26,6 +26,12 @@ SUITES = ("submission", "workbook", "application", "registry_match", "photo")
 PACKAGE = "package"
 """The suite of our own packages, judged on their read-back."""
 
+RETURN = "return"
+"""The suite of what the authority sends back, judged before it is applied."""
+
+REGISTRY = "registry"
+"""The suite of the certificate database itself, judged when it is loaded; it only warns."""
+
 EVERY_FIELD = "*"
 """As `Rule.field`: the column lists the fields that failed, separated by commas."""
 
@@ -90,7 +96,7 @@ def folder(settings: Settings) -> Path:
     return packed if packed.is_dir() else package.parents[1] / "expectations"
 
 
-def load(settings: Settings, chosen: Iterable[str] = (*SUITES, PACKAGE)) -> tuple[Rule, ...]:
+def load(settings: Settings, chosen: Iterable[str] = (*SUITES, PACKAGE, RETURN, REGISTRY)) -> tuple[Rule, ...]:
     """All rules of the chosen suites in order; ConfigurationError names file, rule and reason."""
     found: list[Rule] = []
     for suite in chosen:

@@ -1,5 +1,6 @@
 """Commands on the province's own data: the certificate database, reference tables, one certificate, the invariants."""
 
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Annotated
@@ -33,12 +34,15 @@ def registry_load(
 
     表头：ZSGLH,KSXM,ZJHM,ZJLB,XB,KSDM,KSMC,BKJB,BKZY,CSNY,PZRQ,BMS，可加 ZSBH、DZZS。重复装入同一文件不会改变任何内容；
     有问题的行逐行列出原因，其余照常装入；有被拒绝的行时退出码为 1。
+    装入后按规则集 registry 检查数据库本身，只提醒，不拒绝。
     """
+    from certflow.checks.certificates import judge_export
     from certflow.registry.certificates import load
 
-    with desk() as (_settings, registry, actor), _progress() as bar:
+    with desk() as (settings, registry, actor), _progress() as bar:
         task = bar.add_task("读取", total=None)
         report = load(registry, actor, file, encoding=encoding, progress=lambda read: bar.update(task, completed=read))
+        warnings = judge_export(settings, file, encoding)
     if json:
         refused = [{"line": line, "reason": reason} for line, reason in report.refused]
         as_json(
@@ -49,6 +53,7 @@ def registry_load(
                 "unchanged": report.unchanged,
                 "refused": refused,
                 "ignored_columns": report.ignored_columns,
+                "warnings": [asdict(one) for one in warnings],
             }
         )
     else:
@@ -62,6 +67,12 @@ def registry_load(
             complain(f"第 {line} 行：{reason}")
         if len(report.refused) > _SHOWN:
             complain(f"……其余 {len(report.refused) - _SHOWN} 行请用 --json 查看")
+        if warnings:
+            table(
+                "提醒（已照常装入）",
+                ("规则", "条", "说法", "行"),
+                [(one.rule, one.count, one.message, _lines(one.lines, one.count)) for one in warnings],
+            )
     if report.refused:
         raise typer.Exit(1)
 
@@ -154,6 +165,10 @@ def doctor(
                 say(f"     {problem}")
     if not healthy:
         raise typer.Exit(1)
+
+
+def _lines(lines: list[int], count: int) -> str:
+    return "、".join(map(str, lines[:5])) + ("……" if count > len(lines[:5]) else "")
 
 
 def _progress() -> Progress:

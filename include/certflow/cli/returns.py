@@ -83,12 +83,13 @@ def returns_apply(
 
     证书数据库中的身份信息不会被改动。入账后，各市的退回单和发放清单写入 feedback，随下一次答复送达。
     """
+    from certflow.checks.returned import return_judge
     from certflow.returns.apply import receive
     from certflow.returns.reconcile import preview
 
     with desk() as at:
         if dry_run:
-            found = preview(at.settings, at.registry, file, at.actor)
+            found = preview(at.settings, at.registry, file, at.actor, judge=return_judge(at.settings))
         else:
             found = _take(at, receive(at.settings, at.registry, file, at.actor))
             _answer(at)
@@ -222,10 +223,11 @@ def returns_missing(
 
 
 def _take(at: Desk, return_id: int) -> "Reconciliation":
+    from certflow.checks.returned import return_judge
     from certflow.returns.apply import apply
     from certflow.returns.reconcile import reconcile
 
-    found = reconcile(at.settings, at.registry, return_id, at.actor)
+    found = reconcile(at.settings, at.registry, return_id, at.actor, judge=return_judge(at.settings))
     return apply(at.registry, return_id, at.actor) if found.state == "RECONCILED" else found
 
 
