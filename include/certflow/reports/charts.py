@@ -52,7 +52,8 @@ def bars(rows: Sequence[tuple[str, float, str, tuple[float, float] | None]], *, 
     """Horizontal bars: name, share, words behind it, interval; `line` is drawn through all of them (province)."""
     width, left, right, each, top = 720, 90, 150, 19, 26
     height = top + each * len(rows) + 8
-    ceiling = _ceiling([share for _, share, _, _ in rows] + ([line] if line is not None else []))
+    ends = [interval[1] if interval else share for _, share, _, interval in rows]
+    ceiling = _ceiling([*ends, line or 0.0])
     room = width - left - right
 
     def x(value: float) -> float:

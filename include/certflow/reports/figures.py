@@ -155,5 +155,5 @@ def percent(share: float | None) -> str:
 
 
 def fraction(count: int, total: int) -> str:
-    """A share with the numbers behind it: ``3/120 2.5%``."""
-    return f"{count}/{total} {percent(count / total)}" if total else "—"
+    """A share with the numbers behind it: ``3/120（2.5%）``."""
+    return f"{count}/{total}（{percent(count / total)}）" if total else "—"
