@@ -165,7 +165,7 @@ def test_i1_a_lost_or_altered_original_is_named(ledger):
         ("I8", "UPDATE packages SET row_count = 3", "与名称或台账的人数不符"),
         ("I8", "UPDATE packages SET photo_count = 1", "照片"),
         ("I9", "UPDATE return_rows SET applied = false", "补发记录"),
-        ("I9", "DELETE FROM print_events", "有 0 条补发记录"),
+        ("I9", "DELETE FROM print_events", "有 0 条有效的补发记录"),
         ("I9", "UPDATE print_events SET certificate_id = (SELECT max(id) FROM certificates)", "证书不符"),
     ],
 )  # fmt: skip
