@@ -6,6 +6,7 @@
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
@@ -128,6 +129,17 @@ def check(
         return _judge(gather(received, settings, reference), settings, reference, registry).judged
 
 
+def check_again(
+    submissions: Sequence[Submission],
+    settings: Settings,
+    reference: Reference,
+    registry: "Registry",
+    without: tuple[int, ...],
+) -> list[Judged]:
+    """Judge submissions that are in the ledger already as if these records (`without`) were not; writes nothing."""
+    return _judge(submissions, settings, reference, registry, without=without).judged
+
+
 def check_city(settings: Settings, registry: "Registry", account: str, actor: "Actor") -> CityReport:
     """Judge every new file of an account, record the verdicts, and write 退回单 and receipts into its feedback folder.
 
@@ -214,9 +226,9 @@ def settle(
     from certflow.checks import judge
     from certflow.registry import submissions as ledger
 
-    without = again.without if again is not None else ()
+    waived, without = (again.waived, again.without) if again is not None else (frozenset(), ())
     for _ in range(ATTEMPTS):
-        case = _judge(submissions, settings, reference, registry, lane=lane, again=again)
+        case = _judge(submissions, settings, reference, registry, lane=lane, waived=waived, without=without)
         if again is not None:
             again.allow(case.judged)
         case = replace(case, judged=_with_news(registry, case.judged, account, lane))
@@ -337,17 +349,16 @@ def _judge(
     registry: "Registry | None",
     *,
     lane: str = "month",
-    again: Again | None = None,
+    waived: AbstractSet[str] = frozenset(),
+    without: tuple[int, ...] = (),
 ) -> _Case:
     every = suites.load(settings)
-    in_force = [rule for rule in every if rule.belongs_to(settings.rule_set)]
-    if again is not None:
-        in_force = [rule for rule in in_force if rule.code not in again.waived]
+    in_force = [rule for rule in every if rule.belongs_to(settings.rule_set) and rule.code not in waived]
     rule_set = reference.rule_sets[settings.rule_set]
     today = datetime.now(SHANGHAI).date()
     standings = [measure_files.stand(one, reference, today) for one in submissions]
     rows = measure_rows.gather(submissions)
-    facts = _ask(registry, submissions, rows, lane, again.without if again is not None else ())
+    facts = _ask(registry, submissions, rows, lane, without)
     found, judgements = outcome.Found(), []
 
     files = measure_files.measure(

@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from certflow import naming
-from certflow.cli.show import AsJson, InMonth, as_json, complain, say, table
+from certflow.cli.show import AsJson, InMonth, as_json, complain, desk, parse_month, say, table
+from certflow.findings import Outcome
 from certflow.settings import Settings
 
 if TYPE_CHECKING:
+    from collections import Counter
     from collections.abc import Iterator
 
     from certflow.intake.submission import Received
@@ -21,6 +23,8 @@ if TYPE_CHECKING:
 app = typer.Typer()
 name_app = typer.Typer(help="数据包的名称：读出各部分，或按规则写出。", no_args_is_help=True)
 app.add_typer(name_app, name="name")
+rules_app = typer.Typer(help="审核规则：全部规则，以及换用另一个规则集会改变什么。")
+app.add_typer(rules_app, name="rules")
 
 _VERDICTS = {"accepted": "受理", "partial": "部分受理", "held": "待核", "returned": "退回", "ignored": "忽略"}
 _COUNTS = {"accepted": "受理", "held": "待核", "returned": "退回", "proof": "转证明", "ignored": "忽略"}
@@ -61,9 +65,11 @@ def check(
         raise typer.Exit(1)
 
 
-@app.command()
-def rules(*, json: AsJson = False) -> None:
-    """列出全部规则：代码、轻重、依据、说法、处理办法、自哪个规则集起。"""
+@rules_app.callback(invoke_without_command=True)
+def rules(context: typer.Context, *, json: AsJson = False) -> None:
+    """列出全部规则：代码、轻重、依据、说法、处理办法、自哪个规则集起；diff 比较两个规则集。"""
+    if context.invoked_subcommand is not None:
+        return
     from certflow.checks.suites import load
 
     found: dict[str, dict[str, str | None]] = {}
@@ -95,6 +101,52 @@ def rules(*, json: AsJson = False) -> None:
             for item in found.values()
         ],
     )
+
+
+@rules_app.command("diff")
+def rules_diff(
+    one: Annotated[str, typer.Argument(metavar="A", help="规则集，如 2020。")],
+    other: Annotated[str, typer.Argument(metavar="B", help="另一个规则集，如 2023。")],
+    *,
+    month: Annotated[str, typer.Option("--month", metavar="YYYYMM", help="用哪个申报年月的真实数据比较。")],
+    json: AsJson = False,
+) -> None:
+    """换用另一个规则集会改变什么：把一个月的每一行按两个规则集各审一遍，列出结论不同的；不写入任何内容。"""
+    from certflow.checks.rule_diff import compare
+
+    with desk() as (settings, registry, _actor):
+        found = compare(settings, registry, parse_month(month), one, other)
+    if json:
+        as_json(
+            {
+                "month": month, "from": one, "to": other, "rows": found.rows,
+                "outcomes": {one: _counts(found.before), other: _counts(found.after)},
+                "changes": [
+                    {
+                        "from": str(change.before), "to": str(change.after), "rules": change.rules,
+                        "rows": len(change.records), "records": change.records,
+                    }
+                    for change in found.changes
+                ],
+            }
+        )  # fmt: skip
+        return
+    table(
+        f"{month} 共 {found.rows} 行",
+        ("规则集", *_COUNTS.values()),
+        [(name, *_counts(counts).values()) for name, counts in ((one, found.before), (other, found.after))],
+    )
+    for change in found.changes:
+        ends = f"{_COUNTS[change.before]} → {_COUNTS[change.after]}"
+        say(f"{ends}（{'、'.join(change.rules)}）：{len(change.records)} 行")
+        for record in change.records:
+            say(f"    {record}")
+    if not found.changes:
+        say("没有一行的结论会改变")
+
+
+def _counts(counts: "Counter[Outcome]") -> dict[str, int]:
+    return {name: counts[Outcome(name)] for name in _COUNTS}
 
 
 @name_app.command("parse")

@@ -117,6 +117,41 @@ def pending_files(conn: Connection, account: str) -> list[PendingFile]:
 
 
 @dataclass(frozen=True, slots=True)
+class Recorded:
+    """A submission of the month lane as the ledger has it."""
+
+    id: int
+    account: str
+    exam_code: str
+    version: int
+    stem: str
+    files: tuple[int, ...]
+    records: Mapping[int, str]
+    """Row number → record id, of the rows that are no repeats."""
+
+
+def recorded(conn: Connection, month: str) -> list[Recorded]:
+    """Every submission of a month, by account, exam and version."""
+    found = conn.execute(
+        select(
+            submissions.c.id, submissions.c.account, submissions.c.exam_code, submissions.c.version,
+            submissions.c.stem, func.array_agg(submission_files.c.file_id),
+        )
+        .join(submission_files, submission_files.c.submission_id == submissions.c.id)
+        .where(submissions.c.month == month, submissions.c.lane == "month")
+        .group_by(submissions.c.id)
+        .order_by(submissions.c.account, submissions.c.exam_code, submissions.c.version)
+    ).all()  # fmt: skip
+    records: dict[int, dict[int, str]] = defaultdict(dict)
+    query = select(rows.c.submission_id, rows.c.row_no, rows.c.record_id).where(
+        rows.c.submission_id.in_([row[0] for row in found]), rows.c.state.not_in(("IGNORED", "WITHDRAWN"))
+    )
+    for submission_id, row_no, record_id in conn.execute(query):
+        records[submission_id][row_no] = record_id
+    return [Recorded(*row[:5], tuple(sorted(row[5])), records[row[0]]) for row in found]
+
+
+@dataclass(frozen=True, slots=True)
 class ReceivedFile:
     """A file as it was received; `month` None: its name does not say."""
 
