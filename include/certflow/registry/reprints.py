@@ -130,14 +130,19 @@ def load(conn: Connection, return_id: int, lines: Iterable[tuple[object, ...]]) 
     with conn.connection.cursor().copy(f"COPY return_rows (return_id, {', '.join(LINE)}) FROM STDIN") as copy:
         for line in lines:
             copy.write_row((return_id, *line))
-    # Before anything joins: the default statistics read ten million certificates instead of looking a few up.
-    conn.execute(text("ANALYZE return_rows"))
-    conn.execute(text("SET LOCAL random_page_cost = 1.1"))
+    look_ahead(conn)
 
 
 def in_flight(conn: Connection, return_id: int) -> int:
     """Lines about rows whose package is on its way: the return is ahead of our own SENT (R06)."""
     return int(conn.scalar(text(_IN_FLIGHT), {"return_id": return_id}) or 0)
+
+
+def look_ahead(conn: Connection) -> None:
+    """Let the planner see what this transaction has written: by old statistics it compares all lines with all rows."""
+    conn.execute(text("ANALYZE return_rows"))
+    # The default of 4 makes it read ten million certificates instead of looking a few up.
+    conn.execute(text("SET LOCAL random_page_cost = 1.1"))
 
 
 def proved(conn: Connection, return_id: int) -> list[tuple[int, int]]:
@@ -153,6 +158,7 @@ def proved(conn: Connection, return_id: int) -> list[tuple[int, int]]:
 def sort_into_buckets(conn: Connection, return_id: int) -> None:
     """Give every unapplied line of the return its bucket and the row it speaks of."""
     conn.execute(text(_SORT), {"return_id": return_id})
+    look_ahead(conn)
 
 
 def apply_buckets(conn: Connection, return_id: int) -> tuple[int, int]:
@@ -226,9 +232,9 @@ GROUP BY p.id ORDER BY p.id
 # One answer per line, the first that fits. `target` is the row the line speaks of: the one that waits for an
 # answer, else the newest that had one. A printed line that was applied before is a duplicate whatever waits now
 # (its serial names the event); a refusal has no such name, so a waiting row is answered by it.
-_CLASSIFIED = f"""
+_SORT = f"""
 WITH mine AS (
-    SELECT r.id, r.part, r.row_no, r.management_no, r.name, r.id_number, r.serial, r.result, r.reason, r.printed_on,
+    SELECT r.id, r.management_no, r.name, r.id_number, r.serial, r.result, r.reason, r.printed_on,
            row_number() OVER (same ORDER BY r.part, r.row_no) AS nth,
            count(*) OVER same AS alike,
            count(*) OVER (PARTITION BY r.management_no) AS times
@@ -250,10 +256,10 @@ WITH mine AS (
           = (m.name, m.id_number, m.serial, m.result, m.reason, m.printed_on)
 ), used AS (
     SELECT m.serial FROM mine m JOIN print_events p ON p.serial = m.serial AND {IN_FORCE}
-    UNION SELECT m.serial FROM mine m JOIN certificates c ON c.serial = m.serial
+    UNION SELECT m.serial FROM mine m JOIN certificates c ON c.serial = m.serial AND c.serial <> ''
     UNION SELECT m.serial FROM mine m GROUP BY m.serial HAVING count(DISTINCT m.management_no) > 1
 ), answer AS (
-    SELECT m.id, m.part, m.row_no, m.result, t.row_id, CASE
+    SELECT m.id, m.result, t.row_id, CASE
         WHEN m.nth > 1 THEN 'duplicate'
         WHEN e.id IS NOT NULL AND (m.result = '已印制' OR t.state IS DISTINCT FROM 'SENT') THEN 'duplicate'
         WHEN t.id IS NULL THEN 'unknown'
@@ -269,28 +275,19 @@ WITH mine AS (
     LEFT JOIN earlier e ON e.id = m.id
     LEFT JOIN used u ON u.serial = m.serial AND m.serial <> ''
 )
-"""  # noqa: S608 (our own condition)
-
-_SORT = (
-    _CLASSIFIED
-    + """
-UPDATE return_rows SET row_id = a.row_id, bucket = CASE
+UPDATE return_rows SET row_id = a.row_id, why = CASE WHEN a.why = 'duplicate' THEN '' ELSE a.why END, bucket = CASE
     WHEN a.why = 'duplicate' THEN 'duplicate'
     WHEN a.why = 'unknown' THEN 'extra'
     WHEN a.why <> '' THEN 'changed'
     WHEN a.result = '已印制' THEN 'printed'
     ELSE 'refused' END
 FROM answer a WHERE return_rows.id = a.id
-"""
-)
+"""  # noqa: S608 (our own condition)
 
-_DOUBTS = (
-    _CLASSIFIED
-    + """
-SELECT a.part, a.row_no, rows.record_id, a.why FROM answer a LEFT JOIN rows ON rows.id = a.row_id
-WHERE a.why NOT IN ('', 'duplicate') ORDER BY a.part, a.row_no
+_DOUBTS = """
+SELECT r.part, r.row_no, rows.record_id, r.why FROM return_rows r LEFT JOIN rows ON rows.id = r.row_id
+WHERE r.return_id = :return_id AND r.undo_id IS NULL AND r.why <> '' ORDER BY r.part, r.row_no
 """
-)
 
 _IMAGE = f"""
 UPDATE return_rows r

@@ -106,6 +106,7 @@ certificates = Table(
         postgresql_where=text("management_no IS NOT NULL"),
     ),
     Index("ix_certificates_id_number", "id_number"),
+    Index("ix_certificates_serial", "serial", postgresql_where=text("serial <> ''")),
 )  # fmt: skip
 """The certificate database, as loaded; returns never change it."""
 
@@ -343,6 +344,7 @@ return_rows = Table(
     Column("reason", Text, nullable=False),
     Column("printed_on", Text, nullable=False),
     Column("bucket", Text),  # printed | refused | extra | changed | duplicate
+    Column("why", Text),  # why a person has to look at it (`reprints.Doubt`), or empty
     Column("row_id", BigInteger, ForeignKey("rows.id")),
     Column("applied", Boolean, nullable=False, server_default=text("false")),
     Column("before", JSONB),  # what applying found: the row's state and the serial in force

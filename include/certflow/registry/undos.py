@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection, insert, text
 
-from certflow.registry.reprints import IN_FORCE
+from certflow.registry.reprints import IN_FORCE, look_ahead
 from certflow.registry.schema import return_undos
 
 MARK = "撤销"
@@ -31,7 +31,7 @@ def obstacles(conn: Connection, return_id: int) -> dict[str, int]:
     ``delivered`` (handed out), ``posted`` (the new paper left the house), ``requested`` (a newer request of the same
     certificate is open), ``printed`` (the certificate was printed once more since).
     """
-    conn.execute(text("SET LOCAL random_page_cost = 1.1"))
+    look_ahead(conn)
     found = conn.execute(text(_OBSTACLES), {"return_id": return_id}).mappings().one()
     return {name: int(many) for name, many in found.items() if many}
 

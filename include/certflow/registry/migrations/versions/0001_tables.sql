@@ -41,6 +41,8 @@ CREATE TABLE certificates (
 
 CREATE INDEX ix_certificates_id_number ON certificates (id_number);
 
+CREATE INDEX ix_certificates_serial ON certificates (serial) WHERE serial <> '';
+
 CREATE UNIQUE INDEX uq_certificates_management_no ON certificates (management_no) WHERE management_no IS NOT NULL;
 
 CREATE TABLE files (
@@ -308,6 +310,7 @@ CREATE TABLE return_rows (
     reason TEXT NOT NULL,
     printed_on TEXT NOT NULL,
     bucket TEXT,
+    why TEXT,
     row_id BIGINT,
     applied BOOLEAN DEFAULT false NOT NULL,
     before JSONB,
