@@ -1,0 +1,78 @@
+"""Months on end with sixteen cities and an authority that answers late, in part, twice and wrongly."""
+
+import gc
+import random
+import statistics
+import time
+from pathlib import Path
+
+import pytest
+from round_trip import ACCOUNTS, Province, province
+
+LATE = 3
+"""Months until the authority begins to answer."""
+
+
+def _resident() -> float:
+    """Resident memory of this process in MB."""
+    gc.collect()
+    return int(Path("/proc/self/statm").read_text().split()[1]) * 4096 / (1 << 20)
+
+
+def _handed_in(one: Province, draw: random.Random, rows: int) -> None:
+    """Sixteen cities, what is held is decided, and a month that goes up; sometimes the worker dies over it."""
+    for account in ACCOUNTS:
+        one.upload(account, draw.choices(("ACCEPTED", "HELD", "RETURNED"), (8, 1, 1), k=rows))
+        if draw.random() < 0.2:
+            one.upload_again()
+        if draw.random() < 0.5:
+            one.correct(draw.randrange(1_000), account)
+    for _ in range(rows):
+        one.decide(draw.randrange(1_000), draw.choice(("ACCEPTED", "RETURNED")))
+    one.prepare("approve")
+    one.send(draw.choice((0, 0, 4, 9, 12)))
+    one.send()
+    one.resolve()
+    one.send()
+
+
+def _taken(one: Province, draw: random.Random) -> None:
+    """The newest returns, sometimes an old one again, sometimes one is taken back."""
+    for file in one.files[-2:]:
+        one.take(file)
+    if one.files and draw.random() < 0.3:
+        one.take(draw.choice(one.files))
+    if draw.random() < 0.3:
+        one.take_back(draw.randrange(1_000))
+
+
+@pytest.mark.parametrize(
+    ("months", "rows"),
+    [pytest.param(3, 2, id="3-months"), pytest.param(24, 10, id="24-months", marks=pytest.mark.long)],
+)
+def test_every_row_stays_in_one_state_and_no_month_costs_more_than_the_one_before(postgres, tmp_path, months, rows):
+    draw = random.Random(months)
+    late = LATE if months > LATE else 1
+    seconds, memory = [], []
+    with province(postgres, tmp_path) as one:
+        for number in range(months + late):
+            begun = time.process_time()
+            if number < months:
+                _handed_in(one, draw, rows)
+            if number >= late:
+                told = one.month.plus(-late)
+                for share in (0.6, 0.7):  # in part, and what was answered already once more
+                    one.answer(draw, share, folder=f"{told}*")
+            _taken(one, draw)
+            one.month = one.month.plus(1)
+            seconds.append(time.process_time() - begun)
+            memory.append(_resident())
+            one.check()
+            one.examine()
+        ends = [state for state, _, _ in one.ends.values()]
+    assert {"PRINTED", "REFUSED"} <= set(ends)
+    if months > LATE:
+        busy = seconds[late:months]  # from the first answer to the last upload
+        third = len(busy) // 3
+        assert statistics.median(busy[-third:]) < 1.5 * statistics.median(busy[:third]), seconds
+        assert memory[months - 1] - memory[late] < 50, memory
