@@ -107,6 +107,18 @@ def test_a_city_gets_its_answer_to_a_request_for_proofs(settings, runner):
     assert not request.exists()
 
 
+def test_a_citys_day_of_delivery_runs_twice_and_a_list_it_cannot_use_is_a_persons_matter(settings, runner):
+    for _ in range(2):
+        finished = runner.run("delivery", {"city": "370100"})
+        assert finished.ok, settings.path("airflow", "run-dags.log").read_text(encoding="utf-8")[-4000:]
+    drop = settings.path("delivery", "370100", "收件名单")
+    (drop / "名单.csv").write_text("管理号,领取方式\n2999,无人机\n", encoding="utf-8")
+    finished = runner.run("delivery", {"city": "370100"})
+    assert (finished.state, finished.tasks["settle"]) == ("failed", "success")
+    assert [path.name for path in drop.iterdir()] == ["名单.csv"]
+    (drop / "名单.csv").unlink()
+
+
 def test_an_unknown_dag_is_answered(runner):
     assert runner.run("no_such_dag").state == "unknown"
 

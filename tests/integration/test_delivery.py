@@ -12,6 +12,7 @@ from printed_month import print_month
 from small_month import Person
 from sqlalchemy import select, text, update
 
+from certflow.cli.story import tell
 from certflow.delivery import orders, pickup
 from certflow.delivery.daily import run_city
 from certflow.delivery.take import move, take_file
@@ -20,6 +21,7 @@ from certflow.excel import Page, read_table, write_xlsx
 from certflow.reference import load_reference
 from certflow.registry import deliveries, schema
 from certflow.registry.doctor import examine
+from certflow.registry.timeline import timeline
 
 CITY = "370100"
 ADDRESS = "济南市历下区某路1号"
@@ -424,6 +426,42 @@ def test_an_undone_print_is_awaited_again_but_not_once_the_paper_is_out(home):
         conn.execute(update(schema.rows).where(schema.rows.c.state == "SENT").values(state="PRINTED"))
     assert state == "AWAITING"
     assert home.state(home.people[1]) == "PRINTED"
+
+
+def test_one_timeline_from_the_citys_file_to_the_signature(home, capsys):
+    home.print(2)
+    home.mailed(home.people[:1])
+    home.day()
+    home.track(("", "W1", "已签收", "2020-09-03 09:00"))
+    number = home.people[1].management_no
+    home.evidence({f"{number}_签名.png": b"s", f"{number}_本人身份证.png": b"i"})
+    home.day()
+    with home.registry.read() as conn:
+        stories = [timeline(conn, one.management_no) for one in home.people]
+    (mailed,), (picked,) = (story["requests"] for story in stories)
+    assert [step["to"] for step in mailed["delivery"]["moves"]] == ["PRINTED", "PUSHED", "SIGNED"]
+    assert mailed["delivery"]["tracking"][-1]["state"] == "SIGNED"
+    assert [one["kind"] for one in picked["delivery"]["evidence"]] == ["holder_id", "signature"]
+    proved = [
+        *(file["sha256"] for file in mailed["files"]), *(one["sha256"] for one in mailed["packages"]),
+        *(one["sha256"] for one in mailed["returns"]), mailed["delivery"]["order_sha256"],
+        *(one["sha256"] for one in mailed["delivery"]["tracking"] + picked["delivery"]["evidence"]),
+    ]  # fmt: skip
+    assert len(proved) == 8
+    assert all(len(digest) == 64 for digest in proved)
+    for story in stories:
+        tell(story | {"certificate": story["certificate"] | {"name": "张*", "id_number": "1*"}})
+    told = capsys.readouterr().out
+    for words in (
+        "收到地市文件",
+        "受理 → 已组包",
+        "补发：证书编号 SD1",
+        "EMS 跟踪：已签收",
+        "领取凭证 2：签名",
+        "办结",
+    ):
+        assert words in told
+    assert home.people[0].identity not in told
 
 
 def test_i10_nothing_personal_is_chained_or_reported(home):

@@ -67,7 +67,12 @@ def export(
     draft = target.with_name(f"{target.name}.part")
     try:
         with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as stream:
-            write_zip(stream, _members(settings, told["members"], files))
+            try:
+                write_zip(stream, _members(settings, told["members"], files))
+            except Conflict:
+                raise Conflict(
+                    "证据包超过 4 GiB 或 65534 个文件：请缩短时间段，或用 --without-files 只列摘要"
+                ) from None
             stream.flush()
             os.fsync(stream.fileno())
         if found := verify_evidence.faults(draft, signing.public_key(settings)):

@@ -10,7 +10,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, bindparam, func, insert, select, text, update
+from sqlalchemy import Connection, func, insert, select, text, update
 from sqlalchemy.dialects.postgresql import insert as insert_or
 
 from certflow.registry.schema import deliveries, delivery_choices, delivery_events, delivery_files, delivery_orders
@@ -199,8 +199,7 @@ def add_events(conn: Connection, lines: Sequence[Mapping[str, object]]) -> None:
 def give_waybills(conn: Connection, pairs: Mapping[int, str]) -> None:
     """Note the waybill of deliveries by id."""
     if pairs:
-        given = update(deliveries).where(deliveries.c.id == bindparam("of")).values(waybill=bindparam("number"))
-        conn.execute(given, [{"of": one, "number": number} for one, number in pairs.items()])
+        conn.execute(text(_WAYBILLS), {"ids": list(pairs), "waybills": list(pairs.values())})
 
 
 def advance(conn: Connection, states: Mapping[int, str]) -> None:
@@ -295,6 +294,11 @@ SELECT w.waybill, {_COLUMNS} {_FROM} JOIN (
     UNION SELECT waybill, delivery_id FROM delivery_events WHERE waybill = ANY(:keys)
 ) w ON w.id = d.id ORDER BY w.waybill, d.id
 """  # noqa: S608 (parts of our own)
+
+_WAYBILLS = """
+UPDATE deliveries d SET waybill = n.waybill
+FROM unnest(CAST(:ids AS bigint[]), CAST(:waybills AS text[])) AS n(id, waybill) WHERE d.id = n.id
+"""
 
 _ADVANCE = """
 UPDATE deliveries d SET state = n.state,
