@@ -28,9 +28,13 @@ def registry_load(
     file: _File,
     *,
     encoding: Annotated[str, typer.Option(help="CSV 的编码：utf-8-sig（有无 BOM 均可）或 gb18030。")] = "utf-8-sig",
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="只看与现有数据库的差异，不装入。")] = False,
+    full: Annotated[
+        bool, typer.Option("--full", help="与 --dry-run 同用：文件是全库导出，另数库中有而文件中没有的。")
+    ] = False,
     json: AsJson = False,
 ) -> None:
-    """装入或更新证书数据库（CSV 或 Excel）。
+    """装入或更新证书数据库（CSV 或 Excel），全库或增量均可；先用 --dry-run 看差异。
 
     表头：ZSGLH,KSXM,ZJHM,ZJLB,XB,KSDM,KSMC,BKJB,BKZY,CSNY,PZRQ,BMS，可加 ZSBH、DZZS。重复装入同一文件不会改变任何内容；
     有问题的行逐行列出原因，其余照常装入；有被拒绝的行时退出码为 1。
@@ -39,6 +43,11 @@ def registry_load(
     from certflow.checks.certificates import judge_export
     from certflow.registry.certificates import load
 
+    if full and not dry_run:
+        raise typer.BadParameter("--full 只与 --dry-run 同用：装入从不删除证书")
+    if dry_run:
+        _preview_load(file, encoding, full=full, json=json)
+        return
     with desk() as (settings, registry, actor), _progress() as bar:
         task = bar.add_task("读取", total=None)
         report = load(registry, actor, file, encoding=encoding, progress=lambda read: bar.update(task, completed=read))
@@ -75,6 +84,48 @@ def registry_load(
             )
     if report.refused:
         raise typer.Exit(1)
+
+
+def _preview_load(file: Path, encoding: str, *, full: bool, json: bool) -> None:
+    from certflow.registry.export import COLUMNS
+    from certflow.registry.refresh import preview
+
+    with desk() as (_settings, registry, _actor), _progress() as bar:
+        task = bar.add_task("读取", total=None)
+        found = preview(
+            registry, file, encoding=encoding, full=full, progress=lambda read: bar.update(task, completed=read)
+        )
+    words = {column: word for word, column in COLUMNS.items()}
+    if json:
+        told = asdict(found)
+        del told["samples"]
+        as_json(told | {"fields": {words[name]: many for name, many in found.fields.items()}, "dry_run": True})
+    else:
+        say(
+            f"预览，没有作任何更改。读取 {found.read} 行：将新增 {found.inserted}，更新 {found.updated}，"
+            f"不变 {found.unchanged}，拒绝 {len(found.refused)}"
+        )
+        if found.absent is not None:
+            say(f"库中有而文件中没有的证书 {found.absent} 条（装入后仍保留）")
+        if found.under_way:
+            say(f"将更新的证书中有 {found.under_way} 条正在补换：已上报的数据不会随之改变，请核对")
+        if found.fields:
+            table("将改变的列", ("列", "证书"), [(words[name], many) for name, many in found.fields.items()])
+            table(
+                f"前 {len(found.samples)} 处差异",
+                ("行", "列", "库中", "文件中"),
+                [(one.line, words[one.field], _masked(one.field, one.ours), _masked(one.field, one.theirs))
+                 for one in found.samples],
+            )  # fmt: skip
+        for line, reason in found.refused[:_SHOWN]:
+            complain(f"第 {line} 行：{reason}")
+    if found.refused:
+        raise typer.Exit(1)
+
+
+def _masked(field: str, value: str | None) -> str:
+    mask = {"name": mask_name, "id_number": mask_id}.get(field, str)
+    return mask(value) if value else ""
 
 
 @registry_app.command("stats")

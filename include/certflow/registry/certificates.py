@@ -13,7 +13,7 @@ from typing import Any
 from psycopg import sql
 from sqlalchemy import Connection, func, select, text
 
-from certflow.registry.export import Line, read_export
+from certflow.registry.export import Export, Line, read_export
 from certflow.registry.ledger import Actor, Registry, note
 from certflow.registry.schema import certificates
 
@@ -53,23 +53,8 @@ def load(
     ConfigurationError (no registry file: header, encoding), SubmissionError (a damaged workbook), Busy.
     """
     export = read_export(file, encoding)
-    refused: list[tuple[int, str]] = []
-    read = 0
     with registry.lock("certificates"), registry.begin(actor) as connection:
-        connection.execute(text(f"CREATE TEMP TABLE incoming (line bigint, {_declare(export.fields)}) ON COMMIT DROP"))
-        cursor = _cursor(connection)
-        statement = sql.SQL("COPY incoming (line, {}) FROM STDIN").format(_names(export.fields))
-        with cursor.copy(statement) as copy:
-            for line in export.lines:
-                read += 1
-                if line.fault:
-                    refused.append((line.number, line.fault))
-                else:
-                    copy.write_row((line.number, *_stored(export.fields, line)))
-                if progress and read % _STEP == 0:
-                    progress(read)
-        connection.execute(text("ANALYZE incoming"))
-        repeated = _settle_repeats(connection, export.fields, refused)
+        read, repeated, refused = stage(connection, export, progress)
         updated = _update(connection, export.fields)
         inserted = _insert(connection, export.fields)
         unchanged = repeated + int(connection.scalar(text("SELECT count(*) FROM incoming")) or 0) - updated - inserted
@@ -137,6 +122,25 @@ def match(conn: Connection, management_nos: Sequence[str], id_numbers: Sequence[
     return {name: [row[index] for row in found] for index, name in enumerate(columns)}
 
 
+def stage(connection: Connection, export: Export, progress: Progress | None) -> tuple[int, int, list[tuple[int, str]]]:
+    """Bring the good lines, one per certificate, into the temporary table ``incoming``: read, repeated, refused."""
+    refused: list[tuple[int, str]] = []
+    read = 0
+    connection.execute(text(f"CREATE TEMP TABLE incoming (line bigint, {_declare(export.fields)}) ON COMMIT DROP"))
+    statement = sql.SQL("COPY incoming (line, {}) FROM STDIN").format(_names(export.fields))
+    with _cursor(connection).copy(statement) as copy:
+        for line in export.lines:
+            read += 1
+            if line.fault:
+                refused.append((line.number, line.fault))
+            else:
+                copy.write_row((line.number, *_stored(export.fields, line)))
+            if progress and read % _STEP == 0:
+                progress(read)
+    connection.execute(text("ANALYZE incoming"))
+    return read, _settle_repeats(connection, export.fields, refused), refused
+
+
 def _stored(fields: Sequence[str], line: Line) -> Iterator[str | None]:
     for name, value in zip(fields, line.values, strict=True):
         yield None if name == "management_no" and not value else value
@@ -146,7 +150,7 @@ def _settle_repeats(connection: Connection, fields: Sequence[str], refused: list
     """Drop repeated lines: equal ones but the first (their number is returned), all of those that contradict."""
     content = ", ".join(fields)
     repeated = 0
-    for identity, condition in _identities():
+    for identity, condition in identities():
         found = connection.execute(
             text(
                 f"WITH seen AS (SELECT line, min(line) OVER w AS first, row({content}) IS DISTINCT FROM"  # noqa: S608 (our own column names)
@@ -173,7 +177,7 @@ def _settle_repeats(connection: Connection, fields: Sequence[str], refused: list
 def _update(connection: Connection, fields: Sequence[str]) -> int:
     changed = [name for name in fields if name != "management_no"]
     done = 0
-    for identity, condition in _identities():
+    for identity, condition in identities():
         keys = identity.split(", ")
         same = " AND ".join(f"c.{name} = i.{name}" for name in keys)
         result = connection.execute(
@@ -191,7 +195,7 @@ def _update(connection: Connection, fields: Sequence[str]) -> int:
 def _insert(connection: Connection, fields: Sequence[str]) -> int:
     names = ", ".join(fields)
     done = 0
-    for identity, condition in _identities():
+    for identity, condition in identities():
         same = " AND ".join(f"c.{name} = i.{name}" for name in identity.split(", "))
         result = connection.execute(
             text(
@@ -203,7 +207,8 @@ def _insert(connection: Connection, fields: Sequence[str]) -> int:
     return done
 
 
-def _identities() -> tuple[tuple[str, str], ...]:
+def identities() -> tuple[tuple[str, str], ...]:
+    """How a certificate is recognised: its columns, and the condition under which they tell."""
     return (
         ("management_no", "management_no IS NOT NULL"),
         (", ".join(_WITHOUT_NUMBER), "management_no IS NULL"),

@@ -2,10 +2,11 @@
 
 import openpyxl
 import pytest
+from small_month import Person, SmallMonth
 from sqlalchemy import select
 
 from certflow.errors import Busy, ConfigurationError
-from certflow.registry import certificates, schema
+from certflow.registry import certificates, refresh, schema
 
 HEADER = "ZSGLH,KSXM,ZJHM,ZJLB,XB,KSDM,KSMC,BKJB,BKZY,CSNY,PZRQ,BMS"
 WANG = "201905034370000001,王一,11010519491231002X,居民身份证,女,034,一级建造师,一级,建筑工程,194912,20190526,济南市"
@@ -44,6 +45,28 @@ def test_a_refresh_updates_what_changed_and_inserts_what_is_new(registry, actor,
     report = certificates.load(registry, actor, export(WANG.replace("王一", "王壹"), LI, OLD.replace("赵三", "赵叁")))
     assert counts(report) == (3, 1, 2, 0, 0)
     assert stored(registry, "name") == ["王壹", "赵叁", "李二"]
+
+
+def test_a_preview_shows_the_differences_and_writes_nothing(registry, actor, export):
+    certificates.load(registry, actor, export(WANG, LI, OLD))
+    file = export(WANG.replace("王一", "王壹"), LI, OLD.replace("赵三", "赵叁"), LI.replace("0002", "0003"), ",短行")
+    seen = refresh.preview(registry, file, full=True)
+    assert (seen.read, seen.inserted, seen.updated, seen.unchanged, len(seen.refused)) == (5, 1, 2, 1, 1)
+    assert (seen.fields, seen.under_way, seen.absent) == ({"name": 2}, 0, 0)
+    assert [(one.line, one.field, one.ours, one.theirs) for one in seen.samples] == [
+        (2, "name", "王一", "王壹"), (4, "name", "赵三", "赵叁"),
+    ]  # fmt: skip
+    assert stored(registry, "name") == ["王一", "李二", "赵三"]
+    assert counts(certificates.load(registry, actor, file)) == (5, 1, 2, 1, 1)
+    assert refresh.preview(registry, export(WANG), full=True).absent == 3
+    assert refresh.preview(registry, export(WANG)).absent is None
+
+
+def test_a_preview_counts_changes_of_certificates_that_are_being_reissued(settings, registry, actor, export):
+    SmallMonth(settings, registry).submit([Person(1)])
+    changed = f"{Person(1).management_no},张叁,{Person(1).identity},居民身份证,男,034,一级建造师,一级"
+    line = f"{changed},建筑工程,199001,20100101,济南市"
+    assert refresh.preview(registry, export(line)).under_way == 1
 
 
 def test_a_file_without_an_optional_column_leaves_it_alone(registry, actor, export):
