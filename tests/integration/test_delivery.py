@@ -5,6 +5,9 @@ Every test ends with the doctor (`home`).
 
 import csv
 import json
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -462,6 +465,77 @@ def test_one_timeline_from_the_citys_file_to_the_signature(home, capsys):
     ):
         assert words in told
     assert home.people[0].identity not in told
+
+
+def test_i12_what_waits_for_a_person_too_long_is_named(settings, registry, actor, tmp_path, monkeypatch):
+    home = Home(settings, registry, actor, tmp_path)
+    home.print(1)
+    home.mailed()
+    home.track(("", "W1", "退回", "2020-09-03 09:00"))
+    home.evidence({"IMG.jpg": b"x"})
+    home.day()
+    assert examine(registry, settings)["I12"] == []
+    monkeypatch.setattr("certflow.registry.holds.LIMIT_DAYS", 0)
+    time.sleep(1.1)
+    told = examine(registry, settings)["I12"]
+    assert "领取凭证 1 收到已超过 0 天" in told[0]
+    assert "delivery 1 个处于 RETURNED" in told[1]
+
+
+def test_the_commands_lead_from_the_list_to_the_bundle(home, monkeypatch):
+    from typer.testing import CliRunner
+
+    from certflow.cli import app
+
+    def ask(*words, code=0):
+        done = CliRunner().invoke(app, [str(word) for word in words], env=environment)
+        assert done.exit_code == code, (words, done.output)
+        return done.output
+
+    environment = {
+        "CERTFLOW_HOME": str(home.settings.home), "CERTFLOW_DATABASE_URL": home.settings.database_url, "COLUMNS": "200",
+    }  # fmt: skip
+    monkeypatch.chdir(home.folder)
+    home.print(3)
+    one, two, three = (person.management_no for person in home.people)
+    head = "管理号,领取方式,收件人,联系电话,邮编,收件地址"
+    Path("choices.csv").write_text(f"{head}\n{','.join(home.mail(home.people[0]))}\n", encoding="utf-8")
+    assert ask("delivery", "choose", "choices.csv", "--account", CITY) == "行 1，邮寄 1\n"
+    assert "没有账号" in str(CliRunner().invoke(app, ["delivery", "run", "999999"], env=environment).exception)
+    assert "EMS 订单 1 件，入库保管 2 本" in ask("delivery", "run", CITY)
+    (order,) = orders.folder(home.settings, CITY, "EMS订单").iterdir()
+    lines = f"订单号,运单号,状态,时间\n{order.stem}-0001,W1,,\n,W1,妥投,2020-09-01\n,W9,妥投,2020-09-01\n"
+    Path("track.csv").write_text(lines, encoding="utf-8")
+    assert "更新状态 1，运单号 1，不是我们的 1" in ask("delivery", "track", "track.csv")
+    assert "以前已经导入过" in ask("delivery", "track", "track.csv")
+    Path("word.csv").write_text("运单号,状态,时间\nW1,丢失,2020-09-01\n", encoding="utf-8")
+    assert "没有作任何更改：第 2 行的状态不认识" in ask("delivery", "track", "word.csv", code=1)
+    drop = Path("devices")
+    drop.mkdir()
+    (drop / f"{home.people[1].identity}_签名.png").write_bytes(b"s")
+    (drop / "IMG.png").write_bytes(b"i")
+    told = ask("delivery", "evidence", "import", drop, "--account", CITY)
+    assert told == "文件 2 个，新收 2，关联 1；领取 1 本，办结 0 本；待关联 1 个\n"
+    told = ask("delivery", "evidence", "status")
+    assert "本人身份证" in told
+    assert home.people[1].identity not in told
+    number = json.loads(ask("delivery", "evidence", "status", "--json"))["unlinked"][0]["id"]
+    ask("delivery", "evidence", "show", number, "look.png")
+    assert Path("look.png").read_bytes() == b"i"
+    told = ask("delivery", "evidence", "link", number, two, "--kind", "本人身份证", "--by", "李四")
+    assert told == "尚缺：无，凭证齐全\n"
+    told = ask("delivery", "move", three, "暂扣", "--by", "李四", "--reason", "身份存疑")
+    assert told.endswith("保管中 → 暂扣\n")
+    assert "暂扣" in ask("delivery", "status")
+    assert json.loads(ask("delivery", "keeping", "--account", CITY, "--json"))["certificates"] == 1
+    assert json.loads(ask("delivery", "exchange", "--json"))["certificates"] == 3
+    assert "EMS 跟踪：已签收" in ask("trace", one)
+    assert json.loads(ask("trace", two, "--json"))["requests"][0]["state"] == "CLOSED"
+    days = ("--from", "2020-01-01", "--to", "2099-12-31")
+    assert "原件 7 个" in ask("evidence", "export", "e.zip", *days)
+    ask("evidence", "verifier", "v")
+    words = [sys.executable, "-I", "v/verify_evidence.py", "--key", "v/certflow-公钥.txt", "e.zip"]
+    assert subprocess.run(words, capture_output=True, check=False).stdout.decode() == "e.zip：完好\n"
 
 
 def test_i10_nothing_personal_is_chained_or_reported(home):

@@ -7,6 +7,7 @@ from typing import Any
 from certflow.cli.show import say, table
 from certflow.delivery.states import WORDS
 from certflow.month import SHANGHAI
+from certflow.privacy import mask_text
 
 ROWS = {
     "": "登记", "JUDGED": "已核对", "ACCEPTED": "受理", "HELD": "待人工确认", "RETURNED": "退回地市", "PROOF": "转证明",
@@ -85,11 +86,21 @@ def _events(request: dict[str, Any]) -> Iterator[Event]:
         bucket = BUCKETS.get(one["bucket"], "未对账")
         yield one["received_at"], f"上级返回文件 {one['return_id']} 第 {one['row_no']} 行：{bucket}", "", one["sha256"]
         if one["undone_at"]:
-            yield one["undone_at"], f"撤销返回文件 {one['return_id']}：{one['undo_reason']}", one["undone_by"], ""
+            yield (
+                one["undone_at"],
+                f"撤销返回文件 {one['return_id']}：{mask_text(one['undo_reason'])}",
+                one["undone_by"],
+                "",
+            )
     for one in request["proofs"]:
         yield one["issued_at"], f"出具{_PROOFS[one['kind']]} {one['number']}", one["issued_by"], one["sha256"]
         if one["revoked_at"]:
-            yield one["revoked_at"], f"撤销证明 {one['number']}：{one['revoke_reason']}", one["revoked_by"], ""
+            yield (
+                one["revoked_at"],
+                f"撤销证明 {one['number']}：{mask_text(one['revoke_reason'])}",
+                one["revoked_by"],
+                "",
+            )
     if request["delivery"] is not None:
         yield from _delivery(request["delivery"])
 

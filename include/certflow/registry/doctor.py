@@ -243,11 +243,21 @@ def overdue(conn: Connection) -> list[str]:
     since = {f"{name}_at": f"{now - dt.timedelta(days=days):%Y-%m-%dT%H:%M:%S}" for name, days in limits.items()}
     loose = [one for one in holds.queue(conn) if one.kind == "photo" and one.age_days > holds.LIMIT_DAYS]
     problems = [f"照片 {one.record} 待人工确认已有 {one.age_days} 天" for one in loose]
+    problems += _lines(
+        conn,
+        "领取凭证 {0} 收到已超过 {1} 天，还没有关联到证书",
+        """
+        SELECT id, CAST(:days AS integer) FROM pickup_files f WHERE received_at < now() - make_interval(days => :days)
+        AND NOT EXISTS (SELECT FROM pickup_links l WHERE l.file_id = f.id) ORDER BY id""",
+        days=holds.LIMIT_DAYS,
+    )
     return problems + _lines(conn, "{0} {1} 个处于 {2} 已超过 {3} 天，最早的编号 {4}", """
         SELECT o.kind, count(*), o.state, o.days, min(o.id) FROM (
             SELECT 'file' AS kind, id, state, CAST(:held AS integer) AS days, CAST(:held_at AS text) AS limit_at
             FROM files WHERE state IN ('HELD', 'WAITING') AND lane = 'month'
             UNION ALL SELECT 'row', id, state, :held, :held_at FROM rows WHERE state = 'HELD'
+            UNION ALL SELECT 'delivery', id, state, :held, :held_at FROM deliveries
+            WHERE state IN ('RETURNED', 'WITHHELD')
             UNION ALL SELECT 'package', id, state, :unknown, :unknown_at FROM packages WHERE state = 'UNKNOWN') o
         JOIN LATERAL (SELECT m.audit_seq FROM moves m WHERE m.kind = o.kind AND m.object_id = o.id
             ORDER BY m.id DESC LIMIT 1) m ON true
