@@ -138,21 +138,32 @@ def test_f07_an_sshd_killed_in_the_middle_leaves_no_final_name(sshd, office, reg
     assert leftovers(authority) == []
 
 
-@pytest.fixture
-def quota(sshd, tmp_path):
-    """An sshd whose logins may write files of 300 KB at most, until `lift` is called."""
-    log = (tmp_path / "quota.log").open("wb")
+@pytest.fixture(params=["limit", "disk"])
+def small(request, sshd, authority, tmp_path):
+    """The far side with room for 300 KB, by a limit on files or on a disk of that size; and what gives it more."""
+    log = (tmp_path / "small.log").open("wb")
     sshd.close()
+    if request.param == "limit":
+        if not hasattr(resource, "prlimit"):
+            pytest.skip("needs prlimit")
 
-    def limit():
-        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-        resource.setrlimit(resource.RLIMIT_FSIZE, (300_000, resource.RLIM_INFINITY))
+        def limit():
+            signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+            resource.setrlimit(resource.RLIMIT_FSIZE, (300_000, resource.RLIM_INFINITY))
 
-    sshd.process = subprocess.Popen(sshd.command, stderr=log, preexec_fn=limit)  # noqa: PLW1509 (it only sets a limit)
+        endless = (resource.RLIM_INFINITY, resource.RLIM_INFINITY)
+        sshd.process = subprocess.Popen(sshd.command, stderr=log, preexec_fn=limit)  # noqa: PLW1509 (it only sets a limit)
+        far, lift = authority, lambda: resource.prlimit(sshd.process.pid, resource.RLIMIT_FSIZE, endless)
+    else:
+        disk = ["unshare", "-m", "sh", "-c", 'mount -t tmpfs -o size=300k tmpfs "$0" && exec "$@"', sshd.tree]
+        if os.geteuid() != 0 or subprocess.run([*disk, "true"], capture_output=True, check=False).returncode:
+            pytest.skip("no disk can be mounted here")
+        sshd.process = subprocess.Popen([*disk, *sshd.command], stderr=log)
+        far = dataclasses.replace(authority, tree=Path(f"/proc/{sshd.process.pid}/root{sshd.tree}"))
+        larger = ["nsenter", "-t", str(sshd.process.pid), "-m", "mount", "-o", "remount,size=20m", str(sshd.tree)]
+        lift = lambda: subprocess.run(larger, check=True)  # noqa: E731 (the other one of two)
     until(lambda: listening(sshd.remote.port))
-    return lambda: resource.prlimit(
-        sshd.process.pid, resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY)
-    )
+    return far, lift
 
 
 def listening(port):
@@ -163,18 +174,18 @@ def listening(port):
     return True
 
 
-@pytest.mark.skipif(not hasattr(resource, "prlimit"), reason="needs prlimit")
 def test_f08_f09_a_full_far_disk_is_no_delivery_and_completes_when_it_has_room_again(
-    quota, office, registry, actor, authority, approved
+    small, office, registry, actor, approved
 ):
+    far, lift = small
     package = approved(os.urandom(BIG))
     with pytest.raises(TransferError, match=r"不完整|上传"):
         send(office, registry, package, actor)
-    assert authority.files() == {}
+    assert far.files() == {}
     assert state(registry, package) == "SENDING"
-    quota()
+    lift()
     assert send(office, registry, package, actor) == "SENT"
-    assert len(delivered(authority)) == 1
+    assert len(delivered(far)) == 1
 
 
 @pytest.fixture
