@@ -4,7 +4,8 @@ A template is typst source; the data it shows arrives as JSON, so a name that lo
 are embedded and never come from the machine: the same template and data give the same bytes everywhere. They are the
 Noto files of the wheel `mplfonts` (the other ones have licences of their own), which hold Extension A and the
 characters of the national standard lists, 䶮 and 𬱖 among them; for the rest an operator puts font files into a folder
-of the home, for instance HanaMinA.ttf and HanaMinB.ttf from Debian's ``fonts-hanazono`` (Extensions B to F).
+of the home, for instance HanaMinA.ttf and HanaMinB.ttf from Debian's ``fonts-hanazono`` (OFL; Extensions B to F whole)
+and BabelStoneHan.ttf from ``fonts-babelstone-han`` (Arphic licence; over half of Extensions G and H).
 
 No page ever shows an empty box in a name: a character that no font at hand has is refused before anything is drawn,
 and PDF/A export would refuse it once more.
@@ -15,6 +16,7 @@ import importlib.resources
 import io
 import json
 import threading
+import unicodedata
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -32,6 +34,8 @@ _MOMENT = dt.datetime(1980, 1, 1, tzinfo=dt.UTC)  # what a PDF says about its ma
 _BLANK = {"\n", "\r", "\t", " ", "\u3000", "\u00a0", "\ufeff"}
 _PRIVATE = ((0xE000, 0xF8FF), (0xF0000, 0x10FFFF))
 """Private use: what such a code shows is each font's own business, so no letter may carry it."""
+_UNSEEN = {"Cc", "Cf"}
+"""Control and format characters: a name that has one looks like another name."""
 _SHIPPED = Path(__file__).with_name("templates")
 _HEAD = """#let parts = json(bytes(sys.inputs.parts))
 #set document(title: sys.inputs.title, date: auto)
@@ -198,7 +202,7 @@ def _covered(file: Path) -> tuple[frozenset[int], frozenset[str]]:
     try:
         fonts = TTCollection(file, lazy=True).fonts if file.suffix.lower() == ".ttc" else [TTFont(file, lazy=True)]
         for font in fonts:
-            plain |= set(font.getBestCmap() or {})
+            plain |= {code for code, glyph in (font.getBestCmap() or {}).items() if glyph != ".notdef"}
             for table in font["cmap"].tables:
                 if table.format == 14:
                     pairs = table.uvsDict.items()
@@ -216,9 +220,11 @@ def _clusters(texts: Iterable[str]) -> Iterator[str]:
             code = ord(sign)
             if 0xFE00 <= code <= 0xFE0F or 0xE0100 <= code <= 0xE01EF:
                 yield last + sign
-            elif any(first <= code <= final for first, final in _PRIVATE):
+            elif sign in _BLANK:
+                pass
+            elif unicodedata.category(sign) in _UNSEEN or any(first <= code <= final for first, final in _PRIVATE):
                 yield sign * 2  # a pair stands in no font's list, and that is meant
-            elif sign not in _BLANK:
+            else:
                 yield sign
             last = sign
 

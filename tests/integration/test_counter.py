@@ -35,7 +35,7 @@ def certificate(registry, actor, **values):
 def test_the_form_is_filled_from_one_row_with_the_photo(settings, registry, actor, tables):
     certificate(registry, actor)
     photo = encode(paint(np.random.default_rng(3)))
-    made = counter.application_form(settings, registry, tables, NUMBER, photo)
+    made = counter.application_form(settings, registry, tables, "370100", NUMBER, photo=photo)
     text = printed.text(made)
     for value in ("个人补发（更换）证书申请", "王䶮𬱖", "11010519491231002X", "港口与航道工程", NUMBER, "一级建造师"):
         assert value in text
@@ -46,7 +46,7 @@ def test_the_form_is_filled_from_one_row_with_the_photo(settings, registry, acto
 @pytest.mark.parametrize(("code", "title"), [("901", "计算机技术与软件"), ("934", "通信专业技术人员")])
 def test_the_other_authorities_forms_apply_to_their_exams(settings, registry, actor, tables, code, title):
     certificate(registry, actor, exam_code=code, exam_name=tables.exams[code].name)
-    text = printed.text(counter.application_form(settings, registry, tables, NUMBER))
+    text = printed.text(counter.application_form(settings, registry, tables, "370100", NUMBER, photo=b""))
     assert title in text
     assert "个人补发（更换）证书申请" not in text
 

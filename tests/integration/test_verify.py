@@ -293,6 +293,7 @@ def test_name_and_number_are_only_compared(web, proof):
     page = web.post("/code", data=form)
     assert "姓名核对</th><td>✓ 与证明一致" in page.text
     assert "证件号码核对</th><td>✗ 与证明不一致" in page.text
+    assert "<strong>✗ 证件号码与证明不一致（该证明有效）" in page.text, "the paper is not the one that was issued"
 
 
 def test_nothing_on_the_pages_comes_from_elsewhere_or_runs(web, proof):

@@ -76,7 +76,16 @@ def test_the_qr_code_decodes(press):
 
 
 @pytest.mark.parametrize(
-    ("name", "code"), [("王𰻝", "U+30EDD"), ("王\ue863", "U+E863"), ("葛\U000e0100", "U+E0100"), ("王\u200b", "U+200B")]
+    ("name", "code"),
+    [
+        ("王𰻝", "U+30EDD"),
+        ("王\ue863", "U+E863"),
+        ("葛\U000e0100", "U+E0100"),
+        ("王\u200b", "U+200B"),
+        ("王\u00ad", "U+00AD"),
+        ("王\u202e", "U+202E"),
+        ("王\x07", "U+0007"),
+    ],
 )
 def test_what_no_font_can_show_is_refused_by_code_point(press, name, code):
     with pytest.raises(Conflict) as caught:

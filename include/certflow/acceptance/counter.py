@@ -42,10 +42,10 @@ class Case:
 
 
 def application_form(
-    settings: Settings, registry: Registry, reference: Reference, management_no: str, photo: bytes = b""
+    settings: Settings, registry: Registry, reference: Reference, account: str, management_no: str, *, photo: bytes
 ) -> bytes:
-    """The form for this certificate as PDF, filled from the database; Conflict when there is none."""
-    certificate = _certificate(registry, management_no)
+    """The form for this certificate of the city as PDF, filled from the database; Conflict when there is none."""
+    certificate = _certificate(registry, reference, account, management_no)
     template, title = _form(reference, certificate.exam_code)
     data = {
         "heading": title, "name": certificate.name, "sex": certificate.sex, "id_type": certificate.id_type,
@@ -59,10 +59,7 @@ def application_form(
 
 def accept(registry: Registry, reference: Reference, account: str, management_no: str, actor: Actor) -> Case:
     """Open an application of this city, or give the one that is open."""
-    certificate = _certificate(registry, management_no)
-    city = reference.city_named(certificate.city)
-    if city is None or reference.city_today(city).account != account:
-        raise Conflict("该证书的报名市不是本市，请到报名市办理")
+    certificate = _certificate(registry, reference, account, management_no)
     _, title = _form(reference, certificate.exam_code)
     with registry.begin(actor) as conn:
         case_id = ledger.open_case(conn, account, certificate.id, title, actor.who)
@@ -137,11 +134,13 @@ def _form(reference: Reference, exam_code: str) -> tuple[str, str]:
     return FORMS[exam.family if exam is not None else "normal"]
 
 
-def _certificate(registry: Registry, management_no: str) -> ledger.Certificate:
+def _certificate(registry: Registry, reference: Reference, account: str, management_no: str) -> ledger.Certificate:
+    """The city's certificate; the same words for one of another city and for none at all."""
     with registry.read() as conn:
         found = ledger.certificate(conn, management_no.strip())
-    if found is None:
-        raise Conflict("证书数据库中没有这个管理号")
+    city = reference.city_named(found.city) if found is not None else None
+    if found is None or city is None or reference.city_today(city).account != account:
+        raise Conflict("本市没有这本证书：管理号有误，或报名市不是本市（请到报名市办理）")
     return found
 
 

@@ -29,6 +29,7 @@ def accept_form(
     management_no: _Number,
     target: _Pdf,
     *,
+    account: _Account,
     photo: Annotated[Path | None, typer.Option(exists=True, dir_okay=False, help="已合格的照片，印在表上。")] = None,
 ) -> None:
     """按证书数据库填好的申请表：一般考试为《个人补发（更换）证书申请》，软考和通信为主管部门的表。"""
@@ -37,7 +38,7 @@ def accept_form(
 
     with desk() as (settings, registry, _actor):
         picture = photo.read_bytes() if photo else b""
-        made = application_form(settings, registry, load_reference(settings), management_no, picture)
+        made = application_form(settings, registry, load_reference(settings), account, management_no, photo=picture)
     _write(target, made)
 
 

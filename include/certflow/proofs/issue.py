@@ -102,13 +102,11 @@ def issue_one(office: Office, account: str, management_no: str, purpose: str) ->
     from certflow.proofs.requests import refusal
 
     with office.registry.read() as conn:
-        known = ledger.certificates_known(conn, [management_no])
         candidate = ledger.requests_for(conn, account, [management_no]).get(management_no)
     if candidate is not None and candidate.cancelled_exam:
         draft = Draft(ledger.QUALIFICATION, candidate, purpose)
     else:
-        ends = office.settings.proof_ends
-        if (reason := refusal(candidate, known=management_no in known, ends=ends)) or candidate is None:
+        if (reason := refusal(candidate, office.settings.proof_ends)) or candidate is None:
             raise Conflict(reason)
         draft = Draft(ledger.SCORE, candidate, purpose)
     (answer,) = issue(office, [draft])

@@ -122,12 +122,13 @@ def answer_qualifications(office: Office, account: str) -> tuple[int, tuple[pres
     return sum(isinstance(answer, Issued) for answer in answers), press_room.unprinted(drafts, answers)
 
 
-def refusal(candidate: ledger.Candidate | None, *, known: bool, ends: str) -> str:
-    """Why a request (None: the city has none) gets no 成绩合格证明; empty when it does."""
-    if not known:
-        return "证书数据库中没有这个管理号"
+def refusal(candidate: ledger.Candidate | None, ends: str) -> str:
+    """Why a request (None: the city has none) gets no 成绩合格证明; empty when it does.
+
+    The same words for a number nobody has and for one of another city.
+    """
     if candidate is None:
-        return "本市没有正在办理的补换申请；请先按补换流程申报"
+        return "本市没有正在办理的补换申请；请核对管理号，或先按补换流程申报"
     if candidate.state in ledger.open_states(ends):
         return ""
     if candidate.state == "CLOSED" and candidate.cancelled_exam:
@@ -167,7 +168,6 @@ def _read(
 
 def _check(conn: "Connection", account: str, lines: Sequence[_Asked], ends: str) -> None:
     numbers = [line.management_no for line in lines if not line.reason]
-    known = ledger.certificates_known(conn, numbers)
     found = ledger.requests_for(conn, account, numbers)
     seen: set[tuple[str, str]] = set()
     for line in lines:
@@ -175,7 +175,7 @@ def _check(conn: "Connection", account: str, lines: Sequence[_Asked], ends: str)
             continue
         key = (line.management_no, line.purpose)
         candidate = found.get(line.management_no)
-        line.reason = refusal(candidate, known=line.management_no in known, ends=ends)
+        line.reason = refusal(candidate, ends)
         if key in seen:
             line.reason = "与本文件中前面一行相同"
         elif not line.reason:

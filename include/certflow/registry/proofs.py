@@ -110,12 +110,6 @@ def page_path(settings: Settings, number: str, year: int) -> Path:
     return settings.path("proofs", str(year), f"{number.replace('/', '_')}.pdf")
 
 
-def certificates_known(conn: Connection, management_nos: Sequence[str]) -> set[str]:
-    """Those of the numbers that the certificate database holds."""
-    found = select(certificates.c.management_no).where(certificates.c.management_no == func.any(_clean(management_nos)))
-    return {str(number) for number in conn.scalars(found)}
-
-
 def requests_for(conn: Connection, account: str, management_nos: Sequence[str]) -> dict[str, Candidate]:
     """By 管理号 the account's newest request that was neither returned nor withdrawn."""
     query = _CANDIDATE.where(

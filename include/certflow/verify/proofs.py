@@ -40,8 +40,14 @@ class CodeAnswer:
 
     @property
     def text(self) -> str:
-        """The status in words."""
-        return STATUSES[self.status]
+        """The answer in words: what was asked and differs comes before what the proof is worth."""
+        differs = "、".join(field for field, same in self.same.items() if not same)
+        return f"{differs}与证明不一致（该证明{STATUSES[self.status]}）" if differs else STATUSES[self.status]
+
+    @property
+    def good(self) -> bool:
+        """Whether the paper can be relied on, as far as it was asked about."""
+        return self.status == "valid" and all(self.same.values())
 
 
 def check_code(
