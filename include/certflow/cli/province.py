@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from certflow.cli.show import AsJson, as_json, complain, desk, say, table
-from certflow.privacy import mask_id, mask_name
+from certflow.privacy import mask_id, mask_name, mask_text
 from certflow.settings import Settings
 
 app = typer.Typer()
@@ -128,6 +128,33 @@ def _masked(field: str, value: str | None) -> str:
     return mask(value) if value else ""
 
 
+@registry_app.command("restored")
+def registry_restored(
+    *,
+    by: Annotated[str, typer.Option("--by", metavar="姓名", help="由谁确认；不写则只核对，不作任何更改。")] = "",
+    reason: Annotated[str, typer.Option(help="为何恢复了备份，写入审计记录。")] = "",
+    json: AsJson = False,
+) -> None:
+    """数据库恢复备份之后、再次上报之前：与上级核对哪些数据包已经在那里。核对无误并确认之前，不能上报。"""
+    from certflow.dispatch.restored import accept, compare
+
+    if bool(by) != bool(reason):
+        raise typer.BadParameter("确认时 --by 与 --reason 都要写")
+    with desk() as (settings, registry, actor):
+        found = compare(settings, registry)
+        if by:
+            found = accept(settings, registry, by=by, reason=reason, actor=actor)
+    if json:
+        as_json(asdict(found))
+        return
+    say("数据库恢复过备份" if found.restored else "数据库没有恢复过备份")
+    say(f"上级的数据包：台账中有的 {found.known} 个，台账中没有的 {len(found.unknown)} 个")
+    for name in found.unknown:
+        say(f"    {name}")
+    if by:
+        say(f"已由 {by} 确认，可以继续上报")
+
+
 @registry_app.command("stats")
 def registry_stats(*, json: AsJson = False) -> None:
     """证书数据库里有多少证书，按考试和地市。"""
@@ -183,6 +210,11 @@ def trace(
     if certificate is not None and not unmasked:
         certificate["name"] = mask_name(certificate["name"])
         certificate["id_number"] = mask_id(certificate["id_number"])
+    if not unmasked:
+        for one in (one for request in story["requests"] for one in request["returns"] + request["proofs"]):
+            one |= {
+                key: mask_text(value) for key, value in one.items() if key.endswith(("reason", "purpose")) and value
+            }
     if json:
         as_json(story)
     else:

@@ -15,18 +15,20 @@ One try, with the evidence it leaves in `transfers`:
 Any failure leaves SENDING, and the next try starts at 1. Two tries at once cannot both deliver: the later one
 takes the token, then removes the earlier one's part, then looks; the earlier one either renamed before that
 look, or its part is gone. A removed part proves that its try never renamed. Where a try got as far as
-``verified``, its part is gone and the package is nowhere to be seen, nobody can know: UNKNOWN, a person decides.
+``verified``, its part is gone and the package is nowhere to be seen, a receipt that names its SHA-256 proves that it
+arrived (``receipt``); without one nobody can know: UNKNOWN, a person decides.
 """
 
 import hashlib
 import json
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from certflow import signing
 from certflow.dispatch.assemble import package_path
 from certflow.errors import AccessRefused, CertflowError, ConfigurationError, Conflict, DigestMismatch, TransferError
-from certflow.registry import packages, transfers
+from certflow.registry import chain, packages, transfers
 from certflow.registry.ledger import Actor, Registry, note
 from certflow.settings import Settings
 from certflow.sftp import PART, Session, connect
@@ -38,8 +40,9 @@ def send(settings: Settings, registry: Registry, package_id: int, actor: Actor) 
     May be run again at any time: SENT and UNKNOWN stay what they are.
 
     Raises:
-        Conflict: the package is not approved, another try has taken it over, or other bytes lie under its
-            name at the authority (then its state is UNKNOWN too).
+        Conflict: the database was restored and not compared since (`dispatch.restored`), the package is not
+            approved, another try has taken it over, or other bytes lie under its name at the authority (then its state
+            is UNKNOWN too).
         DigestMismatch: our own copy is not what was approved; nothing is sent.
         AccessRefused: host key, login or permission; do not try again.
         TransferError: for now; try again.
@@ -50,6 +53,11 @@ def send(settings: Settings, registry: Registry, package_id: int, actor: Actor) 
     if order.state in ("SENT", "UNKNOWN"):
         return order.state
     _check_own_copy(order)
+    with registry.read() as conn:
+        if chain.restored(conn, settings.audit_heads):  # F42
+            raise Conflict(
+                "数据库恢复过备份，不能确定哪些已经上报：请先运行 certflow registry restored 与上级核对"
+            )
     with registry.begin(actor) as conn:
         token = transfers.begin_send(conn, package_id)
         if token is None:
@@ -80,6 +88,9 @@ def resolve_unknown(registry: Registry, package_id: int, *, delivered: bool, by:
     return "SENT" if delivered else "APPROVED"
 
 
+_LARGEST_RECEIPT = 64 << 10  # bytes
+
+
 @dataclass(frozen=True, slots=True)
 class _Thing:
     """One file on its way: a zip or the manifest."""
@@ -96,7 +107,10 @@ class _Thing:
 class _Order:
     package_id: int
     state: str
+    stem: str
     folder: str
+    answers: tuple[str, ...]
+    """Folders in which the authority may leave a receipt."""
     digest: str
     zips: tuple[_Thing, ...]
     manifest: _Thing
@@ -125,7 +139,9 @@ def _order(settings: Settings, registry: Registry, package_id: int) -> _Order:
         content = b""
     manifest = thing(beside, hashlib.sha256(content).hexdigest(), len(content))
     zips = tuple(thing(local.with_name(file.name), file.sha256, file.size) for file in package.files)
-    return _Order(package_id, package.state, folder, package.digest, zips, manifest)
+    return _Order(
+        package_id, package.state, package.stem, folder, (folder, f"/{names.returned}"), package.digest, zips, manifest
+    )
 
 
 def _check_own_copy(order: _Order) -> None:
@@ -155,10 +171,14 @@ class _Attempt:
             self.record("looked", place=place, blind=blind, sha256=thing.sha256)
             if place == "other":
                 raise self.refuse_other()
-            if not place:
-                if self.may_have_arrived(thing):
-                    return self.give_to_a_person("not-visible", sha256=thing.sha256)
+            if place:
+                continue
+            if not self.may_have_arrived(thing):
                 self.upload(session, thing)
+            elif receipt := _receipt(session, order, thing):
+                self.record("receipt", receipt=receipt, sha256=thing.sha256)
+            else:
+                return self.give_to_a_person("not-visible", sha256=thing.sha256)
         self.send_manifest(session)
         listing = self.listing(session)
         with self.registry.begin(self.actor) as conn:
@@ -286,6 +306,24 @@ def _look(session: Session, thing: _Thing) -> tuple[str, bool]:
     except AccessRefused:
         return "", True
     return ("archive" if found else ""), False
+
+
+def _receipt(session: Session, order: _Order, thing: _Thing) -> str:
+    """SHA-256 of the authority's receipt for the thing, "" when there is none.
+
+    Its form is not published (DOMAIN §2): a small file that is named after the package and names the SHA-256.
+    """
+    ours = {one.final.rsplit("/", 1)[-1] for one in (*order.zips, order.manifest)}
+    for folder in order.answers:
+        with suppress(AccessRefused):  # a folder that is closed to us says nothing
+            for file in session.list(folder):
+                if not file.regular or file.size > _LARGEST_RECEIPT or file.name in ours or file.name.endswith(PART):
+                    continue
+                if file.name.startswith(order.stem):
+                    content = session.tail(f"{folder}/".encode() + file.raw_name, _LARGEST_RECEIPT)
+                    if thing.sha256 in content.decode("ascii", "replace").lower():
+                        return hashlib.sha256(content).hexdigest()
+    return ""
 
 
 def _same(session: Session, path: str, thing: _Thing) -> bool | None:

@@ -51,6 +51,27 @@ def broken_links(conn: Connection, heads: Path) -> list[str]:
     return problems + _heads(heads, digests)
 
 
+def restored(conn: Connection, heads: Path) -> bool:
+    """Whether heads left this database that it does not hold, or all are gone: it was restored from a backup.
+
+    For those who are about to act on what the ledger may have forgotten (F42). A head leaves the database after its
+    commit, so a file that lags behind says nothing.
+    """
+    try:
+        lines = heads.read_text(encoding="ascii", errors="replace").splitlines()
+    except FileNotFoundError:
+        lines = []
+    left = [(int(match[1]), match[2]) for line in lines if (match := _HEAD.fullmatch(line))]
+    if not left:
+        return conn.scalar(select(audit.c.seq).limit(1)) is not None
+    query = (
+        "SELECT EXISTS (SELECT FROM unnest(CAST(:seqs AS bigint[]), CAST(:hashes AS text[])) AS h(seq, hash)"
+        " WHERE NOT EXISTS (SELECT FROM audit a WHERE (a.seq, a.hash) = (h.seq, h.hash)))"
+    )
+    seqs, hashes = zip(*left, strict=True)
+    return bool(conn.scalar(text(query), {"seqs": list(seqs), "hashes": list(hashes)}))
+
+
 def _heads(file: Path, digests: dict[int, str]) -> list[str]:
     """Heads outside the database against the chain inside: a restored or rewritten database shows here."""
     try:

@@ -130,7 +130,7 @@ def load(conn: Connection, return_id: int, lines: Iterable[tuple[object, ...]]) 
     with conn.connection.cursor().copy(f"COPY return_rows (return_id, {', '.join(LINE)}) FROM STDIN") as copy:
         for line in lines:
             copy.write_row((return_id, *line))
-    look_ahead(conn)
+    look_ahead(conn, "rows", "print_events")
 
 
 def in_flight(conn: Connection, return_id: int) -> int:
@@ -138,9 +138,9 @@ def in_flight(conn: Connection, return_id: int) -> int:
     return int(conn.scalar(text(_IN_FLIGHT), {"return_id": return_id}) or 0)
 
 
-def look_ahead(conn: Connection) -> None:
+def look_ahead(conn: Connection, *tables: str) -> None:
     """Let the planner see what this transaction has written: by old statistics it compares all lines with all rows."""
-    conn.execute(text("ANALYZE return_rows"))
+    conn.execute(text(f"ANALYZE {', '.join(('return_rows', *tables))}"))
     # The default of 4 makes it read ten million certificates instead of looking a few up.
     conn.execute(text("SET LOCAL random_page_cost = 1.1"))
 

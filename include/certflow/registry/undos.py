@@ -31,7 +31,7 @@ def obstacles(conn: Connection, return_id: int) -> dict[str, int]:
     ``delivered`` (handed out), ``posted`` (the new paper left the house), ``requested`` (a newer request of the same
     certificate is open), ``printed`` (the certificate was printed once more since).
     """
-    look_ahead(conn)
+    look_ahead(conn, "rows", "print_events", "deliveries")
     found = conn.execute(text(_OBSTACLES), {"return_id": return_id}).mappings().one()
     return {name: int(many) for name, many in found.items() if many}
 

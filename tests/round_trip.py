@@ -101,6 +101,11 @@ class FolderSession:
         self._call(path).write_bytes(data)
         return Part(path.encode(), hashlib.sha256(data).hexdigest(), len(data))
 
+    def get(self, path: str | bytes, local: Path) -> tuple[str, int]:
+        data = self._call(path).read_bytes()
+        local.write_bytes(data)
+        return hashlib.sha256(data).hexdigest(), len(data)
+
     def rename(self, source: bytes, target: str) -> None:
         there = self._call(target)
         if there.exists():
@@ -116,7 +121,7 @@ class FolderSession:
 
 
 def _remote(path: Path) -> RemoteFile:
-    return RemoteFile(path.name.encode(), path.name, path.stat().st_size, 0, "file")
+    return RemoteFile(path.name.encode(), path.name, path.stat().st_size, 0, "folder" if path.is_dir() else "file")
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,87 @@
+"""After the database was restored from a backup: compare with the far side before anything is sent again (F42).
+
+The ledger has forgotten what was done since the backup; the authority has not. Packages are deterministic, so what the
+restored ledger builds again has the digest of what lies there, and `dispatch.send` finds it. What lies there and the
+ledger does *not* know holds rows that would go up twice: nothing is sent until it is known again.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from certflow.errors import ConfigurationError, Conflict
+from certflow.registry import chain, packages
+from certflow.registry.ledger import Actor, Registry, note
+from certflow.settings import Settings
+from certflow.sftp import Session, connect
+
+_MANIFEST = ".manifest.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """The packages at the authority against those of the ledger."""
+
+    restored: bool
+    """Whether the ledger is behind its own heads at all."""
+    known: int
+    """Packages at the authority that the ledger knows by digest, whatever their state."""
+    unknown: tuple[str, ...]
+    """File names of the others (they name nobody)."""
+
+
+def compare(settings: Settings, registry: Registry) -> Comparison:
+    """Read every manifest at the authority. Raises as `sftp`; ConfigurationError without a server."""
+    if settings.authority_sftp is None:
+        raise ConfigurationError("没有配置上级服务器：请设置 CERTFLOW_AUTHORITY_SFTP")
+    with registry.read() as conn:
+        behind = chain.restored(conn, settings.audit_heads)
+        ours = {package.sha256 for _, package in packages.all_packages(conn)}
+    with connect(settings.authority_sftp, settings.transfer_timeout) as session, TemporaryDirectory() as folder:
+        there = dict(_manifests(settings, session, Path(folder) / "manifest"))
+    unknown = sorted(name for name, digest in there.items() if digest not in ours)
+    return Comparison(behind, len(there) - len(unknown), tuple(unknown))
+
+
+def accept(settings: Settings, registry: Registry, *, by: str, reason: str, actor: Actor) -> Comparison:
+    """Let the restored ledger go on: a new file of heads begins, the old one is kept, the chain says who and why.
+
+    Raises:
+        Conflict: the database was not restored, or the authority has packages the ledger does not know.
+    """
+    found = compare(settings, registry)
+    if not found.restored:
+        raise Conflict("数据库没有恢复过备份，无须处理")
+    if found.unknown:
+        raise Conflict(
+            f"上级有 {len(found.unknown)} 个数据包是台账不知道的：{'、'.join(found.unknown)}。请用更新的备份恢复；"
+            "没有的话，把备份之后各市的文件从已接收移回报送，重新收取、冻结、组包，台账中有了同样的数据包再核对"
+        )
+    heads = settings.audit_heads
+    old = heads.read_bytes() if heads.is_file() else b""
+    if old:
+        heads.rename(heads.with_name(f"{heads.stem}-{hashlib.sha256(old).hexdigest()[:12]}{heads.suffix}"))
+    with registry.begin(actor) as conn:
+        note(
+            conn, "ledger.restored", by=by, reason=reason, known=found.known,
+            old_heads_sha256=hashlib.sha256(old).hexdigest(),
+        )  # fmt: skip
+    return found
+
+
+def _manifests(settings: Settings, session: Session, spare: Path) -> Iterator[tuple[str, str]]:
+    """Package file → digest, from the manifests in 上报 and 归档 and the folders below them."""
+    for top in (settings.folders.upward, settings.folders.archive):
+        if session.stat(f"/{top}") is None:
+            continue
+        for entry in session.list(f"/{top}/"):
+            below = session.list(f"/{top}/{entry.name}/") if entry.kind == "folder" else [entry]
+            place = f"/{top}/{entry.name}" if entry.kind == "folder" else f"/{top}"
+            for file in below:
+                if file.regular and file.name.endswith(_MANIFEST):
+                    session.get(f"{place}/{file.name}", spare)
+                    content = json.loads(spare.read_bytes())
+                    yield str(content["file"]), str(content["sha256"])

@@ -1,0 +1,120 @@
+"""A database restored from yesterday's backup: nothing goes up before it was compared, and nothing goes up twice."""
+
+import contextlib
+import os
+import subprocess
+
+import pytest
+from small_month import Person, SmallMonth
+from sqlalchemy import create_engine, make_url, text
+
+from certflow.dispatch import restored, send
+from certflow.dispatch.approve import approve
+from certflow.dispatch.assemble import assemble
+from certflow.dispatch.freeze import freeze
+from certflow.errors import Conflict
+from certflow.month import Month
+from certflow.registry import packages, server
+from certflow.registry.cluster import binaries
+from certflow.registry.doctor import examine
+from certflow.settings import Remote, Settings
+
+MAY = Month(2020, 5)
+
+
+@pytest.fixture
+def office(settings, tmp_path):
+    far = Remote("far", 22, "us", tmp_path / "key", tmp_path / "hosts")
+    return Settings(home=settings.home, database_url=settings.database_url, authority_sftp=far)
+
+
+@pytest.fixture
+def far(tmp_path, monkeypatch):
+    """The authority's folder, reached without a network."""
+    from round_trip import FolderSession
+
+    session = FolderSession(tmp_path / "far")
+    session.root.mkdir()
+    for module in (send, restored):
+        monkeypatch.setattr(module, "connect", lambda *_: contextlib.nullcontext(session))
+    return session.root
+
+
+@pytest.fixture
+def backup(settings, postgres, tmp_path):
+    """Two calls: make a backup of the database, and put it in the place of the database."""
+    url, file = make_url(settings.database_url), tmp_path / "yesterday.dump"
+    where = ["--host", url.query["host"], "--username", url.username]
+    environment = {**os.environ, "PGPASSFILE": url.query["passfile"]}
+
+    def run(program, *words):
+        subprocess.run([binaries() / program, *where, *words], check=True, env=environment, timeout=120)
+
+    def restore():
+        engine = create_engine(server.url(postgres, "postgres"), isolation_level="AUTOCOMMIT")
+        with engine.connect() as conn:
+            conn.execute(text(f'DROP DATABASE "{url.database}" WITH (FORCE)'))
+            conn.execute(text(f'CREATE DATABASE "{url.database}"'))
+        engine.dispose()
+        run("pg_restore", "--dbname", url.database, file)
+
+    return lambda: run("pg_dump", "--format=custom", "--file", file, url.database), restore
+
+
+def prepared(office, registry, actor, people, account="370100", month=None):
+    """A batch of these people, built and approved; its package."""
+    (month or SmallMonth(office, registry)).submit(people, account=account)
+    batch = freeze(registry, MAY, actor)
+    (package,) = assemble(office, registry, batch.id, "034", actor)
+    approve(registry, batch.id, "王处长", actor)
+    return package
+
+
+def zips(far):
+    return sorted(path.name for path in far.rglob("*.zip"))
+
+
+def sick(registry, office):
+    return {name: problems for name, problems in examine(registry, office).items() if problems}
+
+
+def test_b06_f42_a_restored_database_sends_nothing_before_it_was_compared_and_nothing_twice(
+    office, registry, actor, far, backup
+):
+    make, restore = backup
+    first = prepared(office, registry, actor, [Person(1), Person(2)])
+    make()
+    assert send.send(office, registry, first, actor) == "SENT"
+    second = prepared(office, registry, actor, [Person(3)], account="370200")
+    assert send.send(office, registry, second, actor) == "SENT"
+    there = zips(far)
+    assert len(there) == 2
+    registry.engine.dispose()
+    restore()
+    with pytest.raises(Conflict, match="恢复过备份"):
+        send.send(office, registry, first, actor)
+    assert any("恢复到较早的状态" in line for line in sick(registry, office)["I7"])
+    found = restored.compare(office, registry)
+    assert (found.restored, found.known, len(found.unknown)) == (True, 1, 1)
+    with pytest.raises(Conflict, match="台账不知道"):
+        restored.accept(office, registry, by="值班员", reason="磁盘损坏", actor=actor)
+    # The cities' files of that day are taken in once more; the same rows give the same package.
+    prepared(office, registry, actor, [Person(3)], account="370200")
+    assert restored.compare(office, registry).unknown == ()
+    restored.accept(office, registry, by="值班员", reason="磁盘损坏", actor=actor)
+    with registry.read() as conn:
+        waiting = [one.id for _, one in packages.all_packages(conn)]
+    assert [send.send(office, registry, one, actor) for one in waiting] == ["SENT", "SENT"]
+    assert zips(far) == there
+    assert sick(registry, office) == {}
+    with pytest.raises(Conflict, match="没有恢复过"):
+        restored.accept(office, registry, by="值班员", reason="再来一次", actor=actor)
+    assert len(list(office.home.glob("audit-heads*.log"))) == 2  # the old heads are kept
+
+
+def test_f42_heads_that_are_gone_count_as_a_restored_database(office, registry, actor, far):
+    package = prepared(office, registry, actor, [Person(1)])
+    office.audit_heads.unlink()
+    with pytest.raises(Conflict, match="恢复过备份"):
+        send.send(office, registry, package, actor)
+    assert zips(far) == []
