@@ -133,6 +133,8 @@ def status(*, account: _AnyAccount = "", json: AsJson = False) -> None:
     names = {key[0]: cities[key[0]].name if key[0] in cities else key[0] for key in found}
     lines = [[name, *(found.get((one, state), "") for state in shown)] for one, name in names.items()]
     table("", ("地市", *(WORDS[state] for state in shown)), [*lines, ["合计", *(sums[state] for state in shown)]])
+    if not quick:
+        return
     table(
         f"从印制日期到推送 EMS（{settings.push_days} 天之内为及时）",
         ("地市", "已推送", "及时", "中位天数", "最长天数", "待推送", "最久已等（天）"),

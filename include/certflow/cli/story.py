@@ -7,7 +7,6 @@ from typing import Any
 from certflow.cli.show import say, table
 from certflow.delivery.states import WORDS
 from certflow.month import SHANGHAI
-from certflow.privacy import mask_text
 
 ROWS = {
     "": "登记", "JUDGED": "已核对", "ACCEPTED": "受理", "HELD": "待人工确认", "RETURNED": "退回地市", "PROOF": "转证明",
@@ -88,7 +87,7 @@ def _events(request: dict[str, Any]) -> Iterator[Event]:
         if one["undone_at"]:
             yield (
                 one["undone_at"],
-                f"撤销返回文件 {one['return_id']}：{mask_text(one['undo_reason'])}",
+                f"撤销返回文件 {one['return_id']}：{one['undo_reason']}",
                 one["undone_by"],
                 "",
             )
@@ -97,7 +96,7 @@ def _events(request: dict[str, Any]) -> Iterator[Event]:
         if one["revoked_at"]:
             yield (
                 one["revoked_at"],
-                f"撤销证明 {one['number']}：{mask_text(one['revoke_reason'])}",
+                f"撤销证明 {one['number']}：{one['revoke_reason']}",
                 one["revoked_by"],
                 "",
             )

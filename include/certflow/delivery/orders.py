@@ -4,12 +4,11 @@ They carry names, telephone numbers and addresses, and lie in the protected fold
 """
 
 import datetime as dt
-import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from certflow import excel
+from certflow import excel, originals
 from certflow.delivery.profile import EMS, EXCHANGE, Sheet, load_profile, write_list
 from certflow.delivery.states import AT_DESK, WAYS, WORDS
 from certflow.errors import ConfigurationError
@@ -63,7 +62,7 @@ def order_list(settings: Settings, registry: Registry, account: str, city: str, 
         ]  # fmt: skip
         write_list(file, sheet, rows, _FOOTER)
         data = file.read_bytes()
-        digest = hashlib.sha256(data).hexdigest()
+        digest = originals.keep(settings, data)  # what EMS was told outlives the operator's copy
         order = {"account": account, "name": name, "file_name": file.name, "sha256": digest, "size": len(data)}
         ledger.push(conn, order, due)
         note(conn, "ems order", order=name, account=account, lines=len(due), sha256=digest)

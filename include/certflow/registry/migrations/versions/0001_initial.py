@@ -18,7 +18,7 @@ depends_on = None
 
 
 def upgrade() -> None:
-    """Create tables, the law of the ledger, and the three state graphs."""
+    """Create tables, the law of the ledger, and the state graphs."""
     connection = op.get_bind()
     for part in ("0001_tables.sql", "0001_ledger.sql"):
         # The driver's own cursor: SQLAlchemy's would take the % of format() for parameters.
