@@ -1,6 +1,7 @@
 """A package reaches the authority once, whole, or a person is asked."""
 
 import dataclasses
+import hashlib
 import json
 import multiprocessing
 import os
@@ -327,6 +328,29 @@ def test_f17_lost_reply_and_no_archive_to_look_into_is_for_a_person(watched, reg
     assert state(registry, package) == ("SENT", {"SENT"})
     with pytest.raises(Conflict):
         resolve_unknown(registry, package, delivered=True, **who)
+
+
+@pytest.mark.parametrize("folder", ["上报/202005", "返回"])
+@pytest.mark.parametrize(("named", "ends"), [("its digest", "SENT"), ("another digest", "UNKNOWN")])
+def test_f17_a_receipt_that_names_the_digest_proves_a_delivery_nobody_can_see(
+    watched, registry, actor, approved, folder, named, ends
+):
+    content = b"content"
+
+    def taken_with_a_receipt(server, final):
+        digest = hashlib.sha256(content if named == "its digest" else b"other").hexdigest()
+        Path(final).unlink()
+        note = Path(final.split("/上报/")[0]) / folder / Path(final).name.replace(".zip", ".回执.txt")
+        note.write_text(f"已收到 SHA-256 {digest.upper()}", encoding="gb18030")
+        server.connection.abort()
+
+    office, _, delivered = watched(taken_with_a_receipt)
+    package = approved(content)
+    with pytest.raises(TransferError):
+        send(office, registry, package, actor)
+    assert send(office, registry, package, actor) == ends
+    assert len(delivered) == 1
+    assert ("receipt" in events(registry, package)) == (ends == "SENT")
 
 
 def test_a_person_may_say_that_it_never_arrived(watched, registry, actor, approved):
