@@ -90,7 +90,13 @@ def birth_dates(ids: Sequence[str]) -> NDArray[np.str_]:
 
     The date may be impossible: see `date_ok`.
     """
-    return np.array([_birth(number) for number in ids], dtype="U8")
+    codes = _codes(ids)
+    long, short = _forms(codes)
+    found = np.zeros((len(ids), 8), dtype=np.int32)
+    found[long] = codes[long, 6:14]
+    found[short, :2] = (ord("1"), ord("9"))
+    found[short, 2:] = codes[short, 6:12]
+    return found.view("U8").reshape(len(ids))
 
 
 def births(ids: Sequence[str]) -> NDArray[np.str_]:
@@ -100,7 +106,10 @@ def births(ids: Sequence[str]) -> NDArray[np.str_]:
 
 def sexes(ids: Sequence[str]) -> NDArray[np.str_]:
     """男 or 女 by the parity of digit 17 (15-digit: the last digit); ``""`` for other forms."""
-    return np.array([_sex(number) for number in ids], dtype="U1")
+    codes = _codes(ids)
+    long, short = _forms(codes)
+    digit = np.where(long, codes[:, 16], codes[:, 14])
+    return np.where(long | short, np.where(digit % 2 == 1, "男", "女"), "")
 
 
 def date_ok(ids: Sequence[str]) -> Bools:
@@ -125,27 +134,20 @@ def ages(ids: Sequence[str], on: date) -> NDArray[np.int64]:
 
 def areas(ids: Sequence[str]) -> NDArray[np.str_]:
     """The first six digits of 18- or 15-digit numbers; ``""`` for other forms."""
-    return np.array([number[:6] if _birth(number) else "" for number in ids], dtype="U6")
+    codes = _codes(ids)
+    long, short = _forms(codes)
+    found = np.where((long | short)[:, None], codes[:, :6], 0).astype(np.int32)
+    return found.view("U6").reshape(len(ids))
 
 
-_EIGHTEEN = re.compile(r"[0-9]{17}[0-9X]")
-_FIFTEEN = re.compile(r"[0-9]{15}")
-
-
-def _birth(number: str) -> str:
-    if _EIGHTEEN.fullmatch(number):
-        return number[6:14]
-    if _FIFTEEN.fullmatch(number):
-        return f"19{number[6:12]}"
-    return ""
-
-
-def _sex(number: str) -> str:
-    if _EIGHTEEN.fullmatch(number):
-        return "女男"[int(number[16]) % 2]
-    if _FIFTEEN.fullmatch(number):
-        return "女男"[int(number[14]) % 2]
-    return ""
+def _forms(codes: NDArray[np.int32]) -> tuple[Bools, Bools]:
+    """Which are 17 digits and a check sign, and which are 15 digits."""
+    digits = (codes >= ord("0")) & (codes <= ord("9"))
+    ended = codes == 0
+    signed = digits[:, 17] | (codes[:, 17] == ord("X"))
+    long = digits[:, :17].all(axis=1) & signed & ended[:, 18]
+    short = digits[:, :15].all(axis=1) & ended[:, 15:].all(axis=1)
+    return long, short
 
 
 def _codes(ids: Sequence[str]) -> NDArray[np.int32]:

@@ -5,10 +5,15 @@ written differently; the database's value is what we emit (DOMAIN §3.1).
 """
 
 from collections.abc import Mapping, Sequence
+from itertools import compress
+
+import numpy as np
 
 from certflow import keys
+from certflow.checks import columns
 from certflow.checks.measure_files import Standing
 from certflow.checks.measure_rows import Rows
+from certflow.identity import Bools
 from certflow.reference import Reference
 
 SOURCES = {
@@ -39,31 +44,107 @@ def measure(
         "db_date_equal", "db_exam_equal", "db_paper", "db_exam", "certificate_id", "id_fifteen_known",
         "id_checksum_known", *(f"db_{field}" for field in SOURCES),
     )  # fmt: skip
-    columns = {name: list(nothing) for name in names}
-    rows.columns |= columns
     if found is None:
+        rows.columns |= {name: list(nothing) for name in names}
         return
-    for line in range(size):
-        if not rows.text("clean_ZSGLH")[line]:
-            continue
-        certificate = found["certificate_id"][line]
-        columns["db_found"][line] = certificate is not None
-        if certificate is not None:
-            held = {
-                name: _text(found[name][line])
-                for name in (*SOURCES.values(), "exam_code", "exam_name", "e_certificate")
-            }
-            _compare(
-                rows, columns, line, held,
-                standing=standings[rows.owner[line]], reference=reference, electronic=electronic,
-            )  # fmt: skip
-            columns["certificate_id"][line] = certificate
-    _measure_fifteen(rows, columns)
+    known = columns.lengths(rows.text("clean_ZSGLH")) > 0
+    located = known & np.fromiter((key is not None for key in found["certificate_id"]), dtype=np.bool_, count=size)
+    held = {source: _texts(found[source]) for source in (*SOURCES.values(), *_BESIDE)}
+    alike = located & _alike(rows, held)
+    told = {name: list(nothing) for name in names}
+    told |= {
+        f"db_{field}": columns.spread(located, _chosen(held[source], located)) for field, source in SOURCES.items()
+    }
+    told |= {name: columns.spread(alike, [True] * int(alike.sum())) for name in _SAME}
+    told["db_found"] = columns.spread(known, located[known].tolist())
+    told["certificate_id"] = columns.spread(located, _chosen(found["certificate_id"], located))
+    told["db_exam"] = columns.spread(alike, _chosen(held["exam_name"], alike))
+    _compare_alike(rows, told, alike, held, standings=standings, reference=reference, electronic=electronic)
+    rows.columns |= told
+    for line in columns.lines(located & ~alike):
+        values = {name: column[line] for name, column in held.items()}
+        standing = standings[rows.owner[line]]
+        _compare(rows, told, line, values, standing=standing, reference=reference, electronic=electronic)
+    _measure_fifteen(rows, told)
+
+
+_BESIDE = ("exam_code", "exam_name", "e_certificate")
+_SAME = (
+    "db_person_ok", "db_name_equal", "db_name_unvaried", "db_name_exact", "db_id_equal", "db_id_exact",
+    "db_level_equal", "db_level_exact", "db_specialty_equal", "db_specialty_exact", "db_date_equal",
+)  # fmt: skip
+"""Columns that say yes where a row and its certificate say the same, sign by sign."""
+
+
+def _texts(values: Sequence[object]) -> list[str]:
+    if None not in values:
+        return [*values]  # type: ignore[list-item]
+    return ["" if value is None else str(value) for value in values]
+
+
+def _chosen(values: Sequence[object], where: Bools) -> list[object]:
+    return list(compress(values, where.tolist()))
+
+
+def _alike(rows: Rows, held: Mapping[str, Sequence[str]]) -> Bools:
+    """Where all that is compared is the same sign by sign, and nothing in it calls for a closer look."""
+    same = columns.lengths(rows.text("clean_ZJHM")) != 15
+    for field in ("KSXM", "ZJHM", "ZJLB", "BKJB", "BKZY"):
+        same &= columns.equal(rows.text(field), held[SOURCES[field]])
+    for ours, source, read in (("approved", "approved_on", _day), ("birth", "birth_month", _month)):
+        values = columns.by_value(read, held[source])
+        same &= columns.equal(rows.text(ours), values) & (columns.lengths(values) > 0)
+    same &= columns.equal(rows.text("clean_XB"), held["sex"])
+    right = columns.by_value(lambda good: good is not False, rows.columns["id_checksum_ok"])
+    words = columns.by_value(lambda text: _word(text) == text, [*rows.text("BKJB"), *rows.text("BKZY")])
+    size = len(rows)
+    same &= np.array(right, dtype=np.bool_) & np.array(words[:size], dtype=np.bool_)
+    return np.asarray(same & np.array(words[size:], dtype=np.bool_), dtype=np.bool_)
+
+
+def _day(text: str) -> str:
+    return keys.parse_date(text).value
+
+
+def _month(text: str) -> str:
+    return _day(text)[:6]
+
+
+def _compare_alike(
+    rows: Rows,
+    told: dict[str, list[object]],
+    alike: Bools,
+    held: Mapping[str, Sequence[str]],
+    *,
+    standings: Sequence[Standing],
+    reference: Reference,
+    electronic: bool,
+) -> None:
+    """What is left to say of rows that are alike: type, exam, electronic certificate, and the respect for history."""
+    exams = [standing.exam for standing in standings]
+    types = _chosen(rows.text("ZJLB"), alike)
+    told["db_type_equal"] = columns.spread(
+        alike, columns.by_value(lambda text: True if reference.id_type_named(str(text)) else None, types)
+    )
+    told["db_exam_equal"] = columns.spread(
+        alike,
+        columns.by_value(
+            lambda one: None if (exam := exams[one[0]]) is None else exam.code == one[1],
+            list(zip(compress(rows.owner, alike.tolist()), _chosen(held["exam_code"], alike), strict=True)),
+        ),
+    )
+    if electronic:
+        papers = columns.by_value(lambda word: word != "是", _chosen(held["e_certificate"], alike))
+        told["db_paper"] = columns.spread(alike, papers)
+    for name in ("level_known", "specialty_known"):
+        column = np.array(rows.columns[name], dtype=object)
+        column[alike] = None
+        rows.columns[name] = column.tolist()
 
 
 def _compare(
     rows: Rows,
-    columns: dict[str, list[object]],
+    told: dict[str, list[object]],
     line: int,
     held: Mapping[str, str],
     *,
@@ -76,29 +157,27 @@ def _compare(
     name_equal = name == keys.name_key(held["name"])
     variant = not name_equal and keys.is_variant(sent["KSXM"], held["name"], reference.name_variants)
     id_equal = number == keys.id_key(held["id_number"])
-    for field, source in SOURCES.items():
-        columns[f"db_{field}"][line] = held[source]
     if not (name_equal or variant or id_equal):
-        columns["db_person_ok"][line] = False  # D28: nothing else is said about another person's certificate
+        told["db_person_ok"][line] = False  # D28: nothing else is said about another person's certificate
         return
-    columns["db_person_ok"][line] = True
-    columns["db_name_equal"][line] = name_equal or variant
-    columns["db_name_unvaried"][line] = not variant
-    columns["db_name_exact"][line] = sent["KSXM"] == held["name"] if name_equal else None
-    columns["db_id_equal"][line] = id_equal
-    columns["db_id_exact"][line] = sent["ZJHM"] == held["id_number"] if id_equal else None
-    _compare_words(columns, line, sent, held, reference)
-    _compare_dates(rows, columns, line, held)
-    columns["db_exam"][line] = held["exam_name"]
+    told["db_person_ok"][line] = True
+    told["db_name_equal"][line] = name_equal or variant
+    told["db_name_unvaried"][line] = not variant
+    told["db_name_exact"][line] = sent["KSXM"] == held["name"] if name_equal else None
+    told["db_id_equal"][line] = id_equal
+    told["db_id_exact"][line] = sent["ZJHM"] == held["id_number"] if id_equal else None
+    _compare_words(told, line, sent, held, reference)
+    _compare_dates(rows, told, line, held)
+    told["db_exam"][line] = held["exam_name"]
     if standing.exam is not None:
-        columns["db_exam_equal"][line] = held["exam_code"] == standing.exam.code
+        told["db_exam_equal"][line] = held["exam_code"] == standing.exam.code
     if electronic:
-        columns["db_paper"][line] = held["e_certificate"] != "是"
-    _respect_history(rows, columns, line, held, id_equal=id_equal)
+        told["db_paper"][line] = held["e_certificate"] != "是"
+    _respect_history(rows, told, line, held, id_equal=id_equal)
 
 
 def _compare_words(
-    columns: dict[str, list[object]], line: int, sent: Mapping[str, str], held: Mapping[str, str], reference: Reference
+    told: dict[str, list[object]], line: int, sent: Mapping[str, str], held: Mapping[str, str], reference: Reference
 ) -> None:
     aliases = reference.level_aliases
     pairs = {
@@ -106,18 +185,18 @@ def _compare_words(
         "specialty": (keys.text_key(_word(sent["BKZY"])), keys.text_key(held["specialty"]), "BKZY"),
     }
     for name, (ours, theirs, field) in pairs.items():
-        columns[f"db_{name}_equal"][line] = ours == theirs
-        columns[f"db_{name}_exact"][line] = _word(sent[field]) == held[name] if ours == theirs else None
+        told[f"db_{name}_equal"][line] = ours == theirs
+        told[f"db_{name}_exact"][line] = _word(sent[field]) == held[name] if ours == theirs else None
     one, other = reference.id_type_named(sent["ZJLB"]), reference.id_type_named(held["id_type"])
-    columns["db_type_equal"][line] = None if one is None or not held["id_type"] else one == other
+    told["db_type_equal"][line] = None if one is None or not held["id_type"] else one == other
 
 
-def _compare_dates(rows: Rows, columns: dict[str, list[object]], line: int, held: Mapping[str, str]) -> None:
+def _compare_dates(rows: Rows, told: dict[str, list[object]], line: int, held: Mapping[str, str]) -> None:
     """Equal on what both say: a database that only knows the month cannot contradict a day."""
     sent, known = rows.text("approved")[line], keys.parse_date(held["approved_on"]).value
     if sent:
         shared = min(len(sent), len(known)) or 8
-        columns["db_date_equal"][line] = sent[:shared] == known[:shared]
+        told["db_date_equal"][line] = sent[:shared] == known[:shared]
     birth, born = rows.text("birth")[line], keys.parse_date(held["birth_month"]).value[:6]
     if birth and born and birth != born:
         rows.columns["id_birth_ok"][line] = False  # D08
@@ -131,7 +210,7 @@ def _compare_dates(rows: Rows, columns: dict[str, list[object]], line: int, held
 
 def _respect_history(
     rows: Rows,
-    columns: dict[str, list[object]],
+    told: dict[str, list[object]],
     line: int,
     held: Mapping[str, str],
     *,
@@ -143,25 +222,22 @@ def _respect_history(
         and keys.id_text(held["id_number"]) == rows.text("clean_ZJHM")[line]
     ):
         rows.columns["id_checksum_ok"][line] = None
-        columns["id_checksum_known"][line] = False
+        told["id_checksum_known"][line] = False
     if id_equal and len(rows.text("clean_ZJHM")[line]) == 15:
-        columns["id_fifteen_known"][line] = True
-    if columns["db_level_equal"][line]:
+        told["id_fifteen_known"][line] = True
+    if told["db_level_equal"][line]:
         rows.columns["level_known"][line] = None
-    if columns["db_specialty_equal"][line]:
+    if told["db_specialty_equal"][line]:
         rows.columns["specialty_known"][line] = None
 
 
-def _measure_fifteen(rows: Rows, columns: dict[str, list[object]]) -> None:
+def _measure_fifteen(rows: Rows, told: dict[str, list[object]]) -> None:
     """A 15-digit number of a resident that the database does not know (D03)."""
-    for line, number in enumerate(rows.text("clean_ZJHM")):
-        if len(number) == 15 and number.isdecimal() and rows.columns["id_kind"][line] == "resident":
-            columns["id_fifteen_known"][line] = columns["id_fifteen_known"][line] is True
+    numbers = rows.text("clean_ZJHM")
+    for line in columns.lines(columns.lengths(numbers) == 15):
+        if numbers[line].isdecimal() and rows.columns["id_kind"][line] == "resident":
+            told["id_fifteen_known"][line] = told["id_fifteen_known"][line] is True
 
 
 def _word(text: str) -> str:
     return "" if text.strip() in ("-", "－", "—") else text
-
-
-def _text(value: object) -> str:
-    return "" if value is None else str(value)

@@ -8,8 +8,14 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import date
+from functools import partial
+from itertools import compress
+
+import numpy as np
+from numpy.typing import NDArray
 
 from certflow import identity, keys
+from certflow.checks import columns
 from certflow.checks.measure_files import Standing
 from certflow.findings import FIELDS
 from certflow.intake.submission import Submission
@@ -63,16 +69,26 @@ def gather(submissions: Sequence[Submission]) -> Rows:
         count = len(sheet.row_numbers)
         rows.owner.extend([position] * count)
         rows.number.extend(sheet.row_numbers)
-        visible.extend(number not in sheet.hidden for number in sheet.row_numbers)
-        unmerged.extend(number not in sheet.merged for number in sheet.row_numbers)
+        visible.extend(_absent(sheet.row_numbers, sheet.hidden))
+        unmerged.extend(_absent(sheet.row_numbers, sheet.merged))
         for name in FIELDS:
             sent[name].extend(sheet.values.get(name) or [""] * count)
             kinds[name].extend(sheet.kinds.get(name) or ["empty"] * count)
     rows.columns |= sent
     rows.columns |= {"row_visible": visible, "row_unmerged": unmerged}
-    rows.columns |= {f"clean_{name}": [clean(name, str(value)) for value in sent[name]] for name in FIELDS}
+    for name in FIELDS:
+        values = rows.text(name)
+        odd = columns.lines(~columns.only(values, *columns.PLAIN))
+        cleaned: list[object] = [*values]
+        for line, text in zip(odd, columns.by_value(partial(clean, name), [values[line] for line in odd]), strict=True):
+            cleaned[line] = text
+        rows.columns[f"clean_{name}"] = cleaned
     _measure_cells(rows, kinds)
     return rows
+
+
+def _absent(numbers: Sequence[int], named: frozenset[int]) -> list[bool]:
+    return [number not in named for number in numbers] if named else [True] * len(numbers)
 
 
 def measure(rows: Rows, standings: Sequence[Standing], reference: Reference) -> None:
@@ -82,9 +98,10 @@ def measure(rows: Rows, standings: Sequence[Standing], reference: Reference) -> 
     _measure_person(rows)
     _measure_exam(rows, standings, reference)
     numbers = rows.text("clean_ZSGLH")
-    rows.columns["number"] = [number or None for number in numbers]
-    rows.columns["number_present"] = [number != "" for number in numbers]
-    rows.columns["sex"] = [sex or None for sex in rows.text("clean_XB")]
+    present = columns.lengths(numbers) > 0
+    rows.columns["number"] = columns.spread(present, compress(numbers, present.tolist()))
+    rows.columns["number_present"] = present.tolist()
+    rows.columns["sex"] = columns.by_value(lambda sex: sex or None, rows.text("clean_XB"))
 
 
 def shares(rows: Rows, count: int) -> tuple[list[float | None], list[str]]:
@@ -97,18 +114,15 @@ def shares(rows: Rows, count: int) -> tuple[list[float | None], list[str]]:
         ("出生年月（CSNY）", "clean_CSNY", lambda value: _HAN.search(value.translate(_DATE_SIGNS)) is None),
         ("管理号（ZSGLH）", "clean_ZSGLH", lambda value: _HAN.search(value) is None),
     )
-    totals = [0] * count
-    for owner in rows.owner:
-        totals[owner] += 1
+    owners = np.array(rows.owner, dtype=np.int64)
+    totals = np.bincount(owners, minlength=count).tolist()
     best: list[float | None] = [None if total == 0 else 0.0 for total in totals]
     named = [""] * count
     for title, column, fits in tests:
-        wrong = [0] * count
-        for owner, value in zip(rows.owner, rows.text(column), strict=True):
-            wrong[owner] += not fits(value)
-        for position, (bad, total) in enumerate(zip(wrong, totals, strict=True)):
-            if total and bad / total > (best[position] or 0.0):
-                best[position], named[position] = bad / total, title
+        wrong = ~np.array(columns.by_value(fits, rows.text(column)), dtype=np.bool_)
+        for position, bad in enumerate(np.bincount(owners[wrong], minlength=count).tolist()):
+            if totals[position] and bad / totals[position] > (best[position] or 0.0):
+                best[position], named[position] = bad / totals[position], title
     return best, named
 
 
@@ -127,29 +141,51 @@ def clean(name: str, value: str) -> str:
 _DATE_SIGNS = str.maketrans("", "", "年月日")
 
 
+_CELLS = ("cell_type", "cell_date", "cell_error", "cell_chars", "cell_blanks")
+
+
 def _measure_cells(rows: Rows, kinds: dict[str, list[str]]) -> None:
-    tests: dict[str, Callable[[str, str, str], bool]] = {
-        "cell_type": _wrong_type,
-        "cell_date": lambda name, _, kind: kind == "date" and name in DATES,
-        "cell_error": lambda _, __, kind: kind == "error",
-        "cell_chars": lambda name, value, _: bool(_CONTROL.search(value) or (name != "KSXM" and _EMOJI.search(value))),
-        "cell_blanks": _stray,
-    }
-    for column, test in tests.items():
-        found = [""] * len(rows)
-        for name in FIELDS:
-            for line, (value, kind) in enumerate(zip(rows.text(name), kinds[name], strict=True)):
-                if test(name, value, kind):
-                    found[line] = f"{found[line]},{name}" if found[line] else name
-        rows.columns[column] = list(found)
-    required = [rows.text(f"clean_{name}") for name in REQUIRED]
-    # E18: what a merged cell covers looks empty; a person says whose value it is.
-    rows.columns["cell_required"] = [
-        ",".join(name for name, value in zip(REQUIRED, values, strict=True) if value == "" and alone)
-        for values, alone in zip(zip(*required, strict=True), rows.columns["row_unmerged"], strict=True)
-    ]
-    sent = [rows.text(name) for name in FIELDS if name not in ("KSXM", "ZP")]
-    rows.columns["cell_longest"] = [max(map(len, values)) for values in zip(*sent, strict=True)]
+    found = {column: [""] * len(rows) for column in _CELLS}
+    for name in FIELDS:
+        values, here = rows.text(name), kinds[name]
+        # In a number nothing is odd but letters, of which E may mean a power of ten (E11).
+        usual = (columns.DIGITS, (ord("X"), ord("X"))) if name in ("ZSGLH", "ZJHM") else columns.PLAIN
+        odd = ~columns.only(values, *usual)
+        if set(here) - {"text", "empty"}:
+            odd |= ~np.array(columns.by_value(lambda kind: kind in ("text", "empty"), here), dtype=np.bool_)
+        lines = columns.lines(odd)
+        told = columns.by_value(partial(_faults, name), [(values[line], here[line]) for line in lines])
+        for line, faults in zip(lines, told, strict=True):
+            for column in faults:
+                before = found[column][line]
+                found[column][line] = f"{before},{name}" if before else name
+    rows.columns |= {column: [*names] for column, names in found.items()}
+    required = [""] * len(rows)
+    for name in REQUIRED:
+        values = rows.text(f"clean_{name}")
+        for line in columns.lines(columns.lengths(values) == 0):
+            # E18: what a merged cell covers looks empty; a person says whose value it is.
+            if rows.columns["row_unmerged"][line]:
+                required[line] = f"{required[line]},{name}" if required[line] else name
+    rows.columns["cell_required"] = [*required]
+    longest = np.zeros(len(rows), dtype=np.int64)
+    for name in FIELDS:
+        if name not in ("KSXM", "ZP"):
+            longest = np.maximum(longest, columns.lengths(rows.text(name)))
+    rows.columns["cell_longest"] = [*longest.tolist()]
+
+
+def _faults(name: str, cell: tuple[str, str]) -> tuple[str, ...]:
+    """What is wrong with one cell, a text and its kind, by the columns that say so."""
+    value, kind = cell
+    told = (
+        _wrong_type(name, value, kind),
+        kind == "date" and name in DATES,
+        kind == "error",
+        bool(_CONTROL.search(value) or (name != "KSXM" and _EMOJI.search(value))),
+        _stray(name, value, kind),
+    )
+    return tuple(column for column, wrong in zip(_CELLS, told, strict=True) if wrong)
 
 
 def _wrong_type(name: str, value: str, kind: str) -> bool:
@@ -166,30 +202,29 @@ def _stray(name: str, value: str, kind: str) -> bool:
 
 
 def _measure_dates(rows: Rows, standings: Sequence[Standing]) -> None:
-    parsed = {name: [keys.parse_date(value) for value in rows.text(f"clean_{name}")] for name in DATES}
-    empty = {name: [value == "" for value in rows.text(f"clean_{name}")] for name in DATES}
-    dated = {name: {line for line, names in enumerate(rows.text("cell_date")) if name in names} for name in DATES}
-    for column in ("date_form", "date_style"):
-        found = []
-        for line in range(len(rows)):
-            wrong = [
-                name
-                for name in DATES
-                if not empty[name][line]
-                and (
-                    parsed[name][line].fault != ""
-                    if column == "date_form"
-                    else parsed[name][line].styled and line not in dated[name]
-                )
-            ]
-            found.append(",".join(wrong))
-        rows.columns[column] = list(found)
-    rows.columns["birth"] = [item.value[:6] for item in parsed["CSNY"]]
-    rows.columns["approved"] = [item.value for item in parsed["PZRQ"]]
-    rows.columns["approved_year"] = [int(item.value[:4]) if item.value else None for item in parsed["PZRQ"]]
-    rows.columns["approved_fault"] = [
-        _approved_fault(item.value, standings[owner]) for item, owner in zip(parsed["PZRQ"], rows.owner, strict=True)
-    ]
+    form, style = [""] * len(rows), [""] * len(rows)
+    parsed = {name: columns.by_value(keys.parse_date, rows.text(f"clean_{name}")) for name in DATES}
+    for name in DATES:
+        values, dated = rows.text(f"clean_{name}"), rows.text("cell_date")
+        odd = columns.by_value(lambda date: date.fault != "" or date.styled, parsed[name])
+        for line in columns.lines(np.array(odd, dtype=np.bool_)):
+            if values[line] == "":
+                continue
+            if parsed[name][line].fault:
+                form[line] = f"{form[line]},{name}" if form[line] else name
+            if parsed[name][line].styled and name not in dated[line]:
+                style[line] = f"{style[line]},{name}" if style[line] else name
+    approved = [item.value for item in parsed["PZRQ"]]
+    rows.columns |= {
+        "date_form": [*form],
+        "date_style": [*style],
+        "birth": columns.by_value(lambda date: date.value[:6], parsed["CSNY"]),
+        "approved": [*approved],
+        "approved_year": columns.by_value(lambda value: int(value[:4]) if value else None, approved),
+        "approved_fault": columns.by_value(
+            lambda one: _approved_fault(one[0], standings[one[1]]), list(zip(approved, rows.owner, strict=True))
+        ),
+    }
 
 
 def _approved_fault(value: str, standing: Standing) -> str | None:
@@ -211,73 +246,86 @@ def _measure_identity(rows: Rows, standings: Sequence[Standing], reference: Refe
     types = rows.text("clean_ZJLB")
     named = {text: reference.id_type_named(text) for text in set(types) if text}
     kinds = [found.kind if (found := named.get(text)) is not None else None for text in types]
-    nothing: list[object] = [None] * size
-    form, checksum, dates, age, area, sex, birth = (list(nothing) for _ in range(7))
-    for kind in sorted({kind for kind in kinds if kind is not None}):
-        lines = [line for line in range(size) if kinds[line] == kind and numbers[line]]
+    given_sex, given_birth = np.array(rows.text("clean_XB"), dtype="U8"), np.array(rows.text("birth"), dtype="U6")
+    told = {name: np.full(size, None, dtype=object) for name in _IDENTITY}
+    kind_names, of_kind = np.unique(np.array([kind or "" for kind in kinds], dtype="U20"), return_inverse=True)
+    present = columns.lengths(numbers) > 0
+    for position, kind in enumerate(kind_names.tolist()):
+        if kind == "":
+            continue
+        lines = np.flatnonzero((of_kind == position) & present)
         ids = [numbers[line] for line in lines]
         fits = identity.form_ok(kind, ids)
-        for line, fit in zip(lines, fits, strict=True):
-            form[line] = bool(fit)
+        told["id_form_ok"][lines] = fits.tolist()
         if kind not in identity.CHECKED_KINDS:
             continue
-        lines = [line for line, fit in zip(lines, fits, strict=True) if fit]
-        ids = [numbers[line] for line in lines]
+        lines, ids = lines[fits], [number for number, fit in zip(ids, fits, strict=True) if fit]
         if not ids:
             continue
-        ages = _ages(ids, [standings[rows.owner[line]] for line in lines])
-        inside = zip(
-            lines, ids, identity.checksum_ok(ids), identity.date_ok(ids), reference.areas_known(ids),
-            identity.sexes(ids), identity.births(ids), ages, strict=True,
-        )  # fmt: skip
-        for line, number, sum_ok, date_ok, place, gender, born, years in inside:
-            checksum[line] = bool(sum_ok) if len(number) == 18 else None
-            dates[line] = bool(date_ok) and years >= 0
-            age[line] = int(years) if dates[line] else None
-            area[line] = bool(place)
-            given_sex, given_birth = rows.text("clean_XB")[line], rows.text("birth")[line]
-            sex[line] = given_sex == gender if given_sex in ("男", "女") else None
-            birth[line] = given_birth == born if given_birth and dates[line] else None
+        long = columns.lengths(ids) == 18
+        ages = _ages(ids, np.array(rows.owner, dtype=np.int64)[lines], standings)
+        possible = identity.date_ok(ids) & (ages >= 0)
+        sexes, births = given_sex[lines], given_birth[lines]
+        sexed = (sexes == "男") | (sexes == "女")
+        born = (births != "") & possible
+        told["id_checksum_ok"][lines[long]] = identity.checksum_ok(ids)[long].tolist()
+        told["id_date_ok"][lines] = possible.tolist()
+        told["id_age"][lines[possible]] = ages[possible].tolist()
+        told["id_area_known"][lines] = reference.areas_known(ids).tolist()
+        told["id_sex_ok"][lines[sexed]] = (sexes == identity.sexes(ids))[sexed].tolist()
+        told["id_birth_ok"][lines[born]] = (births == identity.births(ids))[born].tolist()
+    rows.columns |= {name: column.tolist() for name, column in told.items()}
     rows.columns |= {
         "id_type_known": [kind is not None if text else None for kind, text in zip(kinds, types, strict=True)],
         "id_kind": list(kinds),
-        "id_form_ok": form,
-        "id_checksum_ok": checksum,
-        "id_date_ok": dates,
-        "id_age": age,
-        "id_area_known": area,
-        "id_sex_ok": sex,
-        "id_birth_ok": birth,
-        "id_canonical": [
-            _BLANK.sub("", value) == number if number else None
-            for value, number in zip(rows.text("ZJHM"), numbers, strict=True)
-        ],
+        "id_canonical": _canonical(rows),
     }
 
 
-def _ages(ids: list[str], standings: list[Standing]) -> list[int]:
-    ages = [0] * len(ids)
-    for standing in dict.fromkeys(standings):
-        month = standing.month
-        on = (
-            standing.today
-            if month is None
-            else date(month.year, month.number, calendar.monthrange(month.year, month.number)[1])
-        )
-        lines = [line for line, other in enumerate(standings) if other is standing]
-        for line, years in zip(lines, identity.ages([ids[line] for line in lines], on), strict=True):
-            ages[line] = int(years)
+_IDENTITY = (
+    "id_form_ok", "id_checksum_ok", "id_date_ok", "id_age", "id_area_known", "id_sex_ok", "id_birth_ok",
+)  # fmt: skip
+
+
+def _canonical(rows: Rows) -> list[object]:
+    """Whether an ID number was typed as it is read, blanks aside."""
+    sent, numbers = rows.text("ZJHM"), rows.text("clean_ZJHM")
+    column = np.full(len(rows), None, dtype=object)
+    column[columns.lengths(numbers) > 0] = True
+    for line in columns.lines(~columns.equal(sent, numbers)):
+        column[line] = _BLANK.sub("", sent[line]) == numbers[line] if numbers[line] else None
+    return column.tolist()
+
+
+def _ages(ids: list[str], owners: NDArray[np.int64], standings: Sequence[Standing]) -> NDArray[np.int64]:
+    """Completed years at the end of the month each row is reported for."""
+    ages = np.zeros(len(ids), dtype=np.int64)
+    days = {owner: _last_day(standings[owner]) for owner in np.unique(owners).tolist()}
+    for day in set(days.values()):
+        here = np.isin(owners, [owner for owner, one in days.items() if one == day])
+        ages[here] = identity.ages([ids[line] for line in np.flatnonzero(here)], day)
     return ages
+
+
+def _last_day(standing: Standing) -> date:
+    month = standing.month
+    if month is None:
+        return standing.today
+    return date(month.year, month.number, calendar.monthrange(month.year, month.number)[1])
 
 
 def _measure_person(rows: Rows) -> None:
     names = rows.text("clean_KSXM")
-    resident = [kind == identity.RESIDENT for kind in rows.columns["id_kind"]]
-    rows.columns["name_glyph_ok"] = [
-        None if name == "" else not _missing_glyph(name, at_home) for name, at_home in zip(names, resident, strict=True)
-    ]
-    rows.columns["name_length"] = [len(name) or None for name in names]
-    rows.columns["name_chars_ok"] = [None if name == "" else _EMOJI.search(name) is None for name in names]
+    sizes = columns.lengths(names)
+    glyph, chars = np.full(len(rows), True, dtype=object), np.full(len(rows), True, dtype=object)
+    for line in columns.lines(~columns.only(names, columns.IDEOGRAPHS)):
+        glyph[line] = not _missing_glyph(names[line], rows.columns["id_kind"][line] == identity.RESIDENT)
+        chars[line] = _EMOJI.search(names[line]) is None
+    absent = sizes == 0
+    glyph[absent] = chars[absent] = None
+    rows.columns["name_glyph_ok"] = glyph.tolist()
+    rows.columns["name_length"] = columns.spread(~absent, sizes[~absent].tolist())
+    rows.columns["name_chars_ok"] = chars.tolist()
 
 
 def _missing_glyph(name: str, resident: bool) -> bool:
@@ -289,22 +337,32 @@ def _missing_glyph(name: str, resident: bool) -> bool:
 
 
 def _measure_exam(rows: Rows, standings: Sequence[Standing], reference: Reference) -> None:
-    levels = [keys.level_key(value, reference.level_aliases) for value in rows.text("clean_BKJB")]
-    level_known: list[object] = []
-    specialty_known: list[object] = []
-    live: list[object] = []
-    city: list[object] = []
-    lines = zip(rows.owner, levels, rows.text("clean_BKZY"), rows.text("clean_BMS"), strict=True)
-    for owner, level, specialty, place in lines:
-        exam = standings[owner].exam
-        level_known.append(None if exam is None else exam.has_level(level))
-        specialty_known.append(exam.has_specialty(level, specialty) if exam is not None and specialty else None)
-        live.append(None if exam is None else not exam.is_cancelled(level))
-        city.append(_at_home(place, standings[owner], reference))
+    levels = columns.by_value(lambda value: keys.level_key(value, reference.level_aliases), rows.text("clean_BKJB"))
+    exams = [standing.exam for standing in standings]
+    graded = list(zip(rows.owner, levels, strict=True))
+    offered = list(zip(rows.owner, levels, rows.text("clean_BKZY"), strict=True))
+
+    def level_known(one: tuple[int, str]) -> bool | None:
+        exam = exams[one[0]]
+        return None if exam is None else exam.has_level(one[1])
+
+    def live(one: tuple[int, str]) -> bool | None:
+        exam = exams[one[0]]
+        return None if exam is None else not exam.is_cancelled(one[1])
+
+    def specialty_known(one: tuple[int, str, str]) -> bool | None:
+        exam = exams[one[0]]
+        return exam.has_specialty(one[1], one[2]) if exam is not None and one[2] else None
+
     rows.columns |= {
-        "level_known": level_known, "specialty_known": specialty_known, "exam_live": live,
-        "city_matches": city,
-    }  # fmt: skip
+        "level_known": columns.by_value(level_known, graded),
+        "specialty_known": columns.by_value(specialty_known, offered),
+        "exam_live": columns.by_value(live, graded),
+        "city_matches": columns.by_value(
+            lambda one: _at_home(one[1], standings[one[0]], reference),
+            list(zip(rows.owner, rows.text("clean_BMS"), strict=True)),
+        ),
+    }
 
 
 def _at_home(place: str, standing: Standing, reference: Reference) -> bool | None:
