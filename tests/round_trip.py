@@ -86,7 +86,8 @@ class FolderSession:
         self._call(folder).mkdir(parents=True, exist_ok=True)
 
     def list(self, folder: str) -> list[RemoteFile]:
-        return [_remote(path) for path in sorted(self._call(folder).iterdir())]
+        there = self._call(folder)
+        return [_remote(path) for path in sorted(there.iterdir())] if there.is_dir() else []
 
     def stat(self, path: str | bytes) -> RemoteFile | None:
         there = self._call(path)
@@ -100,6 +101,9 @@ class FolderSession:
         data = local.read_bytes()
         self._call(path).write_bytes(data)
         return Part(path.encode(), hashlib.sha256(data).hexdigest(), len(data))
+
+    def tail(self, path: str | bytes, count: int) -> bytes:
+        return self._call(path).read_bytes()[-count:]
 
     def get(self, path: str | bytes, local: Path) -> tuple[str, int]:
         data = self._call(path).read_bytes()

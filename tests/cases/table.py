@@ -16,7 +16,7 @@ TESTS = Path(__file__).parents[1]
 PAGE = TESTS.parent / "docs" / "cases.md"
 FAMILIES = {
     "Z": ("The zip", 50), "N": ("The file name", 14), "E": ("The workbook", 50), "P": ("The photos", 27),
-    "T": ("Transfer", 18), "D": ("The rows", 40), "F": ("Faults on the way", 52),
+    "T": ("Transfer", 18), "D": ("The rows", 40), "F": ("Faults on the way", 52), "R": ("Returns", 9),
 }  # fmt: skip
 """Letter → (what it is about, number of cases)."""
 HEAD = """# Cases
@@ -25,8 +25,8 @@ What a city can send and what can break, how it must end, and the test that show
 `python tests/cases/table.py`; a test keeps the page in step. Verdicts are those of `certflow check --json`
 (see [rules.md](rules.md) for the rule codes).
 """
-_NAMED = re.compile(r"(?<![a-z0-9])([znepdtf])([0-9]{2})(?![0-9])")
-_NOTED = re.compile(r"#.*?\b([ZNEPDTF][0-9]{2}\b.*)")
+_NAMED = re.compile(r"(?<![a-z0-9])([znepdtfr])([0-9]{2})(?![0-9])")
+_NOTED = re.compile(r"#.*?\b([ZNEPDTFR][0-9]{2}\b.*)")
 
 
 def rows() -> dict[str, list[tuple[str, str, str]]]:
@@ -44,7 +44,7 @@ def rows() -> dict[str, list[tuple[str, str, str]]]:
         for name, words, test in _functions(ast.parse(source)):
             found[name].append((words, "", f"`{place}::{test}`"))
         for noted in _NOTED.findall(source):
-            for name in re.findall(r"\b[ZNEPDTF][0-9]{2}\b", noted):
+            for name in re.findall(r"\b[ZNEPDTFR][0-9]{2}\b", noted):
                 if not any(place in test for *_, test in found[name]):
                     found[name].append(("", "", f"`{place}`"))
     return found
