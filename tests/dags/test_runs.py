@@ -1,6 +1,7 @@
 """DAGs run to their end by `dag.test()` on an embedded PostgreSQL and embedded SFTP servers."""
 
 import json
+import os
 
 import pytest
 
@@ -113,6 +114,7 @@ def test_a_citys_day_of_delivery_runs_twice_and_a_list_it_cannot_use_is_a_person
         assert finished.ok, settings.path("airflow", "run-dags.log").read_text(encoding="utf-8")[-4000:]
     drop = settings.path("delivery", "370100", "收件名单")
     (drop / "名单.csv").write_text("管理号,领取方式\n2999,无人机\n", encoding="utf-8")
+    os.utime(drop / "名单.csv", (1, 1))
     finished = runner.run("delivery", {"city": "370100"})
     assert (finished.state, finished.tasks["settle"]) == ("failed", "success")
     assert [path.name for path in drop.iterdir()] == ["名单.csv"]

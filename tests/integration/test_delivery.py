@@ -5,6 +5,7 @@ Every test ends with the doctor (`home`).
 
 import csv
 import json
+import os
 import subprocess
 import sys
 import time
@@ -88,6 +89,7 @@ class Home:
             path = drop / name
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(data)
+            os.utime(path, (1, 1))
         return drop
 
     def mailed(self, people=None):
@@ -327,6 +329,22 @@ def test_evidence_that_fits_two_certificates_waits_for_a_person(home):
     home.evidence({f"{same}_签名.png": b"s"})
     day = home.day()
     assert (day.handed, day.unlinked) == (0, 1)
+
+
+def test_what_is_still_being_written_is_left_for_the_next_round(home):
+    home.print(1)
+    home.day()
+    number = home.people[0].management_no
+    drop = home.evidence({f"{number}_签名.png": b"half"})
+    listed = orders.folder(home.settings, CITY, "收件名单") / "half.csv"
+    listed.write_text("管理号,领取方式\n", encoding="utf-8")
+    os.utime(drop / f"{number}_签名.png")
+    day = home.day()
+    assert (day.evidence, day.held, len(list(drop.iterdir()))) == (0, (), 1)
+    home.evidence({f"{number}_签名.png": b"half and half"})
+    listed.unlink()
+    assert home.day().handed == 1
+    assert list(drop.iterdir()) == []
 
 
 def test_the_same_evidence_twice_is_one_file(home):

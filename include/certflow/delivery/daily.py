@@ -1,10 +1,9 @@
 """One city's day: what lies in its drop folders comes in, what is to be mailed is ordered, the rest is kept."""
 
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
-from certflow.delivery import orders, pickup
+from certflow.delivery import drops, orders, pickup
 from certflow.delivery.profile import CHOICES, EMS
 from certflow.delivery.take import Taken, take_file
 from certflow.reference import Reference
@@ -43,11 +42,15 @@ def run_city(settings: Settings, registry: Registry, reference: Reference, accou
     with registry.lock(f"delivery:{account}"):
         taken: list[Taken] = []
         for kind, drop in DROPS.items():
-            for file in _waiting(orders.folder(settings, account, drop)):
+            folder = orders.folder(settings, account, drop)
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            for file in drops.files_below(folder):
+                if not drops.quiet(file, settings.look_seconds):
+                    continue
                 whose = account if kind == CHOICES else ""
                 taken.append(take_file(settings, registry, kind, file, actor=actor, account=whose))
-                if taken[-1].state == "APPLIED":
-                    file.unlink()  # its bytes are an original now; a held one stays for the operator
+                if taken[-1].state == "APPLIED":  # a held one stays for the operator
+                    drops.take_away(file, taken[-1].size)
         evidence = orders.folder(settings, account, EVIDENCE_DROP)
         evidence.mkdir(mode=0o700, parents=True, exist_ok=True)
         dropped = pickup.import_folder(settings, registry, account, evidence, actor=actor, take_away=True)
@@ -69,8 +72,3 @@ def run_city(settings: Settings, registry: Registry, reference: Reference, accou
         unlinked=dropped.unlinked,
         without_address=lacking,
     )
-
-
-def _waiting(folder: Path) -> list[Path]:
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    return sorted(path for path in folder.iterdir() if path.is_file() and not path.is_symlink())

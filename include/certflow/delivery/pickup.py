@@ -6,15 +6,14 @@ hands the certificate out; the row is CLOSED once everything the rule asks for i
 """
 
 import hashlib
-import os
 import re
 import unicodedata
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from certflow import originals
+from certflow.delivery import drops
 from certflow.delivery.profile import EVIDENCE, read_toml
 from certflow.errors import ConfigurationError, Conflict, DigestMismatch
 from certflow.registry import deliveries, pickups
@@ -101,7 +100,9 @@ def load_rules(settings: Settings) -> Rules:
 def import_folder(
     settings: Settings, registry: Registry, account: str, folder: Path, *, actor: Actor, take_away: bool = False
 ) -> Dropped:
-    """Take in every file below a folder; may be repeated at any time. `take_away`: remove what is safely in the store.
+    """Take in every file below a folder; may be repeated at any time.
+
+    `take_away`: leave what is still being written, and remove what is safely in the store.
 
     Raises:
         ConfigurationError: the folder cannot be read, or the profile is wrong.
@@ -110,7 +111,9 @@ def import_folder(
     if not folder.is_dir():
         raise ConfigurationError("没有这个文件夹")
     found, refused = [], 0
-    for path in _files(folder):
+    for path in drops.files_below(folder):
+        if take_away and not drops.quiet(path, settings.look_seconds):
+            continue
         if not _fits(settings, rules, path):
             refused += 1
             continue
@@ -137,8 +140,8 @@ def import_folder(
         if new or linked:
             note(conn, "pickup evidence", account=account, files=new, links=linked, handed=handed, closed=closed)
     if take_away:
-        for path, _ in found:
-            path.unlink()
+        for path, piece in found:
+            drops.take_away(path, int(str(piece["size"])))
     return Dropped(len(found), new, linked, left, refused, handed, closed)
 
 
@@ -231,16 +234,6 @@ def _settle(conn: "Connection", rules: Rules, account: str) -> tuple[int, int]:
     if complete:
         pickups.close(conn, complete)
     return len(signed), len(complete)
-
-
-def _files(folder: Path) -> Iterator[Path]:
-    """Plain files below a folder, in a fixed order; links are not followed."""
-    for root, names, files in os.walk(folder):
-        names.sort()
-        for name in sorted(files):
-            path = Path(root, name)
-            if not path.is_symlink() and path.is_file():
-                yield path
 
 
 def _fits(settings: Settings, rules: Rules, path: Path) -> bool:

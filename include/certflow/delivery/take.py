@@ -7,7 +7,7 @@ ever moved forward along its graph.
 
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,19 +25,22 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
 _SHOWN = 20
+_KNOWN = "以前已经导入过"
 
 
 @dataclass(frozen=True, slots=True)
 class Taken:
     """What one list did; row numbers and counts, no personal data.
 
-    Counts: lines, moved, waybills, repeated, late, against, unknown, chosen.
+    Counts: lines; mail, pickup; moved, waybill, late, against (`walk.EFFECTS`), repeated, unknown.
     """
 
     file_id: int
     name: str
     state: str
     """APPLIED | HELD"""
+    size: int
+    """Bytes."""
     reason: str = ""
     counts: Mapping[str, int] = field(default_factory=dict)
     unknown: tuple[int, ...] = ()
@@ -65,17 +68,15 @@ def take_file(
     with registry.begin(actor) as conn:
         file_id, state = ledger.record_file(conn, arrived)
         if state == "APPLIED":
-            return Taken(file_id, name, state, "以前已经导入过", ledger.file_counts(conn, file_id))
+            return Taken(file_id, name, state, len(data), _KNOWN, ledger.file_counts(conn, file_id))
+    whole = Taken(file_id, name, "APPLIED", len(data))
     try:
         lines = profiles.read_lines(settings, profile, data)
         with registry.begin(actor) as conn:
             ledger.take_turn(conn)
             if ledger.record_file(conn, arrived)[1] == "APPLIED":
-                return Taken(file_id, name, "APPLIED", "以前已经导入过", ledger.file_counts(conn, file_id))
-            if kind == CHOICES:
-                taken = _choose(conn, file_id, name, account, lines)
-            else:
-                taken = _track(conn, file_id, name, profile, lines)
+                return replace(whole, reason=_KNOWN, counts=ledger.file_counts(conn, file_id))
+            taken = _choose(conn, whole, account, lines) if kind == CHOICES else _track(conn, whole, profile, lines)
             ledger.settle_file(conn, file_id, "APPLIED", "", taken.counts)
             note(conn, "delivery list", file=file_id, kind=kind, account=account, sha256=digest, **taken.counts)
             return taken
@@ -84,7 +85,7 @@ def take_file(
         with registry.begin(actor) as conn:
             ledger.settle_file(conn, file_id, "HELD", reason, {})
             note(conn, "delivery list held", file=file_id, kind=kind, account=account, sha256=digest, reason=reason)
-        return Taken(file_id, name, "HELD", reason)
+        return replace(whole, state="HELD", reason=reason)
 
 
 def move(registry: Registry, management_no: str, state: str, *, by: str, reason: str, actor: Actor) -> ledger.Known:
@@ -106,7 +107,7 @@ def move(registry: Registry, management_no: str, state: str, *, by: str, reason:
     return found
 
 
-def _choose(conn: "Connection", file_id: int, name: str, account: str, lines: Sequence[Line]) -> Taken:
+def _choose(conn: "Connection", whole: Taken, account: str, lines: Sequence[Line]) -> Taken:
     known = ledger.requested(conn, account, [line.texts["management_no"] for line in lines])
     rows: dict[str, int] = {}
     for line in lines:
@@ -118,14 +119,14 @@ def _choose(conn: "Connection", file_id: int, name: str, account: str, lines: Se
         rows[number] = line.row_no
     fields = ("management_no", "recipient", "phone", "postcode", "address")
     ledger.add_choices(
-        conn, file_id, account,
+        conn, whole.file_id, account,
         [{"row_no": one.row_no, "way": one.word} | {key: one.texts.get(key, "") for key in fields} for one in lines],
     )  # fmt: skip
     ways = Counter(line.word for line in lines)
-    return Taken(file_id, name, "APPLIED", counts={"lines": len(lines), "mail": ways["mail"], "pickup": ways["pickup"]})
+    return replace(whole, counts={"lines": len(lines), "mail": ways["mail"], "pickup": ways["pickup"]})
 
 
-def _track(conn: "Connection", file_id: int, name: str, profile: Profile, lines: Sequence[Line]) -> Taken:
+def _track(conn: "Connection", whole: Taken, profile: Profile, lines: Sequence[Line]) -> Taken:
     """Sort the lines by certificate, walk each certificate along its graph, write what came of it."""
     places = _located(conn, profile, lines)
     known = {one.id: one for found in places.values() for one in found}
@@ -138,7 +139,7 @@ def _track(conn: "Connection", file_id: int, name: str, profile: Profile, lines:
     ledger.add_events(
         conn,
         [
-            {"delivery_id": one, "file_id": file_id, **event._asdict()}
+            {"delivery_id": one, "file_id": whole.file_id, **event._asdict()}
             for one, walked in walks.items()
             for event in walked.events
         ],
@@ -153,7 +154,7 @@ def _track(conn: "Connection", file_id: int, name: str, profile: Profile, lines:
     against = sorted(event.row_no for one in walks.values() for event in one.events if event.effect == "against")
     counts = {"lines": len(lines)} | {effect: effects[effect] for effect in walk.EFFECTS}
     counts |= {"repeated": sum(one.repeated for one in walks.values()), "unknown": len(unknown)}
-    return Taken(file_id, name, "APPLIED", "", counts, tuple(unknown[:_SHOWN]), tuple(against[:_SHOWN]))
+    return replace(whole, counts=counts, unknown=tuple(unknown[:_SHOWN]), against=tuple(against[:_SHOWN]))
 
 
 def _located(conn: "Connection", profile: Profile, lines: Sequence[Line]) -> dict[int, tuple[ledger.Known, ...]]:
