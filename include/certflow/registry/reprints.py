@@ -130,7 +130,7 @@ def load(conn: Connection, return_id: int, lines: Iterable[tuple[object, ...]]) 
     with conn.connection.cursor().copy(f"COPY return_rows (return_id, {', '.join(LINE)}) FROM STDIN") as copy:
         for line in lines:
             copy.write_row((return_id, *line))
-    look_ahead(conn, "rows", "print_events")
+    look_ahead(conn, "rows", "print_events", "deliveries")
 
 
 def in_flight(conn: Connection, return_id: int) -> int:
