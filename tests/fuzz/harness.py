@@ -1,7 +1,8 @@
 """Coverage-guided fuzzing of the three parsers: ``python tests/fuzz/harness.py archive|workbook|photo SECONDS``.
 
-Seeds come from the builders of the tests. A finding stops the run with its bytes in a ``crash-…``, ``timeout-…`` or
-``oom-…`` file below the folder it was started in: reduce it, mend the parser, and keep it as a test.
+Seeds come from the builders of the tests; mutations keep the outer form, so that inputs get past checksums
+(`mutators`). A finding stops the run with its bytes in a ``crash-…``, ``timeout-…`` or ``oom-…`` file below the folder
+it was started in: reduce it, mend the parser, and keep it as a test.
 """
 
 import hashlib
@@ -14,6 +15,8 @@ import atheris
 
 TESTS = Path(__file__).parents[1]
 sys.path[:0] = [str(TESTS), str(TESTS / "cases")]
+
+import mutators  # noqa: E402 (the tests' own folders come first)
 
 with atheris.instrument_imports(include=["certflow"]):
     from certflow import biff, excel, ooxml, photo  # noqa: F401 (instrumented here, used by excel)
@@ -108,7 +111,8 @@ def main() -> None:
         for number, seed in enumerate(seeds(target)):
             (corpus / str(number)).write_bytes(seed)
         words = [f"-max_total_time={seconds}", f"-timeout={SLOWEST}", f"-rss_limit_mb={MEMORY}", "-max_len=65536"]
-        atheris.Setup([sys.argv[0], *words, "-print_final_stats=1", str(corpus)], TARGETS[target](Path(name)))
+        words = [sys.argv[0], *words, "-print_final_stats=1", str(corpus)]
+        atheris.Setup(words, TARGETS[target](Path(name)), custom_mutator=getattr(mutators, target))
         atheris.Fuzz()
 
 

@@ -1,5 +1,6 @@
 """A city sends again what it mended: the next version, told apart row by row; months in any order; photos on a page."""
 
+import hashlib
 import io
 import zipfile
 from dataclasses import replace
@@ -18,12 +19,13 @@ from certflow.registry import certificates, transfers
 from certflow.registry.doctor import examine
 
 PEOPLE = [person(serial) for serial in range(1, 6)] + [person(6, photo=True)]
+OTHER = person(7, photo=True)
 
 
 @pytest.fixture
 def office(registry, actor, settings, tmp_path):
     """A loaded registry; called with a file, it receives and judges it, and gives the receipt and the slip."""
-    certificates.load(registry, actor, write_registry(tmp_path / "registry.csv", PEOPLE))
+    certificates.load(registry, actor, write_registry(tmp_path / "registry.csv", [*PEOPLE, OTHER]))
 
     def send(file, here=settings, lane="month"):
         target = settings.original(file.sha256)
@@ -61,11 +63,88 @@ def test_the_receipt_of_a_second_version_lists_what_changed(office, states, tmp_
     assert "版本" not in office(made(tmp_path / "1", first, second | {"XB": ""}, third))["回执"].read_text("utf-8-sig")
     receipt = office(made(tmp_path / "2", first, second, fourth))["回执"].read_text("utf-8-sig")
     assert "第 2 版" in receipt
-    assert "未变 1 行\n" in receipt
+    assert "未变 1 行，" in receipt
     assert "更正 1 行（第 3 行）" in receipt
     assert "新增 1 行（第 4 行）" in receipt
     assert "本版没有的 1 行" in receipt
     assert states() == ["ACCEPTED", "RETURNED", "ACCEPTED", "IGNORED", "ACCEPTED", "ACCEPTED"]
+
+
+def test_an_unchanged_row_keeps_its_verdict_and_a_waiting_one_its_place(office, states, registry, tmp_path):
+    first, second, third, fourth = PEOPLE[:4]
+    waiting = third | {"XB": "女"}  # held: the number is a man's
+    office(made(tmp_path / "1", first, second | {"XB": ""}, waiting))
+    receipt = office(made(tmp_path / "2", first, second | {"XB": ""}, waiting, fourth))["回执"].read_text("utf-8-sig")
+    assert "未变 3 行，按此前的处理结果" in receipt
+    assert "其中 1 行已在办理，不再重复登记" in receipt
+    assert "其中 1 行（第 4 行）仍待人工确认，沿用此前的登记" in receipt
+    assert "其中 1 行（第 3 行）问题未更正，处理结果不变" in receipt
+    assert "更正 0 行" in receipt
+    assert "待人工确认的行：4" in receipt
+    assert states() == ["ACCEPTED", "RETURNED", "HELD", "IGNORED", "RETURNED", "IGNORED", "ACCEPTED"]
+    receipt = office(made(tmp_path / "3", third))["回执"].read_text("utf-8-sig")
+    assert "更正 1 行（第 2 行）" in receipt
+    assert states()[2:3] + states()[-1:] == ["RETURNED", "ACCEPTED"]  # the waiting one is replaced
+
+
+def test_an_unchanged_row_is_judged_anew_where_the_facts_have_changed(office, states, registry, actor, tmp_path):
+    stranger = person(9)
+    office(made(tmp_path / "1", PEOPLE[0], stranger))
+    assert states() == ["ACCEPTED", "RETURNED"]
+    certificates.load(registry, actor, write_registry(tmp_path / "more.csv", [stranger]))
+    receipt = office(made(tmp_path / "2", stranger))["回执"].read_text("utf-8-sig")
+    assert "第 2 行虽未变，因规则、证书数据库或其他报送情况已有变化，由退回改为接收" in receipt
+    assert states() == ["ACCEPTED", "RETURNED", "ACCEPTED"]
+
+
+def with_photos(folder: Path, **pictures) -> Made:
+    sent = Made()
+    sent.rows = [PEOPLE[5], OTHER]
+    sent.photos = {
+        row["ZP"]: pictures[name] for name, row in zip(("one", "two"), sent.rows, strict=True) if name in pictures
+    }
+    return sent.write(folder)
+
+
+def test_another_photo_of_an_accepted_row_is_a_change_a_person_decides(office, states, tmp_path):
+    office(with_photos(tmp_path / "1", one=portrait(5), two=portrait(6)))
+    answers = office(with_photos(tmp_path / "2", one=portrait(5), two=portrait(7)))
+    receipt = answers["回执"].read_text("utf-8-sig")
+    assert "其中 1 行已在办理" in receipt
+    assert "更正 1 行（第 3 行）" in receipt
+    assert states() == ["ACCEPTED", "ACCEPTED", "IGNORED", "HELD"]
+
+
+def test_a_slip_takes_the_sound_photos_of_the_earlier_version(office, states, registry, settings, tmp_path):
+    """One row to mend, its photo sound; the other's photo was bad and has to come again."""
+    first = Made()
+    first.rows = [PEOPLE[5] | {"XB": ""}, OTHER, PEOPLE[0]]
+    first.photos = {PEOPLE[5]["ZP"]: portrait(5), OTHER["ZP"]: b"\xff\xd8\xff no photo"}
+    slip = office(first.write(tmp_path / "1"))["退回单"]
+    assert states() == ["RETURNED", "RETURNED", "ACCEPTED"]
+    answers = office(mended(slip, tmp_path, "XB", PEOPLE[5]["XB"]))
+    receipt = answers["回执"].read_text("utf-8-sig")
+    assert "沿用此前报送的照片 1 行" in receipt
+    assert "PHOTO-MISSING：1 处" in receipt
+    assert states() == ["RETURNED", "RETURNED", "ACCEPTED", "ACCEPTED", "RETURNED"]
+    with registry.read() as conn:
+        photo, outcome = conn.execute(
+            text("SELECT e.sha256, e.outcome FROM rows r JOIN entries e ON e.id = r.photo_entry_id WHERE r.id = 4")
+        ).one()
+    assert (photo, outcome) == (hashlib.sha256(portrait(5)).hexdigest(), "accepted")
+    sheets = [page.read_text("utf-8") for page in settings.contact_sheets.rglob("*F000002*.html")]
+    assert sum(page.count("<figure") for page in sheets) == 1
+
+
+def mended(slip: Path, folder: Path, field: str, value: str):
+    """The slip with one cell of its first row corrected, sent back as it is."""
+    book = openpyxl.load_workbook(slip)
+    cells = next(row for row in book.active.iter_rows() if any(str(cell.value).startswith("ZSGLH") for cell in row))
+    (column,) = [cell.column for cell in cells if str(cell.value).partition("\n")[0] == field]
+    book.active.cell(cells[0].row + 1, column, value).number_format = "@"
+    target = folder / slip.name
+    book.save(target)
+    return received(target, target.read_bytes())
 
 
 @pytest.mark.parametrize("zipped", [False, True])

@@ -4,7 +4,7 @@ Every file below the folders arrives three times, each time through the use-case
 as the workbook of a proper submission, and as the photo of one. Whatever the bytes, each must end in a verdict of a
 listed rule; files wrapped by ``uuencode`` are unwrapped first. Ends with a summary: files by kind, verdicts, rules,
 the slowest file, the memory of the parent and of its largest child, crashes, hangs, untyped errors. Exit 1 for any of
-those three, a file without a verdict, or a parent over 500 MB. Keeps nothing.
+those three, a file without a verdict, or a parent over 500 MB. Ctrl-C ends it early. Keeps nothing.
 
 Good sources: the source packages of spreadsheet, zip and image libraries (Apache POI, gnumeric, libarchive, libzip,
 exiv2, Pillow, libjpeg-turbo).
@@ -19,6 +19,7 @@ import time
 import traceback
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -118,6 +119,8 @@ def memory(who: int) -> int:
 
 def judge(batch: list[tuple[Path, bytes]], settings: Settings, seen: Seen) -> None:
     """Judge a batch and add to what was seen; what crashes is pinned down to its file."""
+    if not batch:
+        return
     with tempfile.TemporaryDirectory() as folder:
         received = []
         for number, (_, data) in enumerate(batch):
@@ -128,6 +131,8 @@ def judge(batch: list[tuple[Path, bytes]], settings: Settings, seen: Seen) -> No
         began = time.monotonic()
         try:
             judged = check(received, settings, load_reference(settings), registry=None)
+        except KeyboardInterrupt:
+            raise
         except BaseException as error:  # noqa: BLE001 (whatever it is, it is what the sweep looks for)
             if len(batch) > 1:
                 for one in batch:
@@ -162,17 +167,16 @@ def main(roots: list[str]) -> int:
     seen, count, batch, began = Seen(), 0, list[tuple[Path, bytes]](), time.monotonic()
     with tempfile.TemporaryDirectory() as home:
         settings = Settings(home=Path(home))
-        for one in files(map(Path, roots)):
-            count += 1
-            batch.append(one)
-            if len(batch) == BATCH:
-                judge(batch, settings, seen)
-                batch = []
-                print(
-                    f"\r{count} files, {sum(map(len, seen.wrong.values()))} wrong", end="", file=sys.stderr, flush=True
-                )
-        if batch:
+        with suppress(KeyboardInterrupt):  # stopped early, it still says what it saw
+            for one in files(map(Path, roots)):
+                batch.append(one)
+                if len(batch) == BATCH:
+                    judge(batch, settings, seen)
+                    count, batch = count + BATCH, []
+                    bad = sum(map(len, seen.wrong.values()))
+                    print(f"\r{count} files, {bad} wrong", end="", file=sys.stderr, flush=True)
             judge(batch, settings, seen)
+            count += len(batch)
         print(f"\n{count} files, three ways each, in {time.monotonic() - began:.0f} s\n{seen}")
         slow = [(alone(one, settings), one[0]) for one in seen.slowest[1]]
     if slow:

@@ -46,14 +46,12 @@ def write(one: Judged, stem: Path) -> list[Path]:
     Beyond `PER_PAGE` photos there are further pages, ``-照片-2`` and so on.
     """
     written: list[Path] = []
-    tiles = _tiles(one)
+    tiles, count = _tiles(one), len(one.submission.photos) + len(one.submission.earlier_photos)
     while page := list(itertools.islice(tiles, PER_PAGE)):
         stem.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         number = len(written) // 2 + 1
         name = f"{stem.name}-照片" + (f"-{number}" if number > 1 else "")
-        title = (
-            f"<h1>照片核对单 {html.escape(_subject(one))}</h1><p>第 {number} 页，共 {len(one.submission.photos)} 张</p>"
-        )
+        title = f"<h1>照片核对单 {html.escape(_subject(one))}</h1><p>第 {number} 页，共 {count} 张</p>"
         text = f"{_HEAD}{title}<main>{''.join(figure for figure, _ in page)}</main></html>\n"
         written.append(_put(stem.with_name(f"{name}.html"), text.encode()))
         written.append(_put(stem.with_name(f"{name}.jpg"), photo.contact_sheet([tile for _, tile in page])))
@@ -65,7 +63,7 @@ def _tiles(one: Judged) -> Iterator[tuple[str, photo.Tile]]:
     for row in one.rows:
         if row.photo is not None:
             rows.setdefault((row.photo[0].sha256, row.photo[1].ordinal), []).append(row.row)
-    for received, entry in one.submission.photos:
+    for received, entry in (*one.submission.photos, *one.submission.earlier_photos):
         key = (received.sha256, entry.ordinal)
         outcome, rule = one.entries[key]
         try:

@@ -24,6 +24,8 @@ class JudgedRow:
     """The 11 values as we would print them: the database's where there is a match, dates in plain digits."""
     certificate_id: int | None
     photo: tuple[Received, Entry] | None
+    stands: bool = False
+    """The row waits for a person since an earlier version and did not change: nothing new is recorded."""
 
 
 @dataclass(frozen=True, slots=True)

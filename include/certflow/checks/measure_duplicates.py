@@ -35,12 +35,16 @@ class _Marks:
 
 
 def measure(
-    rows: Rows, standings: Sequence[Standing], counted: Sequence[bool], earlier: "Mapping[str, Sequence[Earlier]]"
+    rows: Rows,
+    standings: Sequence[Standing],
+    counted: Sequence[bool],
+    earlier: "Mapping[str, Sequence[Earlier]]",
+    photos: Sequence[str | None],
 ) -> None:
     """Add the ``dup_*`` columns.
 
     `counted`: per submission whether its rows count (those of a returned or repeated file do not); `earlier`: by
-    管理号 what the ledger holds of it.
+    管理号 what the ledger holds of it; `photos`: per row the SHA-256 of its photo.
     """
     marks = _Marks(len(rows))
     contents = list(zip(*(rows.text(f"clean_{name}") for name in _CONTENT), strict=True))
@@ -54,7 +58,8 @@ def measure(
             _compare(rows, standings, contents, lines, marks)
     for line, number in enumerate(numbers):
         if number in earlier and counted[rows.owner[line]] and marks.same[line] is None:
-            _compare_earlier(earlier[number], standings[rows.owner[line]], contents[line], line, marks)
+            sent = (contents[line], photos[line])
+            _compare_earlier(earlier[number], standings[rows.owner[line]], sent, line, marks)
     _measure_person(rows, counted, marks)
     rows.columns |= {
         "dup_row": marks.same, "dup_different": marks.different, "dup_city": marks.city, "dup_open": marks.open,
@@ -110,29 +115,31 @@ def _compare(
 def _compare_earlier(
     before: "Sequence[Earlier]",
     standing: Standing,
-    content: tuple[str, ...],
+    sent: tuple[tuple[str, ...], str | None],
     line: int,
     marks: _Marks,
 ) -> None:
-    """One line against what the ledger holds open under its 管理号."""
+    """One line, its content and photo, against what the ledger holds under its 管理号."""
     account = standing.city.account if standing.city is not None else standing.account
+    content, photo = sent
     for one in before:
+        same_exam = standing.exam is not None and one.exam_code == standing.exam.code
+        same_place = one.account == account and one.month == str(standing.month) and same_exam
         if not one.open:
+            if same_place and one.done and _content(one) == content:
+                marks.same[line], marks.where[line] = False, f"已收到的第 {one.version} 版"
             continue
         if one.account != account:
             marks.city[line] = False  # D24
-        elif (
-            standing.month is not None
-            and one.month == str(standing.month)
-            and standing.exam is not None
-            and (one.exam_code == standing.exam.code)
-        ):
+        elif same_place:
             if one.state == "HELD":
-                continue  # the city sends a held row again: the new one takes its place
-            if _content(one) == content:
-                marks.same[line], marks.where[line] = False, f"已收到的第 {one.version} 版"
-            else:
+                continue  # the city sends a held row again: see `checks.versions`
+            if _content(one) != content:
                 marks.open[line], marks.open_where[line] = False, f"已在本月第 {one.version} 版中申报，内容不同"
+            elif photo not in (None, one.photo):
+                marks.open[line], marks.open_where[line] = False, f"已在本月第 {one.version} 版中申报，照片不同"
+            else:
+                marks.same[line], marks.where[line] = False, f"已收到的第 {one.version} 版"
         else:
             marks.open[line], marks.open_where[line] = False, f"已在 {one.month} 申报"  # D27
 

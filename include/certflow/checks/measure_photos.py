@@ -51,6 +51,13 @@ class Photos:
     def __len__(self) -> int:
         return len(self.members)
 
+    def of_rows(self, rows: Rows) -> list[str | None]:
+        """Per row the SHA-256 of its photo."""
+        return [
+            None if position is None else self.members[position][1].sha256  # type: ignore[call-overload]
+            for position in rows.columns["photo"]
+        ]
+
 
 def measure(
     submissions: Sequence[Submission], standings: Sequence[Standing], rows: Rows, settings: Settings, free_from: int
@@ -58,7 +65,7 @@ def measure(
     """The photo frame; adds ``photo_*`` columns to the row frame. `free_from`: first year that needs no photo."""
     photos = Photos()
     for position, submission in enumerate(submissions):
-        for member in submission.photos:
+        for member in (*submission.photos, *submission.earlier_photos):
             photos.owner.append(position)
             photos.members.append(member)
     with ThreadPoolExecutor(max_workers=max(1, settings.photo_threads)) as pool:
@@ -126,6 +133,12 @@ def _match(photos: Photos, rows: Rows, count: int) -> dict[int, int]:
             photos.columns[remark][position] = 1
         photos.rows.append(list(found))
     return _settle_doubles(photos)
+
+
+def numbers_in(name: str) -> set[str]:
+    """The ID numbers a photo's file name may say, as comparison keys."""
+    stem = _EXTENSIONS.sub("", base_name(name)).strip()
+    return {keys.id_key(stem), *(keys.id_key(token) for token in _NUMBER.findall(keys.id_text(stem)))}
 
 
 def _owners(name: str, applicants: _Applicants) -> tuple[Sequence[int], str]:

@@ -231,7 +231,7 @@ def settle(
         case = _judge(submissions, settings, reference, registry, lane=lane, waived=waived, without=without)
         if again is not None:
             again.allow(case.judged)
-        case = replace(case, judged=_with_news(registry, case.judged, account, lane))
+        case = replace(case, judged=_with_news(registry, case.judged, account, lane, without))
         feedback.write(settings, account, lane, case.judged)
         for one in case.judged:
             sheet = feedback.answer_path(settings.contact_sheets / account, lane, one.submission.files[0], [one])
@@ -296,19 +296,43 @@ def _open_nests(
     return opened
 
 
-def _with_news(registry: "Registry", judged: Sequence[Judged], account: str, lane: str) -> list[Judged]:
+def _with_news(
+    registry: "Registry", judged: Sequence[Judged], account: str, lane: str, without: tuple[int, ...]
+) -> list[Judged]:
     """Each submission with what it changes against the versions the ledger holds."""
-    from certflow.registry import submissions as ledger
+    from certflow.registry import versions as ledger
 
     told = []
     with registry.read() as conn:
         for one in judged:
-            changes = None
+            version, before = 0, list[ledger.Before]()
             if one.month is not None and one.exam_code is not None and one.rows:
-                count, before = ledger.versions(conn, account, str(one.month), one.exam_code, lane)
-                changes = versions.compare(one, count + 1, before)
-            told.append(one if changes is None else replace(one, news=tuple(versions.words(changes))))
+                version, before = ledger.before(conn, account, str(one.month), one.exam_code, lane, without=without)
+            told.append(versions.with_news(one, version + 1, before))
     return told
+
+
+def _with_earlier_photos(
+    submissions: Sequence[Submission],
+    standings: Sequence[measure_files.Standing],
+    settings: Settings,
+    registry: "Registry | None",
+) -> list[Submission]:
+    """Each submission with the sound photos of its earlier versions that it does not bring again."""
+    if registry is None:
+        return list(submissions)
+    from certflow.registry import versions as ledger
+
+    found = []
+    with registry.read() as conn:
+        for one, standing in zip(submissions, standings, strict=True):
+            if standing.month is None or standing.exam is None or standing.city is None or one.sheet is None:
+                found.append(one)
+                continue
+            account = standing.city.account
+            photos = ledger.photos(conn, account, str(standing.month), standing.exam.code)
+            found.append(replace(one, earlier_photos=versions.earlier_photos(one, photos, settings, account)))
+    return found
 
 
 def _waiting(submissions: Sequence[Submission], frozen: set[str]) -> list[Submission]:
@@ -357,6 +381,7 @@ def _judge(
     rule_set = reference.rule_sets[settings.rule_set]
     today = datetime.now(SHANGHAI).date()
     standings = [measure_files.stand(one, reference, today) for one in submissions]
+    submissions = _with_earlier_photos(submissions, standings, settings, registry)
     rows = measure_rows.gather(submissions)
     facts = _ask(registry, submissions, rows, lane, without)
     found, judgements = outcome.Found(), []
@@ -374,9 +399,9 @@ def _judge(
     ends = [outcome.file_outcome(found.files[position])[0] for position in range(len(submissions))]
     counted = [end in (Outcome.ACCEPTED, Outcome.HELD) for end in ends]
     measure_rows.measure(rows, standings, reference)
-    measure_duplicates.measure(rows, standings, counted, facts.earlier)
     measure_registry.measure(rows, standings, reference, facts.match, electronic=rule_set.electronic_replaces_paper)
     photos = measure_photos.measure(submissions, standings, rows, settings, rule_set.photo_free_from)
+    measure_duplicates.measure(rows, standings, counted, facts.earlier, photos.of_rows(rows))
     row_places = [wording.Place(owner, number) for owner, number in zip(rows.owner, rows.number, strict=True)]
     judgements += _run(in_force, Scope.ROW, rows.columns, row_places, found.rows)
 

@@ -1,18 +1,36 @@
 """What a corrected file changed against what the city had sent before for the same month and exam.
 
-Rows that did not change are not judged again: they end as repeats of their first version (DUP-ROW). A 退回单 that
-comes back corrected is such a file too: it holds only the rows that were sent back.
+A row that did not change gets no second verdict of its own: accepted, it ends as a repeat (DUP-ROW); waiting for a
+person, it goes on waiting where it is (`JudgedRow.stands`); returned, it is returned as before. Only where the rules,
+the database or what others sent changed meanwhile does it end otherwise, and the receipt says so. A photo that was
+sound and is not sent again is taken from the earlier version. A 退回单 that comes back corrected is such a file too.
 """
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
-from certflow.checks.judged import Judged
+from certflow import keys
+from certflow.checks.judged import Judged, JudgedRow
+from certflow.checks.measure_photos import numbers_in
 from certflow.checks.measure_rows import clean
-from certflow.findings import FIELDS
+from certflow.findings import FIELDS, Outcome, Severity
+from certflow.intake.submission import Entry, Received, Submission
+from certflow.settings import Settings
+
+if TYPE_CHECKING:
+    from certflow.registry.versions import Before, EarlierPhoto
 
 _CONTENT = tuple(name for name in FIELDS if name != "ZP")
+_ENDS = {
+    "RETURNED": Outcome.RETURNED, "REFUSED": Outcome.RETURNED, "WITHDRAWN": Outcome.RETURNED, "HELD": Outcome.HELD,
+    "IGNORED": Outcome.IGNORED, "PROOF": Outcome.PROOF, "ISSUED": Outcome.PROOF,
+}  # fmt: skip
+_WORDS = {
+    Outcome.ACCEPTED: "接收", Outcome.HELD: "待人工确认", Outcome.RETURNED: "退回", Outcome.PROOF: "转开证明",
+    Outcome.IGNORED: "忽略",
+}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,43 +38,149 @@ class Changes:
     """One version against all before it; rows by their numbers as Excel shows them."""
 
     version: int
-    same: tuple[int, ...]
+    repeated: tuple[int, ...]
+    """Unchanged and under way already: not registered again."""
+    standing: tuple[int, ...]
+    """Unchanged, and still waiting for a person since an earlier version."""
+    unmended: tuple[int, ...]
+    """Unchanged, and returned or held as before."""
+    ended_otherwise: tuple[tuple[int, Outcome, Outcome], ...]
+    """Unchanged, but the rules, the database or other files say something else by now: row, before, now."""
     corrected: tuple[int, ...]
     added: tuple[int, ...]
     absent: int
     """Rows sent before that this version does not hold; they stay what they were."""
+    old_photos: tuple[int, ...]
+    """Rows whose photo was taken from an earlier version."""
 
 
-def compare(one: Judged, version: int, before: Iterable[Mapping[str, str]]) -> Changes | None:
-    """The changes of a submission that will be this `version`; `before`: rows as sent earlier. None for the first."""
+def earlier_photos(
+    submission: Submission, found: "Iterable[EarlierPhoto]", settings: Settings, account: str
+) -> tuple[tuple[Received, Entry], ...]:
+    """Photos of earlier versions for the rows that come without one now, by ID number; the newest of each."""
+    if submission.sheet is None:
+        return ()
+    sent = {number for _, entry in submission.photos for number in numbers_in(entry.base_name)}
+    wanted = {keys.id_key(clean("ZJHM", text)) for text in submission.sheet.values.get("ZJHM", ())} - sent - {""}
+    newest: dict[str, tuple[Received, Entry]] = {}
+    for one in found:
+        number = keys.id_key(clean("ZJHM", one.id_number))
+        if number in wanted:
+            path = settings.original(one.file_sha256)
+            file = Received(path, one.file_name, one.file_sha256, one.file_size, account, one.file_id)
+            newest[number] = (file, one.entry)
+    return tuple(newest[number] for number in sorted(newest))
+
+
+def with_news(one: Judged, version: int, before: "Sequence[Before]") -> Judged:
+    """A submission that will be this `version`, with what it changed; the first version stays as it is."""
     if version < 2:
-        return None
-    known: dict[str, set[tuple[str, ...]]] = defaultdict(set)
-    for sent in before:
-        known[_key(sent)].add(_content(sent))
-    same: list[int] = []
-    corrected: list[int] = []
-    added: list[int] = []
+        return one
+    known: dict[str, list[Before]] = defaultdict(list)
+    for earlier in before:
+        known[_key(earlier.sent)].append(earlier)
+    held: dict[int | None, set[str]] = defaultdict(set)
+    for finding in one.findings:
+        if finding.severity is Severity.HOLD:
+            held[finding.row].add(finding.rule)
+    same = {row.row: found for row in one.rows if (found := _unchanged(row, known[_key(row.sent)])) is not None}
+    standing = {
+        row.row
+        for row in one.rows
+        if one.file_outcome is Outcome.ACCEPTED
+        and row.outcome is Outcome.HELD
+        and row.row in same
+        and same[row.row].state == "HELD"
+        and same[row.row].holds == held[row.row] != set()
+    }
+    changes = _changes(one, version, same, standing, known)
+    rows = tuple(replace(row, stands=row.row in standing) for row in one.rows)
+    return replace(one, rows=rows, entries=_without_repeats(one, rows), news=tuple(_words(changes)))
+
+
+def _changes(
+    one: Judged, version: int, same: "Mapping[int, Before]", standing: set[int], known: "Mapping[str, Sequence[Before]]"
+) -> Changes:
+    repeated, unmended, otherwise = [], [], []
     for row in one.rows:
-        earlier = known.get(_key(row.sent))
-        kind = added if earlier is None else same if _content(row.sent) in earlier else corrected
-        kind.append(row.row)
-    absent = len(known.keys() - {_key(row.sent) for row in one.rows})
-    return Changes(version, tuple(same), tuple(corrected), tuple(added), absent)
+        if row.row not in same or row.row in standing:
+            continue
+        then = _ENDS.get(same[row.row].state, Outcome.ACCEPTED)
+        if row.outcome is Outcome.IGNORED:
+            repeated.append(row.row)
+        elif row.outcome is then:
+            unmended.append(row.row)
+        else:
+            otherwise.append((row.row, then, row.outcome))
+    changed = [row.row for row in one.rows if row.row not in same]
+    corrected = [row.row for row in one.rows if row.row in changed and known.get(_key(row.sent))]
+    old = {(received.sha256, entry.ordinal) for received, entry in one.submission.earlier_photos}
+    return Changes(
+        version,
+        tuple(repeated),
+        tuple(sorted(standing)),
+        tuple(unmended),
+        tuple(otherwise),
+        tuple(corrected),
+        tuple(number for number in changed if number not in corrected),
+        len({key for key, rows in known.items() if rows} - {_key(row.sent) for row in one.rows}),
+        tuple(row.row for row in one.rows if row.photo and (row.photo[0].sha256, row.photo[1].ordinal) in old),
+    )
 
 
-def words(changes: Changes) -> list[str]:
+def _without_repeats(one: Judged, rows: Sequence[JudgedRow]) -> dict[tuple[str, int], tuple[Outcome, str]]:
+    """Photos sent again for rows that go on waiting as they were are repeats."""
+    used: dict[tuple[str, int], list[bool]] = defaultdict(list)
+    for row in rows:
+        if row.photo is not None:
+            used[row.photo[0].sha256, row.photo[1].ordinal].append(row.stands)
+    own = {(received.sha256, entry.ordinal) for received, entry in one.submission.photos}
+    repeats = {key: (Outcome.IGNORED, "DUP-ROW") for key, stands in used.items() if all(stands) and key in own}
+    return {**one.entries, **repeats}
+
+
+def _words(changes: Changes) -> list[str]:
     """The changes as lines of a receipt."""
-    lines = [f"版本：本月该考试的第 {changes.version} 版，与此前各版相比："]
-    for title, numbers in (("未变", changes.same), ("更正", changes.corrected), ("新增", changes.added)):
-        lines.append(f"  {title} {len(numbers)} 行{_listed(numbers) if title != '未变' else ''}")
+    unchanged = [
+        (changes.repeated, "已在办理，不再重复登记", False),
+        (changes.standing, "仍待人工确认，沿用此前的登记", True),
+        (changes.unmended, "问题未更正，处理结果不变", True),
+    ]
+    count = sum(len(numbers) for numbers, *_ in unchanged) + len(changes.ended_otherwise)
+    lines = [
+        f"版本：本月该考试的第 {changes.version} 版，与此前各版相比：",
+        f"  未变 {count} 行，按此前的处理结果，不另行审核",
+    ]
+    lines += [
+        f"    其中 {len(numbers)} 行{_listed(numbers) if named else ''}{what}"
+        for numbers, what, named in unchanged
+        if numbers
+    ]
+    lines += [
+        f"    第 {row} 行虽未变，因规则、证书数据库或其他报送情况已有变化，由{_WORDS[then]}改为{_WORDS[now]}"
+        for row, then, now in changes.ended_otherwise
+    ]
+    lines += [
+        f"  {title} {len(numbers)} 行{_listed(numbers)}"
+        for title, numbers in (("更正", changes.corrected), ("新增", changes.added))
+    ]
     if changes.absent:
         lines.append(f"  此前报送、本版没有的 {changes.absent} 行保持原处理结果")
+    if changes.old_photos:
+        lines.append(f"  沿用此前报送的照片 {len(changes.old_photos)} 行{_listed(changes.old_photos)}")
     return lines
 
 
 def _listed(numbers: Sequence[int]) -> str:
     return f"（第 {'、'.join(map(str, numbers))} 行）" if numbers else ""
+
+
+def _unchanged(row: JudgedRow, before: "Sequence[Before]") -> "Before | None":
+    """The last time the very row was sent with this photo, or with one where none comes now."""
+    photo = row.photo[1].sha256 if row.photo is not None else None
+    content = _content(row.sent)
+    same = [one for one in before if _content(one.sent) == content and photo in (None, one.photo)]
+    return next((one for one in reversed(same) if one.state != "IGNORED"), same[-1] if same else None)
 
 
 def _key(sent: Mapping[str, str]) -> str:

@@ -95,6 +95,8 @@ class Submission:
     others: tuple[tuple[Received, Entry], ...] = ()
     """The remaining members (folders, junk, what nobody asked for). Every member of every archive stands in exactly
     one submission: as workbook, as photo or here, so that each gets its one outcome."""
+    earlier_photos: tuple[tuple[Received, Entry], ...] = ()
+    """Photos of earlier versions for rows that come without one; no members of this one's archives."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,7 @@ from sqlalchemy.dialects.postgresql import insert
 
 from certflow.errors import Conflict
 from certflow.findings import Outcome
+from certflow.registry import versions
 from certflow.registry.contested import Contested, contest
 from certflow.registry.holds import settle_photos
 from certflow.registry.schema import (
@@ -29,12 +30,14 @@ from certflow.registry.schema import (
 )
 
 if TYPE_CHECKING:
-    from certflow.checks.judged import Judged
+    from certflow.checks.judged import Judged, JudgedRow
 
 UNJUDGED = ("RECEIVED", "WAITING")
 """States of a file without a verdict."""
 OPEN = ("HELD", "ACCEPTED", "PACKED", "SENT")
 """States of a row that still waits for its certificate."""
+DONE = ("PRINTED", "DELIVERED", "PROOF", "ISSUED", "CLOSED")
+"""States of a row that led to something: the very same row again asks for nothing new."""
 _STATES = {
     Outcome.ACCEPTED: "ACCEPTED",
     Outcome.HELD: "HELD",
@@ -72,11 +75,18 @@ class Earlier:
     version: int
     state: str
     sent: Mapping[str, str]
+    photo: str | None
+    """SHA-256 of its photo."""
 
     @property
     def open(self) -> bool:
         """Whether the request still waits for its certificate."""
         return self.state in OPEN
+
+    @property
+    def done(self) -> bool:
+        """Whether the request led to its certificate or proof."""
+        return self.state in DONE
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,9 +191,10 @@ def earlier(conn: Connection, management_nos: Iterable[str], without: Sequence[i
     query = (
         select(
             rows.c.management_no, rows.c.id, submissions.c.account, submissions.c.month, submissions.c.exam_code,
-            submissions.c.version, rows.c.state, rows.c.sent,
+            submissions.c.version, rows.c.state, rows.c.sent, entries.c.sha256,
         )
         .join(submissions, submissions.c.id == rows.c.submission_id)
+        .outerjoin(entries, entries.c.id == rows.c.photo_entry_id)
         .where(
             rows.c.management_no == func.any(wanted),
             rows.c.state.not_in(("RETURNED", "IGNORED", "WITHDRAWN")),
@@ -194,17 +205,6 @@ def earlier(conn: Connection, management_nos: Iterable[str], without: Sequence[i
     for number, *values in conn.execute(query):
         found[number].append(Earlier(*values))
     return dict(found)
-
-
-def versions(conn: Connection, account: str, month: str, exam_code: str, lane: str) -> tuple[int, list[dict[str, str]]]:
-    """How many versions of a submission the ledger holds, and every row of theirs as the city sent it."""
-    same = (
-        submissions.c.account == account, submissions.c.month == month, submissions.c.exam_code == exam_code,
-        submissions.c.lane == lane,
-    )  # fmt: skip
-    count = int(conn.scalar(select(func.coalesce(func.max(submissions.c.version), 0)).where(*same)) or 0)
-    sent = select(rows.c.sent).join(submissions, submissions.c.id == rows.c.submission_id).where(*same)
-    return count, [dict(one) for one in conn.scalars(sent)]
 
 
 def database_loaded(conn: Connection) -> bool:
@@ -264,7 +264,9 @@ def record(
         entry_ids = _record_entries(conn, submission_id, one)
         row_ids: dict[int, int] = {}
         if submission_id is not None and lane == "month":
-            row_ids = _record_rows(conn, account, submission_id, one, entry_ids)
+            earlier_ids = versions.entry_ids(conn, one.submission.earlier_photos)
+            row_ids = _record_rows(conn, account, submission_id, one, entry_ids | earlier_ids)
+            versions.settle_photos(conn, one, earlier_ids)
             contested += contest(conn, account, one)
         _record_findings(conn, submission_id, one, entry_ids, row_ids)
     return contested
@@ -406,18 +408,23 @@ def _record_rows(
                 "certificate_id": row.certificate_id,
                 **{column: _storable(emitted[field]) for field, column in _COLUMNS.items()},
                 "photo_entry_id": entry_ids.get((photo[0].sha256, photo[1].ordinal)) if photo else None,
-                "replaces": superseded.get(row.emitted["ZSGLH"]) if row.outcome is not Outcome.IGNORED else None,
+                "replaces": None if _repeats(row) else superseded.get(row.emitted["ZSGLH"]),
             }
         )  # fmt: skip
     made = conn.execute(insert(rows).returning(rows.c.id, rows.c.row_no), values)
     row_ids = {row_no: row_id for row_id, row_no in made}
-    _move_rows(conn, [(row_ids[row.row], _STATES[row.outcome]) for row in one.rows])
+    _move_rows(conn, [(row_ids[row.row], "IGNORED" if _repeats(row) else _STATES[row.outcome]) for row in one.rows])
     return row_ids
+
+
+def _repeats(row: "JudgedRow") -> bool:
+    """Whether another row of the ledger is this one's request already."""
+    return row.stands or row.outcome is Outcome.IGNORED
 
 
 def _supersede(conn: Connection, account: str, one: "Judged") -> dict[str, int]:
     """Held rows that this newer version of the same submission replaces go back; 管理号 → id of the replaced row."""
-    numbers = sorted({_storable(row.emitted["ZSGLH"]) for row in one.rows if row.outcome is not Outcome.IGNORED} - {""})
+    numbers = sorted({_storable(row.emitted["ZSGLH"]) for row in one.rows if not _repeats(row)} - {""})
     query = (
         select(rows.c.management_no, rows.c.id)
         .join(submissions, submissions.c.id == rows.c.submission_id)

@@ -1,0 +1,109 @@
+"""What the ledger holds of the earlier versions of a submission: its rows, why they were held, and their photos."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from sqlalchemy import Connection, func, select, text, update
+
+from certflow.findings import Outcome
+from certflow.intake.submission import Entry
+from certflow.registry.schema import entries, submissions
+
+if TYPE_CHECKING:
+    from certflow.checks.judged import Judged
+    from certflow.intake.submission import Received
+
+
+@dataclass(frozen=True, slots=True)
+class Before:
+    """One row of an earlier version."""
+
+    version: int
+    state: str
+    sent: Mapping[str, str]
+    photo: str | None
+    """SHA-256 of its photo."""
+    holds: frozenset[str]
+    """Rules that hold the row, or held it."""
+
+
+@dataclass(frozen=True, slots=True)
+class EarlierPhoto:
+    """A photo of an earlier version that nothing was wrong with, and the file it lies in."""
+
+    id_number: str
+    file_id: int
+    file_name: str
+    file_sha256: str
+    file_size: int
+    entry: Entry
+
+
+def before(
+    conn: Connection, account: str, month: str, exam_code: str, lane: str, *, without: Sequence[int] = ()
+) -> tuple[int, list[Before]]:
+    """The number of the last version (0: none yet), and every row of all versions but `without`, oldest first."""
+    same = (
+        submissions.c.account == account, submissions.c.month == month, submissions.c.exam_code == exam_code,
+        submissions.c.lane == lane,
+    )  # fmt: skip
+    count = int(conn.scalar(select(func.coalesce(func.max(submissions.c.version), 0)).where(*same)) or 0)
+    keys = {"account": account, "month": month, "exam": exam_code, "lane": lane, "without": [*without]}
+    found = conn.execute(text(_ROWS), keys)
+    return count, [
+        Before(version, state, sent, photo, frozenset(holds)) for version, state, sent, photo, holds in found
+    ]
+
+
+def photos(conn: Connection, account: str, month: str, exam_code: str) -> list[EarlierPhoto]:
+    """Sound photos of the rows of all versions, oldest first."""
+    found = conn.execute(text(_PHOTOS), {"account": account, "month": month, "exam": exam_code})
+    return [
+        EarlierPhoto(id_number, file_id, name, sha256, size, Entry(*entry))
+        for id_number, file_id, name, sha256, size, *entry in found
+    ]
+
+
+def entry_ids(conn: Connection, members: "Iterable[tuple[Received, Entry]]") -> dict[tuple[str, int], int]:
+    """(sha256 of the file, ordinal) → id, of entries that are recorded already."""
+    known = {(received.file_id, entry.ordinal): received.sha256 for received, entry in members}
+    query = select(entries.c.id, entries.c.file_id, entries.c.ordinal).where(
+        entries.c.file_id.in_({file_id for file_id, _ in known})
+    )
+    return {
+        (known[file_id, ordinal], ordinal): entry_id
+        for entry_id, file_id, ordinal in conn.execute(query)
+        if (file_id, ordinal) in known
+    }
+
+
+def settle_photos(conn: Connection, one: "Judged", ids: Mapping[tuple[str, int], int]) -> None:
+    """Photos taken from earlier versions go on with the rows that use them now; what went on already stays so."""
+    ends = {
+        ids[received.sha256, entry.ordinal]: one.entries[received.sha256, entry.ordinal][0]
+        for received, entry in one.submission.earlier_photos
+    }
+    for outcome, over in ((Outcome.HELD, ("returned", "ignored")), (Outcome.ACCEPTED, ("returned", "ignored", "held"))):
+        wanted = [entry_id for entry_id, end in ends.items() if end is outcome]
+        changed = update(entries).where(entries.c.id.in_(wanted), entries.c.outcome.in_(over))
+        conn.execute(changed.values(outcome=outcome.value, reason=None))
+
+
+_SAME = "s.account = :account AND s.month = :month AND s.exam_code = :exam"
+_ROWS = f"""
+    SELECT s.version, r.state, r.sent, e.sha256,
+        ARRAY(SELECT DISTINCT n.rule FROM findings n WHERE n.row_id = r.id AND n.severity = 'hold')
+    FROM rows r JOIN submissions s ON s.id = r.submission_id LEFT JOIN entries e ON e.id = r.photo_entry_id
+    WHERE {_SAME} AND s.lane = :lane AND s.id <> ALL(CAST(:without AS bigint[]))
+    ORDER BY r.id
+"""  # noqa: S608 (our own words)
+_PHOTOS = f"""
+    SELECT r.sent ->> 'ZJHM', f.id, f.name, f.sha256, f.size,
+        e.ordinal, e.name, e.raw_name, e.role, e.size, e.packed_size, e.method, e.data_offset, e.crc32, e.sha256
+    FROM rows r JOIN submissions s ON s.id = r.submission_id JOIN entries e ON e.id = r.photo_entry_id
+    JOIN files f ON f.id = e.file_id
+    WHERE {_SAME} AND s.lane = 'month'
+    AND NOT EXISTS (SELECT FROM findings n WHERE n.entry_id = e.id AND n.severity = 'error')
+    ORDER BY r.id
+"""  # noqa: S608 (our own words)
