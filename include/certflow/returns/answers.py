@@ -19,7 +19,7 @@ from certflow.registry.return_answers import AnsweredRow, ReturnAnswer
 from certflow.settings import Settings
 
 _REFUSED = (
-    ("序号", 6), ("记录编号", 30), ("原文件行号", 8), ("考试", 7), ("管理号", 24), ("姓名", 14), ("证件号码", 22),
+    ("序号", 6), ("记录编号", 30), ("原文件行号", 11), ("考试", 7), ("管理号", 24), ("姓名", 14), ("证件号码", 22),
     ("级别", 8), ("专业", 18), ("上级退回的原因", 44),
 )  # fmt: skip
 _PRINTED = (

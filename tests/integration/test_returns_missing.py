@@ -1,0 +1,43 @@
+"""Sent and not back: named by the doctor after its limit, and listed for the letter to the authority."""
+
+import dataclasses
+
+from openpyxl import load_workbook
+from returned import Authority, printed, sent
+from small_month import Person, SmallMonth
+from sqlalchemy import text
+
+from certflow.registry.doctor import examine
+from certflow.returns.ageing import level, missing, write_list
+from certflow.returns.undo import undo
+
+
+def test_r03_after_its_limit_it_is_an_alarm_and_stands_on_the_list_until_it_is_answered(
+    settings, registry, actor, tmp_path
+):
+    month = SmallMonth(settings, registry)
+    month.submit([Person(3, name="王五")], account="370200")
+    sent(settings, registry, actor, month, [Person(1), Person(2)])
+    with registry.engine.begin() as conn:  # evidence may not change: the clock is turned back under it
+        conn.execute(text("ALTER TABLE transfers DISABLE TRIGGER USER"))
+        conn.execute(text("UPDATE transfers SET at = at - interval '100 days'"))
+        conn.execute(text("ALTER TABLE transfers ENABLE TRIGGER USER"))
+    assert [(one.city, one.rows, level(settings, one.age_days)) for one in missing(registry, 100)] == [
+        ("济南市", 2, "late"), ("青岛市", 1, "late"),
+    ]  # fmt: skip
+    assert missing(registry, 101) == []
+    strict = dataclasses.replace(settings, missing_alarm_days=100)
+    assert examine(registry, settings)["I12"] == []
+    (alarm,) = examine(registry, strict)["I12"]
+    assert "202005 批次 0 考试 034：3 行上报已满 100 天" in alarm
+    authority = Authority(settings, registry, actor, tmp_path)
+    number = authority.applied(printed(Person(1))).return_id
+    assert write_list(registry, 90, tmp_path / "list.xlsx") == 2
+    summary, listed = load_workbook(tmp_path / "list.xlsx")
+    rows = list(listed.iter_rows(min_row=3, values_only=True))
+    assert [(row[4], row[5], row[6], row[11]) for row in rows] == [
+        ("济南市", Person(2).management_no, "张三", "100"), ("青岛市", Person(3).management_no, "王五", "100"),
+    ]  # fmt: skip
+    assert [row[4] for row in summary.iter_rows(min_row=4, values_only=True)] == ["1", "1", "2"]
+    undo(registry, number, by="李主任", reason="上级更正", actor=actor)
+    assert write_list(registry, 90, tmp_path / "list.xlsx") == 3
