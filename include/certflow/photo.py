@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from certflow import sniff
+from certflow import faces, portrait, sniff
 from certflow.errors import SubmissionError
 
 if TYPE_CHECKING:
@@ -26,30 +26,21 @@ MAX_BYTES = 4 << 20
 """Larger files are not decoded; their size alone sends them back."""
 MAX_PIXELS = 1_000_000
 """Larger pictures are not decoded (P10); 295×413 px has 121 835."""
-BORDER = 12
-"""Thickness of the border strips in pixels of a 295×413 photo, scaled with the width."""
-HEAD_SHARE = 0.45
-"""Left and right strips reach down this share of the height: beside the head, above the shoulders."""
-WHITE = 245
-"""A pixel counts as white when every channel reaches this."""
 THUMB = (24, 27)
 """Rows and columns of the thumbnail for the second comparison beside the hash (P17), in pixels."""
 SMALL = (118, 165)
 """Largest width and height of a thumbnail, in pixels."""
-FIGURE = 225
-"""A block of the thumbnail darker than this belongs to the person, before a light background (P15)."""
 ORIGINAL_BYTES, ORIGINAL_PIXELS = 40 << 20, 60_000_000
 """Largest original that `fit` takes."""
 HEADROOM = 0.07
 """Air above the head after cropping, as a share of the height."""
-_BLANK_RANGE = 24
-"""P16: a picture whose thumbnail spans less than this shows nothing."""
 
 _NEXT_MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
 _FRAMES = {0xC0, 0xC1, 0xC2, 0xC3, 0xC5, 0xC6, 0xC7, 0xC9, 0xCA, 0xCB, 0xCD, 0xCE, 0xCF}
 _SOS, _EOI, _SOI, _COM, _APP1, _APP14, _APP0, _DHT = 0xDA, 0xD9, 0xD8, 0xFE, 0xE1, 0xEE, 0xE0, 0xC4
-_ZEROED = b"\x00" * 8
-"""P08: eight zero bytes, sixteen and more coefficients of -1 in a row under ordinary code tables: no picture."""
+_ZEROED = b"\x00" * 32
+"""P08: more zeros than a block can hold: under ordinary code tables its 63 coefficients, all -1, take 24. Dark and
+grainy photos do come to 11."""
 
 Plane = npt.NDArray[np.uint8]
 
@@ -96,27 +87,26 @@ class _Header:
     notes: set[str] = field(default_factory=set)
 
 
-def measure(data: bytes) -> Measures:
+def measure(data: bytes, *, with_faces: bool = False) -> Measures:
     """Columns of the photo frame for one file.
 
     `photo_fault`: None, PHOTO-FORMAT (no baseline or progressive 8-bit JPEG; P01-P03, P05) or PHOTO-DAMAGED (P07,
     P08), with `photo_detail`; `photo_bytes`; `photo_core_bytes` (without padding, P13); `photo_width`,
     `photo_height` (px), `photo_components` (1 grey, 3 colour, 4 CMYK), `photo_progressive`, `photo_orientation`
     (EXIF, 1 = upright), `photo_trailing` (bytes after the picture, P09), `photo_exif` (EXIF present, P25).
-    From the pixels, None when not decoded: `photo_border_white` (share 0-1 of border pixels with every channel
-    ≥ 245), `photo_border_min` (5th percentile of the smallest channel), `photo_border_level` (its median),
-    `photo_border_chroma` (90th percentile of largest − smallest channel), `photo_blank`, `photo_hash` (64-bit
-    dHash, 16 hex digits), `photo_thumb` (24 rows × 27 columns of the green channel, 648 bytes). From the person's
-    outline, None before a dark background or where there is no person: `photo_figures` (outlines side by side at
-    the height of the head), `photo_figure_height` (share of the picture's height), `photo_upside_down`.
+    From the pixels, None when not decoded: `photo_hash` (64-bit dHash, 16 hex digits), `photo_thumb` (24 rows × 27
+    columns of the green channel, 648 bytes), what `portrait.measure` gives and, `with_faces`, `faces.measure`.
     """
     measures: Measures = {
         "photo_fault": None, "photo_detail": "", "photo_bytes": len(data), "photo_core_bytes": None,
         "photo_width": None, "photo_height": None, "photo_components": None, "photo_progressive": None,
         "photo_orientation": None, "photo_trailing": None, "photo_exif": None,
         "photo_border_white": None, "photo_border_min": None, "photo_border_level": None, "photo_border_chroma": None,
-        "photo_blank": None, "photo_hash": None, "photo_thumb": None,
+        "photo_border_gradient": None, "photo_border_score": None, "photo_blank": None,
+        "photo_blur": None, "photo_light": None, "photo_glare": None, "photo_colour": None,
         "photo_figures": None, "photo_figure_height": None, "photo_upside_down": None,
+        "photo_faces": None, "photo_face_width": None, "photo_face_x": None, "photo_face_y": None,
+        "photo_hash": None, "photo_thumb": None,
     }  # fmt: skip
     if not data.startswith(b"\xff\xd8\xff"):
         return measures | {"photo_fault": "PHOTO-FORMAT", "photo_detail": sniff.type_name(data[: sniff.HEAD])}
@@ -130,7 +120,7 @@ def measure(data: bytes) -> Measures:
         return measures | {"photo_fault": "PHOTO-FORMAT", "photo_detail": detail}
     if len(data) > MAX_BYTES or header.width * header.height > MAX_PIXELS:
         return measures  # P10, P11: size and pixels alone decide
-    return measures | _of_pixels(data, header)
+    return measures | _of_pixels(data, header, with_faces)
 
 
 def thumbnail(data: bytes) -> bytes | None:
@@ -422,7 +412,7 @@ def _unsupported(header: _Header) -> str | None:
     return None
 
 
-def _of_pixels(data: bytes, header: _Header) -> Measures:
+def _of_pixels(data: bytes, header: _Header, with_faces: bool) -> Measures:
     import simplejpeg
 
     space = {1: "GRAY", 3: "RGB", 4: "CMYK"}.get(header.components)
@@ -441,53 +431,10 @@ def _of_pixels(data: bytes, header: _Header) -> Measures:
     thumb = _thumb(pixels[::2, ::2, 1 if header.components == 3 else 0])
     small = thumb.reshape(8, 3, 9, 3).mean(axis=(1, 3))
     return {
-        **_border(pixels),
-        "photo_blank": int(thumb.max()) - int(thumb.min()) < _BLANK_RANGE,
         "photo_hash": np.packbits(small[:, 1:] > small[:, :-1]).tobytes().hex(),
         "photo_thumb": thumb.tobytes(),
-        **_outline(thumb),
-    }
-
-
-def _outline(thumb: Plane) -> Measures:
-    """What the person's outline tells before a light background (P15); no recognition of faces.
-
-    The head begins in the first row the outline fills for two columns; it is looked at over the three rows below.
-    """
-    person = thumb < FIGURE
-    border = np.concatenate([person[0], person[:10, 0], person[:10, -1]])
-    last = np.concatenate([person[-1], person[-10:, 0], person[-10:, -1]])
-    filled = np.flatnonzero(person.sum(axis=1) >= 2)
-    if not filled.size or min(border.mean(), last.mean()) > 0.5:
-        return {}
-    head = person[filled[0] + 1 : filled[0] + 4]
-    before = np.pad(head, ((0, 0), (2, 0)))
-    begins = head & ~before[:, 1:-1] & ~before[:, :-2]
-    return {
-        "photo_figures": int(np.median(begins.sum(axis=1))) if len(head) else 0,
-        "photo_figure_height": float(1 - filled[0] / thumb.shape[0]),
-        "photo_upside_down": bool(person[:2].mean() > 0.4 and person[-2:].mean() < 0.1),
-    }
-
-
-def _border(pixels: Plane) -> Measures:
-    """Top strip over the full width, left and right strips beside the head (P14)."""
-    height, width = pixels.shape[:2]
-    thick = max(1, round(width * BORDER / 295))
-    down = max(thick, round(height * HEAD_SHARE))
-    strips = (pixels[:thick], pixels[thick:down, :thick], pixels[thick:down, -thick:])
-    flat = np.concatenate([strip.reshape(-1, pixels.shape[2]) for strip in strips])
-    planes = [flat[:, index] for index in range(flat.shape[1])]
-    low = high = planes[0]
-    for plane in planes[1:]:
-        low, high = np.minimum(low, plane), np.maximum(high, plane)
-    levels = np.bincount(low, minlength=256).cumsum()
-    chroma = np.bincount(high - low, minlength=256).cumsum()
-    return {
-        "photo_border_white": float(1 - levels[WHITE - 1] / low.size),
-        "photo_border_min": int(np.searchsorted(levels, 0.05 * low.size)),
-        "photo_border_level": int(np.searchsorted(levels, 0.5 * low.size)),
-        "photo_border_chroma": int(np.searchsorted(chroma, 0.9 * low.size)),
+        **portrait.measure(pixels, thumb),
+        **(faces.measure(pixels) if with_faces else {}),
     }
 
 

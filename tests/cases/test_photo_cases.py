@@ -99,7 +99,7 @@ def header(at: int, value: bytes):
 
 def zeroed(data: bytes) -> bytes:
     half = len(data) // 2
-    return data[:half] + bytes(8) + data[half + 8 :]
+    return data[:half] + bytes(64) + data[half + 64 :]
 
 
 def padded(data: bytes, size: int) -> bytes:
@@ -190,6 +190,7 @@ CASES = [
     Case("P02", "EPS named .jpg", saved("EPS"), "returned", ("PHOTO-FORMAT",), WRONG),
     Case("P03", "CMYK", saved(paint=lambda image: image.convert("CMYK")), "returned", ("PHOTO-COLOUR",), WRONG),
     Case("P04", "grey", saved(paint=lambda image: image.convert("L"), quality=98), "held", ("PHOTO-GREY",), HELD),
+    Case("P04", "grey, saved in colour", saved(paint=lambda image: image.convert("L").convert("RGB"), quality=97), "held", ("PHOTO-GREY",), HELD),
     Case("P05", "progressive", saved(progressive=True), "accepted", ("PHOTO-PROGRESSIVE",)),
     *(Case("P05", f"{word} coding", frame_byte(kind), "returned", ("PHOTO-FORMAT",), WRONG, word)
       for kind, word in ((0xC9, "算术"), (0xC3, "无损"))),

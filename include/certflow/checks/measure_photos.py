@@ -10,10 +10,11 @@ from collections import defaultdict
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 
-from certflow import keys, photo
+from certflow import faces, keys, photo
 from certflow.checks.measure_files import Standing
 from certflow.checks.measure_rows import Rows
 from certflow.errors import SubmissionError
@@ -28,7 +29,8 @@ COLUMNS = frozenset({
     "photo_progressive", "photo_orientation", "photo_trailing", "photo_exif", "photo_border_white", "photo_border_min",
     "photo_border_level", "photo_border_chroma", "photo_blank", "photo_bytes_normal", "photo_bytes_large",
     "photo_core_normal", "photo_core_large", "photo_figures", "photo_figure_height", "photo_upside_down",
-    "photo_dimensions", "photo_difference",
+    "photo_dimensions", "photo_difference", "photo_border_gradient", "photo_border_score", "photo_blur", "photo_light",
+    "photo_glare", "photo_colour", "photo_faces", "photo_face_width", "photo_face_x", "photo_face_y",
 })  # fmt: skip
 """Columns of the photo frame beside those named after a rule's code (``photo_extra``, ``zip_case``)."""
 _EXTENSIONS = re.compile(r"(?:\.jpe?g|\.jpe)+$", re.IGNORECASE)
@@ -68,8 +70,11 @@ def measure(
         for member in (*submission.photos, *submission.earlier_photos):
             photos.owner.append(position)
             photos.members.append(member)
+    with_faces = settings.faces == "on"
+    if with_faces:
+        faces.require()
     with ThreadPoolExecutor(max_workers=max(1, settings.photo_threads)) as pool:
-        measured = list(pool.map(_measure, photos.members))
+        measured = list(pool.map(partial(_measure, with_faces=with_faces), photos.members))
     for name in sorted({name for one in measured for name in one}):
         photos.columns[name] = [one.get(name) for one in measured]
     _derive(photos, standings)
@@ -79,12 +84,14 @@ def measure(
     return photos
 
 
-def _measure(member: tuple[Received, Entry]) -> Measures:
+def _measure(member: tuple[Received, Entry], *, with_faces: bool) -> Measures:
     received, entry = member
     try:
-        found = photo.measure(archive.read_entry(received, entry))
+        found = photo.measure(archive.read_entry(received, entry), with_faces=with_faces)
     except SubmissionError:
         found = {"photo_fault": "PHOTO-DAMAGED", "photo_detail": "读取失败"}
+    except Exception as error:  # noqa: BLE001 (whatever a decoder raises ends this photo, never the city's month)
+        found = {"photo_unreadable": 1, "photo_unreadable_detail": type(error).__name__}
     return {**entry.measures, **found}
 
 
