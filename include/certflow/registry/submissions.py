@@ -158,7 +158,10 @@ def recorded(conn: Connection, month: str) -> list[Recorded]:
     )
     for submission_id, row_no, record_id in conn.execute(query):
         records[submission_id][row_no] = record_id
-    return [Recorded(*row[:5], tuple(sorted(row[5])), records[row[0]]) for row in found]
+    return [
+        Recorded(number, account, exam_code, version, stem, tuple(sorted(file_ids)), records[number])
+        for number, account, exam_code, version, stem, file_ids in found
+    ]
 
 
 @dataclass(frozen=True, slots=True)
