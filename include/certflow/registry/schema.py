@@ -369,6 +369,7 @@ print_events = Table(
     Index("ix_print_events_certificate_id", "certificate_id"),
     Index("ix_print_events_row_id", "row_id"),
     Index("ix_print_events_serial", "serial"),
+    Index("ix_print_events_return_row_id", "return_row_id"),  # looked up for every line that is read anew
     Index(
         "uq_print_events_return_row_id", "return_row_id", unique=True, postgresql_where=text("reverses IS NULL"),
     ),

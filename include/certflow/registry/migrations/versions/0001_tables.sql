@@ -352,6 +352,8 @@ CREATE INDEX ix_print_events_row_id ON print_events (row_id);
 
 CREATE INDEX ix_print_events_serial ON print_events (serial);
 
+CREATE INDEX ix_print_events_return_row_id ON print_events (return_row_id);
+
 CREATE UNIQUE INDEX uq_print_events_return_row_id ON print_events (return_row_id) WHERE reverses IS NULL;
 
 CREATE TABLE return_answers (
