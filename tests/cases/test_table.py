@@ -8,7 +8,7 @@ def test_the_page_is_in_step_with_the_tests():
     assert table.PAGE.read_text(encoding="utf-8") == table.render(), "run: python tests/cases/table.py"
 
 
-@pytest.mark.parametrize("family", ["Z", "N", "E", "P", "T"])
+@pytest.mark.parametrize("family", ["Z", "N", "E", "P", "T", "D"])
 def test_no_case_is_without_a_test(family):
     wanted = {f"{family}{number:02d}" for number in range(1, table.FAMILIES[family][1] + 1)}
     assert wanted - set(table.rows()) == set()

@@ -92,8 +92,8 @@ def write_contested(settings: Settings, contested: "Iterable[Contested]") -> lis
     written = []
     for (account, month, file_id), ones in sorted(by_file.items()):
         lines = ["证书补换数据补充通知", f"通知时间：{now()}", ""]
-        lines += [f"第 {one.row_no} 行：同一管理号由另一城市同时申报，改为待人工确认。" for one in ones]
-        lines += ["", "更正办法：请与申请人核实由哪一市办理，并告知省中心。"]
+        lines += [f"第 {one.row_no} 行：{one.reason}，改为待人工确认。" for one in ones]
+        lines += ["", "更正办法：请与申请人核实，并告知省中心。"]
         name = f"补充通知-{_tag(file_id)}-{ones[0].record_id}.txt"
         written.append(write_text(settings.feedback / account / month / name, lines))
     return written

@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import InitVar, dataclass, field
 from typing import TYPE_CHECKING
 
@@ -9,11 +10,15 @@ from certflow import keys
 from certflow.checks.measure_files import Standing
 from certflow.checks.measure_rows import Rows, clean
 from certflow.findings import FIELDS
+from certflow.reference import City
 
 if TYPE_CHECKING:
+    from certflow.checks.measure_photos import Photos
     from certflow.registry.submissions import Earlier
 
 _CONTENT = tuple(name for name in FIELDS if name != "ZP")
+_REISSUED = ("PRINTED", "DELIVERED", "CLOSED")
+"""States of a request whose new certificate was printed."""
 
 
 @dataclass(slots=True)
@@ -40,11 +45,15 @@ def measure(
     counted: Sequence[bool],
     earlier: "Mapping[str, Sequence[Earlier]]",
     photos: Sequence[str | None],
+    *,
+    elsewhere: Mapping[str, AbstractSet[tuple[str, str]]],
+    cities: Mapping[str, City],
 ) -> None:
-    """Add the ``dup_*`` columns.
+    """Add the ``dup_*`` columns, and `reissues`: how often the certificate was asked for in a year, this time too.
 
     `counted`: per submission whether its rows count (those of a returned or repeated file do not); `earlier`: by
-    管理号 what the ledger holds of it; `photos`: per row the SHA-256 of its photo.
+    管理号 what the ledger holds of it; `photos`: per row the SHA-256 of its photo; `elsewhere`: by ID number the
+    accounts and months it has requests of; `cities`: by account.
     """
     marks = _Marks(len(rows))
     contents = list(zip(*(rows.text(f"clean_{name}") for name in _CONTENT), strict=True))
@@ -61,10 +70,29 @@ def measure(
             sent = (contents[line], photos[line])
             _compare_earlier(earlier[number], standings[rows.owner[line]], sent, line, marks)
     _measure_person(rows, counted, marks)
+    single = [
+        here if city is None else False
+        for here, city in zip((counted[owner] for owner in rows.owner), marks.city, strict=True)
+    ]
+    _measure_cities(rows, standings, single, elsewhere, cities)
+    rows.columns["reissues"] = [
+        _reissues(earlier.get(number, ()), standings[owner]) for number, owner in zip(numbers, rows.owner, strict=True)
+    ]
     rows.columns |= {
         "dup_row": marks.same, "dup_different": marks.different, "dup_city": marks.city, "dup_open": marks.open,
         "dup_person": marks.person, "dup_where": marks.where, "open_where": marks.open_where,
     }  # fmt: skip
+
+
+def measure_portraits(rows: Rows, photos: "Photos", portraits: Mapping[str, AbstractSet[str]]) -> None:
+    """Set `photo_difference` to 0 where the ledger has exactly this photo for another person (P17).
+
+    `portraits`: by SHA-256 the ID numbers of requests that came with it.
+    """
+    for position, ((_, entry), lines) in enumerate(zip(photos.members, photos.rows, strict=True)):
+        person = keys.id_key(rows.text("clean_ZJHM")[lines[0]]) if lines else None
+        if any(keys.id_key(number) != person for number in portraits.get(entry.sha256 or "", ())):
+            photos.columns["photo_difference"][position] = 0.0
 
 
 def repeated_share(
@@ -153,6 +181,51 @@ def _measure_person(rows: Rows, counted: Sequence[bool], marks: _Marks) -> None:
         if len(lines) > 1:
             for line in lines:
                 marks.person[line] = False
+
+
+def _measure_cities(
+    rows: Rows,
+    standings: Sequence[Standing],
+    counted: Sequence[bool],
+    elsewhere: Mapping[str, AbstractSet[tuple[str, str]]],
+    cities: Mapping[str, City],
+) -> None:
+    """`dup_person_city` and `person_where`: the same person from another city in the same month.
+
+    `counted`: per row; where two cities sent the same 管理号 that is said already.
+    """
+    accounts = {_city(one) for one in standings} | {city for places in elsewhere.values() for city, _ in places}
+    if len(accounts) < 2:
+        rows.columns |= {name: [None] * len(rows) for name in ("dup_person_city", "person_where")}
+        return
+    seen: dict[tuple[str, str], set[str]] = defaultdict(set)
+    for known, places in elsewhere.items():
+        for city, when in places:
+            seen[keys.id_key(known), when].add(city)
+    persons = []
+    for line, number in enumerate(rows.text("clean_ZJHM")):
+        standing = standings[rows.owner[line]]
+        account, month = _city(standing), standing.month
+        person = None
+        if number and account is not None and month is not None and counted[line]:
+            person = (keys.id_key(number), str(month), account)
+            seen[person[:2]].add(account)
+        persons.append(person)
+    others = [[] if one is None else sorted(seen[one[:2]] - {one[2]}) for one in persons]
+    rows.columns |= {
+        "dup_person_city": [None if one is None else not found for one, found in zip(persons, others, strict=True)],
+        "person_where": [
+            "、".join(cities[one].name if one in cities else one for one in found) or None for found in others
+        ],
+    }
+
+
+def _reissues(before: "Sequence[Earlier]", standing: Standing) -> int | None:
+    """Printed reissues of the 12 months up to the standing's month, and this request; None without a month."""
+    if standing.month is None:
+        return None
+    year_ago = f"{standing.month.year - 1}{standing.month.number:02d}"
+    return 1 + sum(one.state in _REISSUED and year_ago < one.month <= str(standing.month) for one in before)
 
 
 def _place(rows: Rows, line: int, other: int) -> str:

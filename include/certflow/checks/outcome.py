@@ -16,6 +16,8 @@ from certflow.settings import Settings
 
 _GRAVITY = {severity: rank for rank, severity in enumerate(Severity)}
 _SCOPES = {scope: rank for rank, scope in enumerate((Scope.FILE, Scope.ENTRY, Scope.PHOTO, Scope.ROW))}
+SHIFTED = "BOOK-SHIFTED"
+"""Swapped columns are one diagnosis: nothing is said of the single rows and photos of such a file (D38)."""
 _FIRST = (Outcome.ACCEPTED, Outcome.PROOF, Outcome.HELD, Outcome.RETURNED, Outcome.IGNORED)
 """A photo shared by several rows ends like the best of them."""
 
@@ -90,7 +92,7 @@ def _conclude(
         JudgedRow(
             row=rows.number[line],
             outcome=ends[line],
-            rules=own[line][1],
+            rules=own[line][1] if reason != SHIFTED else (SHIFTED,),
             sent={name: rows.text(name)[line] for name in FIELDS},
             emitted=_emitted(line, rows),
             certificate_id=rows.columns["certificate_id"][line],  # type: ignore[arg-type]
@@ -101,9 +103,10 @@ def _conclude(
     findings = [
         *found.files[position],
         *(finding for group in others.values() for finding in group),
-        *(finding for line in pictures for finding in found.photos[line]),
-        *(finding for line in lines for finding in _row_findings(line, rows, found)),
     ]
+    if reason != SHIFTED:
+        findings += [finding for line in pictures for finding in found.photos[line]]
+        findings += [finding for line in lines for finding in _row_findings(line, rows, found)]
     findings.sort(key=lambda one: (_SCOPES[one.scope], one.row or 0, _GRAVITY[one.severity]))
     verdict = Verdict(outcome.value) if outcome is not Outcome.ACCEPTED else verdict_of(ends.values())
     return Judged(
@@ -196,6 +199,8 @@ def _photo_outcomes(
         itself = gravest(findings)
         if file[0] is not Outcome.ACCEPTED:
             end = file
+        elif itself is Outcome.HELD and _all_returned(case.photos.rows[line], ends):
+            end = (Outcome.RETURNED, findings[0].rule)  # nobody has to decide about it any more
         elif itself is not Outcome.ACCEPTED:
             end = (itself, findings[0].rule)
         elif case.photos.columns["photo_repeated"][line] or not case.photos.rows[line]:
@@ -204,6 +209,10 @@ def _photo_outcomes(
             end = _like_rows(case.photos.rows[line], own, ends)
         ended[received.sha256, entry.ordinal] = end
     return ended
+
+
+def _all_returned(lines: Sequence[int], ends: Mapping[int, Outcome]) -> bool:
+    return bool(lines) and all(ends[line] is Outcome.RETURNED for line in lines)
 
 
 def _like_rows(

@@ -20,6 +20,7 @@ from certflow.checks import (
     measure_photos,
     measure_registry,
     measure_rows,
+    measure_swaps,
     notices,
     outcome,
     paper,
@@ -104,6 +105,10 @@ class _Facts:
     match: Mapping[str, Sequence[Any]] | None
     earlier: "Mapping[str, Sequence[Earlier]]"
     known: Mapping[str, str]
+    elsewhere: Mapping[str, AbstractSet[tuple[str, str]]]
+    """By ID number the (account, month) the ledger has requests of."""
+    portraits: Mapping[str, AbstractSet[str]]
+    """By SHA-256 of a photo the ID numbers the ledger has it for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -392,6 +397,7 @@ def _judge(
     )  # fmt: skip
     files["shift_share"], shifted = measure_rows.shares(rows, len(submissions))  # type: ignore[assignment]
     files["shift_share_detail"] = list(shifted)
+    measure_swaps.measure(rows, standings, files)
     files["file_repeated"] = list(measure_duplicates.repeated_share(rows, standings, facts.earlier))
     places = [wording.Place(position) for position in range(len(submissions))]
     judgements += _run(in_force, Scope.FILE, files, places, found.files)
@@ -401,7 +407,11 @@ def _judge(
     measure_rows.measure(rows, standings, reference)
     measure_registry.measure(rows, standings, reference, facts.match, electronic=rule_set.electronic_replaces_paper)
     photos = measure_photos.measure(submissions, standings, rows, settings, rule_set.photo_free_from)
-    measure_duplicates.measure(rows, standings, counted, facts.earlier, photos.of_rows(rows))
+    measure_duplicates.measure(
+        rows, standings, counted, facts.earlier, photos.of_rows(rows),
+        elsewhere=facts.elsewhere, cities=reference.cities,
+    )  # fmt: skip
+    measure_duplicates.measure_portraits(rows, photos, facts.portraits)
     row_places = [wording.Place(owner, number) for owner, number in zip(rows.owner, rows.number, strict=True)]
     judgements += _run(in_force, Scope.ROW, rows.columns, row_places, found.rows)
 
@@ -429,8 +439,8 @@ def _ask(
 ) -> _Facts:
     """Everything the database is asked, in one look."""
     if registry is None:
-        return _Facts(False, None, {}, {})
-    from certflow.registry import certificates
+        return _Facts(False, None, {}, {}, {}, {})
+    from certflow.registry import certificates, contested
     from certflow.registry import submissions as ledger
 
     received = [file for one in submissions for file in one.files]
@@ -439,12 +449,23 @@ def _ask(
         database = ledger.database_loaded(conn)
         numbers = rows.text("clean_ZSGLH")
         match = certificates.match(conn, numbers, rows.text("clean_ZJHM")) if database else None
+        earlier = ledger.earlier(conn, numbers, without)
+        elsewhere = contested.elsewhere(conn, _ids(rows, match), without)
+        digests = {entry.sha256 for one in submissions for _, entry in one.photos if entry.sha256 is not None}
+        portraits = contested.portraits(conn, digests, without)
         if lane != "month":
-            return _Facts(database, match, ledger.earlier(conn, numbers, without), {})
+            return _Facts(database, match, earlier, {}, elsewhere, portraits)
         known = ledger.known_files(
             conn, [file.sha256 for file in received], received[0].account if received else None, own
         )
-        return _Facts(database, match, ledger.earlier(conn, numbers, without), dict.fromkeys(known, "（此前已收到）"))
+        repeats = dict.fromkeys(known, "（此前已收到）")
+        return _Facts(database, match, earlier, repeats, elsewhere, portraits)
+
+
+def _ids(rows: measure_rows.Rows, match: Mapping[str, Sequence[Any]] | None) -> set[str]:
+    """ID numbers of the rows, as sent and as the database has them."""
+    held = set(match["id_number"]) - {None} if match is not None else set()
+    return {*rows.text("clean_ZJHM"), *held} - {""}
 
 
 _COLUMNS = {Scope.FILE: measure_files.COLUMNS, Scope.PHOTO: measure_photos.COLUMNS}

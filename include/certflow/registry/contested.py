@@ -1,40 +1,93 @@
-"""One 管理号 from two cities (D24): the row that was accepted first is held as well, and its city is told."""
+"""What two cities send of one certificate or one person: compared across the ledger, and held in both (D24)."""
 
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from sqlalchemy import Connection, func, insert, select, text, update
 
+from certflow import keys
 from certflow.findings import Finding, Outcome, Scope, Severity
-from certflow.registry.schema import files, findings, rows, submission_files, submissions
+from certflow.registry.schema import entries, files, findings, rows, submission_files, submissions
 
 if TYPE_CHECKING:
-    from certflow.checks.judged import Judged
+    from certflow.checks.judged import Judged, JudgedRow
 
 
 @dataclass(frozen=True, slots=True)
 class Contested:
-    """An accepted row of another city that is held from now on, because a second city sent the same 管理号 (D24)."""
+    """An accepted row that is held from now on, because a later submission contests it (D24, P17)."""
 
     account: str
     month: str
     file_id: int
     row_no: int
     record_id: str
+    reason: str
+    """Why it waits, as its city is told."""
+
+
+def elsewhere(
+    conn: Connection, id_numbers: Iterable[str], without: Sequence[int] = ()
+) -> dict[str, set[tuple[str, str]]]:
+    """By ID number, as the ledger emits it: (account, month) of requests of that person that were not turned down.
+
+    `without`: submissions that do not count.
+    """
+    wanted = sorted({number for number in id_numbers if number.isascii() and number.isalnum()})
+    found: dict[str, set[tuple[str, str]]] = defaultdict(set)
+    query = (
+        select(rows.c.id_number, submissions.c.account, submissions.c.month)
+        .join(submissions, submissions.c.id == rows.c.submission_id)
+        .where(
+            rows.c.id_number == func.any(wanted),
+            rows.c.state.not_in(("RETURNED", "IGNORED", "WITHDRAWN")),
+            rows.c.submission_id.not_in(without),
+        )
+    )
+    for number, account, month in conn.execute(query) if wanted else ():
+        found[number].add((account, month))
+    return dict(found)
+
+
+def portraits(conn: Connection, digests: Iterable[str], without: Sequence[int] = ()) -> dict[str, set[str]]:
+    """By SHA-256 of a photo: the ID numbers of requests still under way that came with exactly this photo (P17)."""
+    wanted = sorted(set(digests))
+    found: dict[str, set[str]] = defaultdict(set)
+    query = (
+        select(entries.c.sha256, rows.c.id_number)
+        .join(rows, rows.c.photo_entry_id == entries.c.id)
+        .where(
+            entries.c.sha256 == func.any(wanted),
+            rows.c.state.in_(("HELD", "ACCEPTED", "PACKED", "SENT")),
+            rows.c.submission_id.not_in(without),
+        )
+    )
+    for digest, number in conn.execute(query) if wanted else ():
+        found[digest].add(number)
+    return dict(found)
 
 
 def contest(conn: Connection, account: str, one: "Judged") -> list[Contested]:
-    """Hold the accepted rows of other cities that this submission contests (D24).
+    """Hold the accepted rows that this submission contests: another city's 管理号 (D24), another person's photo (P17).
 
     The graph knows no way back from ACCEPTED to HELD: the accepted row is withdrawn, and a new one that replaces it
-    comes into being and is held, until a person says which city may go on.
+    comes into being and is held, until a person decides.
     """
-    numbers = sorted(
-        {row.emitted["ZSGLH"] for row in one.rows if row.outcome is Outcome.HELD and "DUP-CITY" in row.rules} - {""}
-    )
-    if not numbers:
-        return []
+    told: list[Contested] = []
+    held = [row for row in one.rows if row.outcome is Outcome.HELD]
+    for rule, accepted, reason in (
+        ("DUP-CITY", _same_number(conn, account, held), "同一管理号由另一城市同时申报"),
+        ("PHOTO-SAME", _same_photo(conn, held), "另一人的申报用了同一张照片"),
+    ):
+        if accepted:
+            told += _hold(conn, accepted, next(f for f in one.findings if f.rule == rule), one.rule_set, reason)
+    return told
+
+
+def _same_number(conn: Connection, account: str, held: "Sequence[JudgedRow]") -> list[int]:
+    numbers = sorted({row.emitted["ZSGLH"] for row in held if "DUP-CITY" in row.rules} - {""})
     query = (
         select(rows.c.id)
         .join(submissions, submissions.c.id == rows.c.submission_id)
@@ -44,9 +97,25 @@ def contest(conn: Connection, account: str, one: "Judged") -> list[Contested]:
         )
         .with_for_update(of=rows)
     )  # fmt: skip
-    accepted = list(conn.scalars(query))
-    if not accepted:
-        return []
+    return list(conn.scalars(query)) if numbers else []
+
+
+def _same_photo(conn: Connection, held: "Sequence[JudgedRow]") -> list[int]:
+    persons: dict[str, set[str]] = defaultdict(set)
+    for row in held:
+        if "PHOTO-SAME" in row.rules and row.photo is not None and row.photo[1].sha256 is not None:
+            persons[row.photo[1].sha256].add(keys.id_key(row.emitted["ZJHM"]))
+    query = (
+        select(rows.c.id, rows.c.id_number, entries.c.sha256)
+        .join(entries, entries.c.id == rows.c.photo_entry_id)
+        .where(entries.c.sha256 == func.any(sorted(persons)), rows.c.state == "ACCEPTED")
+        .with_for_update(of=rows)
+    )
+    found = conn.execute(query) if persons else ()
+    return [row_id for row_id, number, digest in found if persons[digest] - {keys.id_key(number)}]
+
+
+def _hold(conn: Connection, accepted: Sequence[int], finding: Finding, rule_set: str, reason: str) -> list[Contested]:
     conn.execute(update(rows).where(rows.c.id.in_(accepted)).values(state="WITHDRAWN"))
     copied = [
         column.name for column in rows.c if column.name not in ("id", "record_id", "state", "batch_id", "replaces")
@@ -57,14 +126,14 @@ def contest(conn: Connection, account: str, one: "Judged") -> list[Contested]:
             f"INSERT INTO rows (record_id, replaces, {kept}) SELECT record_id || '-H', id, {kept} FROM rows"  # noqa: S608 (our own column names)
             " WHERE id = ANY(CAST(:ids AS bigint[])) RETURNING id"
         ),
-        {"ids": accepted},
+        {"ids": [*accepted]},
     )
     held = [int(row_id) for (row_id,) in made]
     conn.execute(update(rows).where(rows.c.id.in_(held)).values(state="HELD"))
-    return _tell(conn, held, next(f for f in one.findings if f.rule == "DUP-CITY"), one.rule_set)
+    return _tell(conn, held, finding, rule_set, reason)
 
 
-def _tell(conn: Connection, held: Sequence[int], finding: Finding, rule_set: str) -> list[Contested]:
+def _tell(conn: Connection, held: Sequence[int], finding: Finding, rule_set: str, reason: str) -> list[Contested]:
     found = conn.execute(
         select(
             rows.c.id, rows.c.record_id, rows.c.row_no, submissions.c.id, submissions.c.account, submissions.c.month,
@@ -90,6 +159,6 @@ def _tell(conn: Connection, held: Sequence[int], finding: Finding, rule_set: str
     told = sorted({int(row[-1]) for row in found})
     conn.execute(update(files).where(files.c.id.in_(told)).values(answered_at=None))
     return [
-        Contested(account, month, file_id, row_no, record_id)
+        Contested(account, month, file_id, row_no, record_id, reason)
         for _, record_id, row_no, _, account, month, file_id in found
     ]

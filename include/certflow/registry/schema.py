@@ -163,7 +163,6 @@ entries = Table(
     Column("data_offset", BigInteger, nullable=False),  # where the entry's bytes begin in the original
     Column("crc32", BigInteger, nullable=False),
     Column("sha256", Text),
-    Column("photo_hash", Text),  # perceptual hash, 16 hexadecimal digits; photos of the month lane
     Column("outcome", Text, nullable=False),  # accepted | held | returned | ignored
     Column("reason", Text),
     UniqueConstraint("file_id", "ordinal"),

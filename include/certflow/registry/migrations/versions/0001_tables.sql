@@ -133,7 +133,6 @@ CREATE TABLE entries (
     data_offset BIGINT NOT NULL,
     crc32 BIGINT NOT NULL,
     sha256 TEXT,
-    photo_hash TEXT,
     outcome TEXT NOT NULL,
     reason TEXT,
     CONSTRAINT pk_entries PRIMARY KEY (id),

@@ -1,0 +1,105 @@
+"""What shows only across files, cities and months (BAD-INPUTS D24-D27, D38, D39)."""
+
+import pytest
+from made_submissions import Made, person, portrait, write_registry
+from sqlalchemy import text
+from test_check_city import deliver, sound, states
+
+from certflow.checks.run import check, check_city
+from certflow.reference import load_reference
+from certflow.registry import certificates
+
+PEOPLE = [person(serial) for serial in range(1, 31)]
+
+
+@pytest.fixture
+def office(settings, registry, actor, tmp_path):
+    """Take one file of a city in; the rules its rows were said to break, by row."""
+    more = [PEOPLE[0] | {"ZSGLH": f"20180903437000900{n}", "BKZY": "公路工程"} for n in (1, 2)]
+    pictured = [person(serial, photo=True) for serial in (41, 42, 43)]
+    certificates.load(registry, actor, write_registry(tmp_path / "r.csv", [*PEOPLE, *more, *pictured]))
+
+    def take(made, account="370100"):
+        deliver(settings, registry, actor, made, account)
+        report = check_city(settings, registry, account, actor)
+        with registry.read() as conn:
+            query = "SELECT row_no, rule FROM findings WHERE file_id = :file AND row_no IS NOT NULL ORDER BY row_no, id"
+            found = conn.execute(text(query), {"file": report.files[0]})
+            return [(row.row_no, row.rule) for row in found]
+
+    return take
+
+
+def test_one_person_in_two_cities_in_one_month_is_said_to_be(office, registry, settings):
+    assert office(Made(rows=[dict(PEOPLE[0])])) == []
+    other = {"ZSGLH": "201809034370009001", "BKZY": "公路工程"}
+    third = {"ZSGLH": "201809034370009002", "BKZY": "公路工程"}
+    next_month = Made(rows=[PEOPLE[0] | third | {"BMS": "青岛市"}], city="青岛市", month="202006")
+    assert office(next_month, "370200") == []
+    same_month = Made(rows=[PEOPLE[0] | other | {"BMS": "淄博市"}], city="淄博市")
+    assert (2, "DUP-PERSON-CITY") in office(same_month, "370300")
+    with registry.read() as conn:
+        message = conn.scalar(text("SELECT message FROM findings WHERE rule = 'DUP-PERSON-CITY'"))
+    assert message == "同一人本月还在济南市申报。"
+    assert sound(registry, settings)
+
+
+def test_a_third_reissue_within_a_year_is_held_and_one_of_two_years_ago_counts_no_more(
+    office, registry, actor, settings
+):
+    for month in ("201812", "201908", "201911"):
+        office(Made(rows=[PEOPLE[0] | {"PZRQ": "20180915"}], month=month))
+        with registry.begin(actor) as conn:
+            for state in ("PACKED", "SENT", "REFUSED" if month == "201812" else "PRINTED"):
+                conn.execute(text("UPDATE rows SET state = :state WHERE state <> 'REFUSED'"
+                                  " AND id = (SELECT max(id) FROM rows)"), {"state": state})  # fmt: skip
+    assert office(Made(rows=[dict(PEOPLE[0])], month="202008")) == []
+    with registry.begin(actor) as conn:
+        conn.execute(text("UPDATE rows SET state = 'WITHDRAWN' WHERE state = 'ACCEPTED'"))
+    assert office(Made(rows=[dict(PEOPLE[0])], month="202005")) == [(2, "DUP-THIRD")]
+    assert [state for _, state in states(registry)][-1] == "HELD"
+
+
+def test_p17_one_photo_for_two_people_in_two_months_and_cities_holds_both(office, registry, settings):
+    first, second = Made(month="202004"), Made(city="青岛市")
+    first.add(person(41, photo=True), portrait(41))
+    second.add(person(42, photo=True) | {"BMS": "青岛市"}, portrait(41))
+    second.add(person(43, photo=True) | {"BMS": "青岛市"}, portrait(43))
+    assert office(first) == []
+    assert office(second, "370200") == [(2, "PHOTO-SAME")]
+    assert [state for _, state in states(registry)] == ["WITHDRAWN", "HELD", "ACCEPTED", "HELD"]
+    (notice,) = settings.feedback.rglob("补充通知*.txt")
+    assert "另一人的申报用了同一张照片" in notice.read_text("utf-8-sig")
+    assert sound(registry, settings)
+
+
+SWAPS = {
+    "姓名（KSXM）与证件号码": ("KSXM", "ZJHM"),
+    "管理号（ZSGLH）与证件号码（ZJHM）": ("ZSGLH", "ZJHM"),
+    "出生年月（CSNY）与批准日期（PZRQ）": ("CSNY", "PZRQ"),
+    "级别（BKJB）与专业（BKZY）": ("BKJB", "BKZY"),
+    "性别": ("XB", "ZJHM"),
+}
+
+
+@pytest.mark.parametrize("name", SWAPS)
+def test_d38_swapped_columns_are_one_diagnosis_and_no_finding_per_row(name, settings, tmp_path):
+    one, other = SWAPS[name]
+    made = Made()
+    for serial in range(1, 41):
+        row = made.add(person(serial))
+        if serial % 4:
+            row[one], row[other] = row[other], row[one]
+    (judged,) = check([made.write(tmp_path)], settings, load_reference(settings), registry=None)
+    assert (judged.verdict, judged.file_reason) == ("returned", "BOOK-SHIFTED")
+    serious = [found for found in judged.findings if found.severity in ("error", "hold")]
+    assert [(found.rule, found.scope) for found in serious] == [("BOOK-SHIFTED", "file")]
+    assert other in serious[0].message
+    assert {row.rules for row in judged.rows} == {("BOOK-SHIFTED",)}
+
+
+def test_d38_many_rows_with_one_fault_that_is_no_swap_are_judged_one_by_one(settings, tmp_path):
+    made = Made(rows=[person(serial) | {"PZRQ": "20100915"} for serial in range(1, 26)])
+    (judged,) = check([made.write(tmp_path)], settings, load_reference(settings), registry=None)
+    assert judged.file_outcome == "accepted"
+    assert {row.rules for row in judged.rows} == {("PHOTO-MISSING",)}
