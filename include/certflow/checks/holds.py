@@ -70,7 +70,7 @@ def shown(settings: Settings, hold: "Hold", *, unmasked: bool) -> dict[str, obje
     return {
         "record": hold.record, "kind": hold.kind, "account": hold.account, "month": hold.month, "exam": hold.exam_code,
         "row": hold.row_no, "rows": hold.rows, "rules": list(hold.rules), "age_days": hold.age_days,
-        "limit_days": LIMIT_DAYS, "choices": list(CHOICES[hold.kind]),
+        "limit_days": LIMIT_DAYS, "choices": [one for one in CHOICES[hold.kind] if one != _unfit(hold)],
         "evidence": [
             {
                 "rule": one.rule, "field": one.field, "message": one.message if unmasked else one.masked,
@@ -80,6 +80,11 @@ def shown(settings: Settings, hold: "Hold", *, unmasked: bool) -> dict[str, obje
         ],
         "photo": _photo_page(settings, hold),
     }  # fmt: skip
+
+
+def _unfit(hold: "Hold") -> str:
+    """The decision that does not fit a row: no reissue where its exam is cancelled, else no proof."""
+    return "accept" if hold.cancelled else "proof"
 
 
 def _photo_page(settings: Settings, hold: "Hold") -> str | None:
