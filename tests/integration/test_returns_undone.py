@@ -133,6 +133,17 @@ def test_a_refusal_the_city_has_answered_by_a_new_request_is_not_undone(
     assert healthy() == {}
 
 
+def test_a_refusal_whose_correction_was_printed_is_not_undone(settings, registry, actor, month, authority, healthy):
+    people = [Person(1)]
+    sent(settings, registry, actor, month, people)
+    first = authority.applied(refused(people[0])).return_id
+    sent(settings, registry, actor, SmallMonth(settings, registry, month="202006"), people)
+    authority.applied(printed(people[0]))
+    with pytest.raises(Conflict, match="此后又有新的印制记录"):
+        undo(registry, first, **BY, actor=actor)
+    assert healthy() == {}
+
+
 def test_a_print_that_was_printed_over_is_not_undone(settings, registry, actor, month, authority):
     people = [Person(1)]
     sent(settings, registry, actor, month, people)

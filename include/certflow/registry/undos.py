@@ -29,7 +29,7 @@ def obstacles(conn: Connection, return_id: int) -> dict[str, int]:
     """Why an applied return cannot be taken back, and for how many rows; empty when nothing stands against it.
 
     ``delivered`` (handed out), ``posted`` (the new paper left the house), ``requested`` (a newer request of the same
-    certificate is open), ``printed`` (the certificate was printed once more since).
+    certificate is open), ``printed`` (a newer request of the certificate was printed since).
     """
     look_ahead(conn, "rows", "print_events", "deliveries")
     found = conn.execute(text(_OBSTACLES), {"return_id": return_id}).mappings().one()
@@ -71,13 +71,13 @@ SELECT count(*) FILTER (WHERE rows.state IN ('DELIVERED', 'CLOSED')) AS delivere
 FROM return_rows r
 JOIN rows ON rows.id = r.row_id
 LEFT JOIN deliveries d ON d.row_id = rows.id
-LEFT JOIN print_events e ON e.return_row_id = r.id AND e.reverses IS NULL
 LEFT JOIN LATERAL (
     SELECT n.id FROM rows n WHERE n.management_no = rows.management_no AND n.management_no <> '' AND n.id <> rows.id
         AND n.state IN ('ACCEPTED', 'PACKED', 'SENT') LIMIT 1
 ) newer ON true
 LEFT JOIN LATERAL (
-    SELECT p.id FROM print_events p WHERE p.certificate_id = e.certificate_id AND p.id > e.id AND {IN_FORCE} LIMIT 1
+    SELECT p.id FROM print_events p
+    WHERE p.certificate_id = rows.certificate_id AND p.row_id > rows.id AND {IN_FORCE} LIMIT 1
 ) later ON true
 WHERE r.return_id = :return_id AND r.applied AND r.undo_id IS NULL
 """  # noqa: S608 (our own condition)
