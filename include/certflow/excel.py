@@ -252,6 +252,10 @@ _LOOKS: dict[str, tuple[str | None, str | None, bool]] = {
 }
 _UNWRITABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
 _A4 = 9
+_MARGIN = 0.3
+"""Inches left and right: a wide table is printed as large as it can be."""
+_FONT = "宋体"
+"""One font for all cells; Excel, WPS and LibreOffice each have it or a stand-in."""
 _ESCAPED = re.compile("_(?=x[0-9A-Fa-f]{4}_)")
 
 
@@ -277,6 +281,7 @@ def _write_page(sheet: Any, page: Page) -> None:  # noqa: ANN401 (its type does 
     sheet.page_setup.paperSize = _A4
     sheet.page_setup.orientation = "landscape" if page.landscape else "portrait"
     sheet.sheet_properties.pageSetUpPr.fitToPage = True
+    sheet.page_margins.left = sheet.page_margins.right = _MARGIN
     sheet.page_setup.fitToHeight = 0
     if page.repeat_rows:
         sheet.print_title_rows = f"1:{page.repeat_rows}"
@@ -331,12 +336,15 @@ def _dress(written: Any, cell: Cell) -> None:  # noqa: ANN401 (see above)
         edge = Side(style="thin")
         written.border = Border(left=edge, right=edge, top=edge, bottom=edge)
         written.alignment = Alignment(horizontal="center", vertical="center", shrink_to_fit=True)
+    elif cell.mark not in _ONE_LINE:
+        edge = Side(style="hair", color="A6A6A6")
+        written.border = Border(left=edge, right=edge, top=edge, bottom=edge)
     if fill:
         written.fill = PatternFill("solid", start_color=fill)
-    if colour or bold:
-        written.font = Font(
-            color=colour,
-            bold=bold,
-            size={"title": 14, "across": 16}.get(cell.mark, 11),
-            underline="single" if cell.mark == "link" else None,
-        )
+    written.font = Font(
+        name=_FONT,
+        color=colour,
+        bold=bold,
+        size={"title": 14, "across": 16}.get(cell.mark, 11),
+        underline="single" if cell.mark == "link" else None,
+    )

@@ -193,10 +193,10 @@ def test_the_slip_marks_the_bad_cell_and_shows_the_database_value(
     check_city(settings, loaded, "370100", actor)
     (slip,) = settings.feedback.rglob("*.xlsx")
     sheet = openpyxl.load_workbook(slip).active
-    head = next(row for row in sheet.iter_rows() if row[0].value == "行号")
+    head = next(row for row in sheet.iter_rows() if row[0].value == "ZSGLH")
     line = sheet[head[0].row + 1]
     by_title = {str(title.value).split("\n")[0]: cell for title, cell in zip(head, line, strict=True)}
-    assert (by_title["行号"].value, by_title["处理结果"].value) == ("2", "退回")
+    assert (by_title["原行号"].value, by_title["处理结果"].value) == ("2", "退回")
     assert (by_title["KSXM"].value, by_title["KSXM"].data_type) == ("=cmd|' /C calc'!A0", "s")
     assert by_title["KSXM"].fill.start_color.rgb != by_title["XB"].fill.start_color.rgb
     assert PEOPLE[0]["KSXM"] in by_title["证书数据库记载"].value

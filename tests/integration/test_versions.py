@@ -152,7 +152,7 @@ def test_a_slip_sent_back_corrected_is_the_next_version(office, states, tmp_path
     bad = PEOPLE[1] | {"XB": ""}
     slip = office(made(tmp_path / "1", PEOPLE[0], bad, PEOPLE[2]))["退回单"]
     book = openpyxl.load_workbook(slip)
-    (head,) = [row for row in book.active.iter_rows() if row[0].value == "行号"]
+    (head,) = [row for row in book.active.iter_rows() if row[0].value == "ZSGLH"]
     place = {str(cell.value).partition("\n")[0]: cell for cell in head}
     book.active.cell(head[0].row + 1, place["XB"].column, PEOPLE[1]["XB"]).number_format = "@"
     mended = tmp_path / slip.name

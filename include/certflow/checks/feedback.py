@@ -42,8 +42,12 @@ _VERDICTS = {
     Verdict.IGNORED: "重复报送，未再处理",
 }
 _SEVERITIES = {Severity.ERROR: "错误", Severity.HOLD: "待确认", Severity.WARNING: "提醒", Severity.INFO: "说明"}
-_HEAD = ("行号", "处理结果", *(f"{name}\n{FIELD_NAMES[name]}" for name in FIELDS), "问题", "更正办法", "证书数据库记载")
-_WIDTHS = (6, 10, 22, 12, 22, 14, 6, 10, 16, 10, 12, 24, 10, 48, 40, 30)
+_BESIDE = (("原行号", 7), ("处理结果", 11), ("问题", 38), ("更正办法", 28), ("证书数据库记载", 22))
+"""What stands beside the city's own columns: heading and width in characters."""
+_WIDTHS = {
+    "ZSGLH": 20, "KSXM": 10, "ZJHM": 20, "ZJLB": 11, "XB": 6, "BKJB": 7, "BKZY": 12, "CSNY": 9, "PZRQ": 10, "ZP": 13,
+    "BMS": 8,
+}  # fmt: skip
 _UNSAFE = re.compile(r'[\x00-\x1f\x7f-\x9f\\/:*?"<>|\ud800-\udfff\ufffe\uffff\u202a-\u202e\u2066-\u2069]')
 _UNWRITABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
 _NAME_BYTES = 180
@@ -193,24 +197,30 @@ def _page(number: int, one: Judged) -> Page:
     rows: list[list[Cell | str]] = [
         [Cell(f"退回单：{_subject(one)}", "title")],
         [Cell(writable(f"文件：{one.submission.files[0].name}"), "line")],
-        [
-            Cell(
-                "退回的行请更正后，连同照片重新打包报送；“待人工确认”的行由省中心处理，如有误也可更正后重报。",
-                "line",
-            )
-        ],
+        [Cell("红底的格子须更正。更正后可直接把本表传回，或连同照片重新打包报送；列和顺序与报送时相同。", "line")],
+        [Cell("“待人工确认”的行由省中心处理，不必重报；如确有错误，也可更正后重报。", "line")],
     ]
     rows += [
-        [Cell(_SEVERITIES[finding.severity], "bad"), writable(finding.message), "", writable(finding.remedy)]
+        [Cell(writable(f"【{_SEVERITIES[finding.severity]}】{finding.message} 更正办法：{finding.remedy}"), "line")]
         for finding in one.findings
         if finding.scope is Scope.FILE and finding.severity in (Severity.ERROR, Severity.HOLD)
     ]
-    rows.append([Cell(text, "head") for text in _HEAD])
-    head = len(rows)
+    headings = one.submission.sheet.headings if one.submission.sheet is not None else {}
+    fields = list(headings) or list(FIELDS)
+    head = [writable(headings.get(name) or f"{name}\n{FIELD_NAMES[name]}") for name in fields]
+    rows.append([Cell(text, "head") for text in (*head, *(text for text, _ in _BESIDE))])
+    above = len(rows)
     about = _by_row(one)
-    rows += [_line(row, about.get(row.row, ())) for row in one.rows if row.outcome in (Outcome.RETURNED, Outcome.HELD)]
+    rows += [
+        _line(row, fields, about.get(row.row, ()))
+        for row in one.rows
+        if row.outcome in (Outcome.RETURNED, Outcome.HELD)
+    ]
     name = f"{number}-{one.exam_code or '退回单'}"[:31]
-    return Page(name, rows, _WIDTHS, freeze=f"C{head + 1}", landscape=True, footer="第 &P 页/共 &N 页")
+    widths = [*(_WIDTHS[name] for name in fields), *(width for _, width in _BESIDE)]
+    return Page(
+        name, rows, widths, freeze=f"A{above + 1}", landscape=True, repeat_rows=above, footer="第 &P 页/共 &N 页"
+    )
 
 
 def _by_row(one: Judged) -> Mapping[int | None, Sequence[Finding]]:
@@ -229,7 +239,7 @@ def _by_row(one: Judged) -> Mapping[int | None, Sequence[Finding]]:
     return found
 
 
-def _line(row: JudgedRow, about: Sequence[Finding]) -> list[Cell | str]:
+def _line(row: JudgedRow, fields: Sequence[str], about: Sequence[Finding]) -> list[Cell | str]:
     marks: dict[str | None, str] = {}
     for finding in about:
         mark = "bad" if finding.severity in (Severity.ERROR, Severity.HOLD) else "note"
@@ -239,9 +249,9 @@ def _line(row: JudgedRow, about: Sequence[Finding]) -> list[Cell | str]:
     texts = serious or [one for one in about if one.severity is Severity.WARNING]
     known = {one.field: one.registry for one in about if one.registry is not None and one.field is not None}
     return [
+        *(Cell(writable(row.sent[name]), marks.get(name, "")) for name in fields),
         str(row.row),
         Cell(_OUTCOMES[row.outcome], "bad" if row.outcome is Outcome.RETURNED else "note"),
-        *(Cell(writable(row.sent[name]), marks.get(name, "")) for name in FIELDS),
         writable("\n".join(dict.fromkeys(one.message for one in texts)) or "随整个文件处理，见上方说明。"),
         Cell(writable("\n".join(dict.fromkeys(one.remedy for one in texts if one.remedy))), "fix"),
         writable("\n".join(f"{FIELD_NAMES[name]}：{value}" for name, value in known.items())),

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from certflow.checks import (
+    city_page,
     contact_sheet,
     feedback,
     measure_duplicates,
@@ -180,7 +181,10 @@ def check_city(settings: Settings, registry: "Registry", account: str, actor: "A
         repeats = [one for one in pending if one.state == "IGNORED"]
         for one in repeats:
             feedback.write_repeat(settings, account, _received(settings, one, account), one.duplicate_of)
-        return replace(report, files=(*report.files, *(one.id for one in repeats)))
+        report = replace(report, files=(*report.files, *(one.id for one in repeats)))
+        if report.files:
+            city_page.write(settings, registry, reference, account, months=report.months, file_ids=report.files)
+        return report
 
 
 def render_quality(settings: Settings) -> int:

@@ -19,7 +19,7 @@ import os
 import posixpath
 import re
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -35,6 +35,10 @@ from certflow.sftp import MARKER, PART, RemoteFile, Session, connect
 
 PATIENCE_SECONDS = 24 * 3600
 """A zip without an end that has not changed for so long is damaged, not under way: taken, so that it is answered."""
+LIVING = "现况"
+"""Below ``feedback/<account>/``: the month's pages and the days' messages, written anew whenever something changes."""
+DAYS_RENEWED = 2
+"""Messages of so many last days are looked at: around midnight yesterday's may still change."""
 MARKER_SECONDS = 3600
 """A file that has not changed for so long and still has no done-marker is one whose marker was forgotten."""
 
@@ -96,8 +100,8 @@ class ReplyReport:
 def reply(settings: Settings, registry: Registry, account: str, actor: Actor) -> ReplyReport:
     """Upload the answers to every judged file, and about every applied return, that the city has not got yet.
 
-    May be run again at any time: what lies there with the same bytes is not sent twice, and nothing is ever
-    overwritten. Raises as `pull`.
+    May be run again at any time: what lies there with the same bytes is not sent twice, and no answer is ever
+    overwritten; the month's page and the day's message take the place of their older ones. Raises as `pull`.
     """
     if settings.city_sftp is None:
         raise ConfigurationError("没有配置地市服务器：请设置 CERTFLOW_CITY_SFTP")
@@ -115,6 +119,8 @@ def reply(settings: Settings, registry: Registry, account: str, actor: Actor) ->
         with connect(settings.city_sftp, settings.transfer_timeout) as session:
             shelf = f"/{account}/{settings.folders.replies}"
             session.makedirs(shelf)
+            months = {answer.month for answer in ready}
+            uploaded += _renew(session, settings, settings.feedback / account / LIVING, shelf, months)
             for answer in ready:
                 uploaded += sum(
                     _deliver(session, file, f"{shelf}/{file.name}".encode(), marked=settings.done_marker == "yes")
@@ -141,6 +147,31 @@ def _answers(folder: Path, tags: Sequence[str]) -> dict[str, list[Path]]:
                 if tag in found:
                     found[tag].append(file)
     return found
+
+
+def _renew(session: Session, settings: Settings, folder: Path, shelf: str, months: Collection[str]) -> int:
+    """Put the pages of these months and the last days' messages in place of their older ones; how many changed.
+
+    The old one goes first, as nothing can be renamed over it (T08): whoever dies in between has answers still owed,
+    and comes by here again.
+    """
+    days = sorted(folder.glob("日报-*.txt"))[-DAYS_RENEWED:]
+    pages = [page for page in sorted(folder.glob("报送情况-*")) if page.stem.rpartition("-")[2] in months]
+    changed, marked = 0, settings.done_marker == "yes"
+    for file in [*pages, *days]:
+        final = f"{shelf}/{file.name}"
+        there = session.stat(final)
+        if there is not None:
+            with file.open("rb") as stream:
+                digest = hashlib.file_digest(stream, "sha256").hexdigest()
+            if there.size == file.stat().st_size and session.hash(final) == digest:
+                continue
+            if marked:
+                session.remove(final + MARKER)
+            session.remove(final)
+        session.publish(file, final, marked=marked)
+        changed += 1
+    return changed
 
 
 def _deliver(session: Session, file: Path, wanted: bytes, *, marked: bool) -> bool:

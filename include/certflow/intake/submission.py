@@ -56,6 +56,8 @@ class Sheet:
     """Row numbers touched by a merged cell (E18)."""
     ignored: Mapping[int, str] = field(default_factory=dict)
     """Total and signature rows left out of `row_numbers`: number → what it is (E29)."""
+    headings: Mapping[str, str] = field(default_factory=dict)
+    """Field → its heading as sent, in the order of the columns as sent."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -204,6 +204,7 @@ def _lay_out(look: Mapping[str, Any], grid: Sequence[Any], limits: Limits, measu
         hidden=frozenset(look["hidden_rows"]) & present,
         merged=_merged(look["merged"], rows),
         ignored=ignored,
+        headings={name: texts[header][at] for name, at in columns.items()},
     )
 
 

@@ -417,6 +417,27 @@ def test_a_newer_answer_stands_beside_the_older_one(office, registry, actor, cit
     assert (replies / f"F{file_id:06d}-回执.txt").read_bytes() == "回执.txt".encode()
 
 
+def test_the_page_of_the_month_and_the_days_message_take_the_place_of_older_ones(office, registry, actor, city, inbox):
+    (inbox / NAME).write_bytes(a_zip())
+    pull(office, registry, "370100", actor)
+    judged(registry, actor, office, NAME, "回执.txt")
+    living = office.feedback / "370100" / pulling.LIVING
+    living.mkdir()
+    names = ["报送情况-202005.pdf", "日报-20200531.txt", "日报-20200601.txt"]
+    told = {}
+    for words in ("first", "second", "second"):
+        for name in [*names, "报送情况-202004.pdf", "日报-20200530.txt"]:
+            (living / name).write_text(words)
+        with registry.begin(actor) as conn:
+            conn.execute(update(schema.files).values(answered_at=None, month="202005"))
+        told[words] = reply(office, registry, "370100", actor).uploaded
+    replies = city.tree / "370100" / "回执"
+    assert told["second"] == 0, "the same bytes are not sent again"
+    assert {file.name: file.read_text() for file in replies.iterdir() if "F0" not in file.name} == dict.fromkeys(
+        names, "second"
+    )
+
+
 @pytest.mark.slow
 def test_f26_died_at_any_call_no_answer_is_lost_or_doubled(office, registry, actor, city, inbox, dies, monkeypatch):
     k = 0
