@@ -29,6 +29,8 @@ sys.path[:0] = [str(TESTS), str(TESTS / "cases")]
 from kit import Desk, book, zipped  # noqa: E402 (the tests' own folders come first)
 
 from certflow import sniff  # noqa: E402
+from certflow.checks import frame  # noqa: E402, F401 (its import is no file's time)
+from certflow.checks import judge as _judge  # noqa: E402, F401 (nor is this one's)
 from certflow.checks.run import Judged, check  # noqa: E402
 from certflow.intake.submission import Received  # noqa: E402
 from certflow.reference import load_reference  # noqa: E402
@@ -144,7 +146,7 @@ def judge(batch: list[tuple[Path, bytes]], settings: Settings, seen: Seen) -> No
     seen.kinds.update(sniff.type_name(data[: sniff.HEAD]) for _, data in batch)
     seen.slowest = max(seen.slowest, (took, batch), key=lambda one: one[0])
     if took > SECONDS + 2 * len(batch):
-        seen.wrong["hang"].append(f"{took:.0f} s: {' '.join(str(path) for path, _ in batch)}")
+        seen.wrong["hang"] += slow_ones(batch, took, settings)
     note(judged, received, [path for path, _ in batch], seen)
 
 
@@ -183,6 +185,12 @@ def main(roots: list[str]) -> int:
         took, path = max(slow)
         print(f"{'slowest':<10}{took:.1f} s: {path} (its batch of {len(slow)}: {seen.slowest[0]:.1f} s)")
     return int(any(seen.wrong.values()) or memory(resource.RUSAGE_SELF) > PARENT)
+
+
+def slow_ones(batch: list[tuple[Path, bytes]], took: float, settings: Settings) -> list[str]:
+    """A busy machine makes a batch slow; a bad file is slow by itself."""
+    found = [(took if len(batch) == 1 else alone(one, settings), one[0]) for one in batch]
+    return [f"{seconds:.0f} s: {path}" for seconds, path in found if seconds > SECONDS]
 
 
 def alone(one: tuple[Path, bytes], settings: Settings) -> float:
