@@ -24,7 +24,7 @@ DECISIONS = {"accept": "接收", "return": "退回", "proof": "转开证明", "j
 """What can be decided, and how it is said."""
 _HEAD = ("行号", "处理结果", *(f"{name}\n{FIELD_NAMES[name]}" for name in FIELDS), "省中心的意见", "问题", "更正办法",
          "证书数据库记载")  # fmt: skip
-_WIDTHS = (6, 10, 22, 12, 22, 14, 6, 10, 16, 10, 12, 24, 10, 40, 48, 40, 30)
+_WIDTHS = (6, 9, 20, 10, 20, 11, 6, 7, 12, 9, 10, 13, 8, 20, 34, 28, 20)
 
 
 def write_decisions(settings: Settings, registry: "Registry", account: str, actor: "Actor") -> int:
