@@ -190,7 +190,7 @@ def check_city(settings: Settings, registry: "Registry", account: str, actor: "A
 
 
 def render_quality(settings: Settings) -> int:
-    """Render the Data Docs below ``reports/data-docs`` from the validation results kept in ``quality``; pages written.
+    """Render the Data Docs below ``reports/data-docs`` from the validation results kept in ``quality``; pages new.
 
     One task at a time; no personal value is in them.
     """
