@@ -109,7 +109,7 @@ def reply(settings: Settings, registry: Registry, account: str, actor: Actor) ->
         with registry.read() as conn:
             owed = submissions.unanswered(conn, account)
             returned = return_answers.owed(conn, account)
-        written = _answers(settings.feedback / account, [answer.tag for answer in [*owed, *returned]])
+        written = _answers(settings.feedback / account, [*(one.tag for one in owed), *(one.tag for one in returned)])
         ready = [answer for answer in owed if written[answer.tag]]
         missing = tuple(answer.file_id for answer in owed if not written[answer.tag])
         lists = [answer for answer in returned if written[answer.tag]]
