@@ -34,7 +34,7 @@ ELSEWHERE = {
     ),
     "PHOTO-BLUR": "tests/made_photos.py",
     "PHOTO-EXPOSURE": "tests/made_photos.py",
-    "PHOTO-FACE": "tests/unit/test_faces.py",
+    "PHOTO-FACE": "tests/unit/test_face_detector.py",
     "PHOTO-FIGURE": "tests/cases/test_photo_cases.py",
 }
 """Rules the labelled province cannot reach → the test that catches them."""

@@ -176,7 +176,7 @@ def test_i3_one_management_number_is_open_once(registry, actor):
             month="202005", account="370100", city="济南市", exam_code="034", version=1, lane="month", stem="",
             verdict="accepted", rule_set="2020").returning(schema.submissions.c.id))  # fmt: skip
         connection.execute(insert(schema.rows), [row_values(submission, n) for n in (1, 2)])
-    with pytest.raises(Conflict, match="uq_rows_open_management_no"), registry.begin(actor) as connection:
+    with pytest.raises(Conflict, match="同一管理号已有另一行在办"), registry.begin(actor) as connection:
         connection.execute(update(schema.rows).values(state="ACCEPTED"))
 
 
