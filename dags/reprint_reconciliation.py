@@ -17,6 +17,7 @@ from __future__ import annotations
 from airflow.sdk import CronTriggerTimetable, dag, task, task_group
 
 from retry_rules import TASK_DEFAULTS
+from run_form import MONTH_MOVED
 
 
 @dag(
@@ -49,7 +50,11 @@ def reprint_reconciliation() -> None:
             with workplace() as place:
                 return return_work.reconcile(place, return_id)
 
-        @task(task_display_name="入库", map_index_template="{{ task.op_kwargs['return_id'] }}")
+        @task(
+            task_display_name="入库",
+            map_index_template="{{ task.op_kwargs['return_id'] }}",
+            outlets=[MONTH_MOVED],
+        )
         def apply(return_id: int) -> dict[str, int]:
             import return_work
             from workplace import workplace

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from airflow.sdk.exceptions import AirflowSkipException
 
 from certflow.errors import Conflict
+from run_form import tell_moved
 
 if TYPE_CHECKING:
     from workplace import Workplace
@@ -41,11 +42,14 @@ def reconcile(place: Workplace, return_id: int) -> int:
 
 def apply(place: Workplace, return_id: int) -> dict[str, int]:
     """Record the prints of one return, once; rows by bucket."""
+    from certflow.registry.reprints import months_of
     from certflow.returns.answers import write
     from certflow.returns.apply import apply
 
     counts = apply(place.registry, return_id, place.actor).counts
     write(place.settings, place.registry)  # the next round of intake brings them to the cities
+    with place.registry.read() as conn:
+        tell_moved(months_of(conn, return_id))
     return counts
 
 

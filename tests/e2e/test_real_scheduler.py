@@ -1,6 +1,7 @@
 """The real Airflow: scheduler, LocalExecutor, API server and pages, driving the intake of real cities over SFTP."""
 
 import contextlib
+import dataclasses
 import io
 import json
 import os
@@ -11,11 +12,13 @@ import time
 import urllib.error
 import urllib.request
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import quote, urlencode
 
 import pytest
 from sqlalchemy import text
+from tests import real_sshd
 
 from certflow import stack
 from certflow.demo.servers import addresses
@@ -25,7 +28,7 @@ from certflow.registry import open_registry
 from certflow.registry.certificates import load
 from certflow.registry.doctor import examine
 from certflow.registry.ledger import Actor
-from certflow.settings import Settings
+from certflow.settings import Folders, Settings
 from certflow.sftp import connect
 
 pytestmark = pytest.mark.slow
@@ -120,10 +123,47 @@ class Api:
         return self.end(dag_id, run_id)
 
 
+@dataclasses.dataclass(frozen=True)
+class Authority:
+    """The far end as it lies on this machine; `processes` are those that answer logins."""
+
+    tree: Path
+    processes: Callable[[], list[int]]
+
+
 @pytest.fixture
-def settings(tmp_path, monkeypatch):
+def sshd(tmp_path):
+    """A real OpenSSH as the authority's server, where one is installed; else None, and the embedded one is taken."""
+    if not real_sshd.sshd():
+        yield None
+        return
+    server = real_sshd.OpenSsh(tmp_path / "authority")
+    for name in (Folders().upward, Folders().returned, Folders().archive):
+        (server.tree / name).mkdir()
+    yield server
+    server.close()
+
+
+@pytest.fixture
+def settings(tmp_path, monkeypatch, sshd):
     monkeypatch.setenv("CERTFLOW_LOOK_SECONDS", "0.3")
-    return Settings(home=tmp_path / "home", look_seconds=0.3)
+    if sshd is not None:
+        remote = sshd.remote
+        url = f"sftp://{remote.user}@{remote.host}:{remote.port}{remote.root}"
+        monkeypatch.setenv("CERTFLOW_AUTHORITY_SFTP", url)
+        monkeypatch.setenv("CERTFLOW_AUTHORITY_SFTP_KEY", str(remote.key))
+        monkeypatch.setenv("CERTFLOW_AUTHORITY_SFTP_KNOWN_HOSTS", str(remote.known_hosts))
+    monkeypatch.setenv("CERTFLOW_HOME", str(tmp_path / "home"))
+    return Settings.load()
+
+
+@pytest.fixture
+def authority(settings, pages, sshd):
+    """Where packages go: OpenSSH's tree and sessions, or the embedded servers' (one process for all)."""
+    if sshd is not None:
+        return Authority(sshd.tree, sshd.sessions)
+    embedded = addresses(settings.home)[1]
+    return Authority(embedded.tree, lambda: [embedded.pid])
 
 
 @pytest.fixture
@@ -159,7 +199,7 @@ def drop(settings, account, name, content, tmp_path):
         session.rename(part.path, f"/{settings.folders.inbox}/{name}")
 
 
-def month_is_sent_once(api, registry, settings):
+def month_is_sent_once(api, registry, settings, authority):
     """Month end with a person's answer on Airflow's page, then every task of it cleared (F33)."""
     prepare, tasks = api.run("month_end_prepare", {"month": "202005"})
     assert prepare["state"] == "success", tasks
@@ -171,8 +211,8 @@ def month_is_sent_once(api, registry, settings):
     question = api.question(path)
     assert "未报" in question["body"], "fourteen cities are missing: a person decides"
     assert sent(registry) == []
-    upward = addresses(settings.home)[1].tree / settings.folders.upward
-    with frozen_at_the_first_part(upward, addresses(settings.home)[1].pid) as frozen:
+    upward = authority.tree / settings.folders.upward
+    with frozen_at_the_first_part(upward, authority.processes) as frozen:
         api.answer(path, "批准")
         assert frozen.wait(120)
         # Nothing answers any more: the send is in the middle of its work when an operator gives up on it (F28).
@@ -199,15 +239,31 @@ def month_is_sent_once(api, registry, settings):
     assert {path.name: path.stat().st_mtime_ns for path in upward.rglob("*") if path.is_file()} == files
 
 
+def month_is_reported(api, settings, move):
+    """What moved a month starts the reports by itself."""
+    reports = "/api/v2/dags/quality_report"
+    api("PATCH", reports, {"is_paused": False})
+    move(api)
+    started = f"{reports}/dagRuns?run_type=asset_triggered"
+    answer = api.wait(started, lambda answer: any(run["state"] == "success" for run in answer["dag_runs"]))
+    assert {run["state"] for run in answer["dag_runs"]} <= {"success", "running", "queued"}
+    assert {path.suffix for path in (settings.reports / "202005").glob("*-月报.*")} == {".xlsx", ".pdf", ".html"}
+    for run in answer["dag_runs"]:
+        api.end("quality_report", run["dag_run_id"])
+
+
 @contextlib.contextmanager
-def frozen_at_the_first_part(folder, server):
-    """Stop the SFTP servers' process once an unfinished upload lies there (the event), wake it at the end."""
+def frozen_at_the_first_part(folder, processes):
+    """Stop the processes that answer once an unfinished upload lies there (the event), wake them at the end."""
     frozen, over = threading.Event(), threading.Event()
+    stopped = []
 
     def watch():
         while not over.is_set() and not frozen.is_set():
             if any(folder.rglob("*.part")):
-                os.kill(server, signal.SIGSTOP)
+                stopped.extend(processes())
+                for pid in stopped:
+                    os.kill(pid, signal.SIGSTOP)
                 frozen.set()
             time.sleep(0.001)
 
@@ -218,7 +274,9 @@ def frozen_at_the_first_part(folder, server):
     finally:
         over.set()
         watching.join()
-        os.kill(server, signal.SIGCONT)
+        for pid in stopped:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGCONT)
 
 
 def month_is_filled_back(api):
@@ -266,7 +324,7 @@ def pages_are_behind_the_login(api, pages, settings):
     assert ["/verify/"] in [[view["href"] for view in one["external_views"]] for one in menu]
 
 
-def test_the_cities_are_answered_and_the_month_is_sent_by_the_real_scheduler(settings, pages, tmp_path):
+def test_the_cities_are_answered_and_the_month_is_sent_by_the_real_scheduler(settings, pages, authority, tmp_path):
     assert stack.up(settings, say=lambda _line: None) == pages, "a second call finds what runs"
     registry = open_registry(settings)
     export = tmp_path / "registry.csv"
@@ -294,7 +352,7 @@ def test_the_cities_are_answered_and_the_month_is_sent_by_the_real_scheduler(set
     assert rows == [("ACCEPTED", 1)]
 
     pages_are_behind_the_login(Api(pages), pages, settings)
-    month_is_sent_once(Api(pages), registry, settings)
+    month_is_reported(Api(pages), settings, lambda api: month_is_sent_once(api, registry, settings, authority))
     assert {name: lines for name, lines in examine(registry, settings).items() if lines} == {}
     registry.close()
 

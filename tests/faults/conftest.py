@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from tests import real_sshd
 
 _PATH = Path(__file__).parents[1] / "integration" / "transfer" / "conftest.py"
 _SPEC = importlib.util.spec_from_file_location("transfer_servers", _PATH)
@@ -20,9 +21,9 @@ wire, city, authority, office, approved = (
 @pytest.fixture
 def sshd(tmp_path):
     """A running sshd of this test's own; `process` is its pid's handle."""
-    if not servers.sshd():
+    if not real_sshd.sshd():
         pytest.skip("OpenSSH server is not installed")
-    server = servers.OpenSsh(tmp_path / "far")
+    server = real_sshd.OpenSsh(tmp_path / "far")
     yield server
     server.close()
 

@@ -60,22 +60,6 @@ def until(condition, seconds=30):
         time.sleep(0.002)
 
 
-def sessions(sshd):
-    """Processes of logins: descendants of the listening sshd."""
-    parents = {}
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdecimal():
-            with contextlib.suppress(OSError):
-                parents[int(entry.name)] = int((entry / "stat").read_text().rsplit(")", 1)[1].split()[1])
-    found, todo = [], [sshd.process.pid]
-    while todo:
-        parent = todo.pop()
-        children = [pid for pid, above in parents.items() if above == parent]
-        found += children
-        todo += children
-    return found
-
-
 @pytest.mark.parametrize("way", ["up", "down"])
 @pytest.mark.parametrize("share", [0.02, 0.5, 0.98])
 def test_f05_a_reply_that_does_not_come_is_a_timeout_and_no_double(
@@ -123,7 +107,7 @@ def test_f07_an_sshd_killed_in_the_middle_leaves_no_final_name(sshd, office, reg
 
     def kill():
         until(lambda: leftovers(authority))
-        for pid in sessions(sshd):
+        for pid in sshd.sessions():
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
 

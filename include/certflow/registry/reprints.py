@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from sqlalchemy import Connection, func, select, text, update
 
 from certflow.registry import transfers
-from certflow.registry.schema import return_rows, returns
+from certflow.registry.schema import return_rows, returns, rows, submissions
 
 BUCKETS = ("printed", "refused", "missing", "extra", "changed", "duplicate")
 
@@ -185,6 +185,18 @@ def counts(conn: Connection, return_id: int) -> dict[str, int]:
         .group_by(return_rows.c.bucket)
     )
     return {bucket: 0 for bucket in BUCKETS if bucket != "missing"} | {str(name): int(many) for name, many in found}
+
+
+def months_of(conn: Connection, return_id: int) -> list[str]:
+    """Months of the rows a return speaks of."""
+    found = (
+        select(submissions.c.month)
+        .select_from(return_rows.join(rows, rows.c.id == return_rows.c.row_id).join(submissions))
+        .where(return_rows.c.return_id == return_id)
+        .distinct()
+        .order_by(submissions.c.month)
+    )
+    return list(conn.scalars(found))
 
 
 def missing(conn: Connection, return_id: int | None = None) -> list[Missing]:
