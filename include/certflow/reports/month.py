@@ -175,7 +175,7 @@ def _packages(status: Mapping[str, Any], exams: Mapping[str, str]) -> Section:
         ]
     head = ("批次", "考试", "状态", "行", "照片", "版次", "SHA-256")
     return Section(
-        "数据包与批准", head, lines, (8, 28, 12, 7, 7, 6, 52), frozenset({3, 4, 5}), words=tuple(words),
+        "数据包与批准", head, lines, (8, 26, 11, 6, 6, 6, 80), frozenset({3, 4, 5}), words=tuple(words),
         empty="尚未组包。",
     )  # fmt: skip
 

@@ -90,7 +90,7 @@ def _sheet(report: Report) -> Page:
             rows += section.lines or [[section.empty]]
     columns = max((len(section.widths) for section in report.sections), default=1)
     widths = [
-        max((section.widths[at] for section in report.sections if at < len(section.widths)), default=10)
+        min(40, max((section.widths[at] for section in report.sections if at < len(section.widths)), default=10))
         for at in range(columns)
     ]
     return Page("报表", rows, widths, landscape=report.landscape, footer=_FOOTER)
