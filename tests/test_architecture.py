@@ -38,6 +38,7 @@ ADAPTERS = {
     "jail",
     "lists",
     "forms",
+    "webpages",
 }
 USE_CASES = {"intake", "checks", "dispatch", "returns", "acceptance", "proofs", "verify", "delivery", "reports"}
 FACES = {"cli", "desk", "airflow_home", "stack", "demo"}

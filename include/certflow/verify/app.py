@@ -5,24 +5,16 @@ in the plugin and `operators` when it runs alone. With a `door` every route asks
 and it alone, is open to everybody. No script, nothing from elsewhere; forms are accepted from our own pages alone.
 """
 
-import datetime as dt
 import hashlib
-import secrets
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
 from fastapi import Depends, FastAPI, File, Form, HTTPException, Request, Response, UploadFile
-from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse
 from fastapi.security import HTTPBasic, HTTPBasicCredentials
-from jinja2 import Environment, FileSystemLoader
-from starlette.exceptions import HTTPException as AnyHTTPException
 
-from certflow.errors import Busy, CertflowError, Conflict, SubmissionError
-from certflow.lists import told
-from certflow.month import SHANGHAI
 from certflow.privacy import reference, reference_key
 from certflow.proofs.codes import typed
 from certflow.reference import load_reference
@@ -33,21 +25,13 @@ from certflow.verify.certificates import FIELDS, LIST_BYTES, Counter, Operator
 from certflow.verify.certificates import Request as Asked
 from certflow.verify.limits import Slowed, take_turn
 from certflow.verify.proofs import UNKNOWN, check_code
+from certflow.webpages import Pages, guard
 
 Login = Callable[..., Any]
 """A FastAPI dependency: gives the `Operator`, or raises HTTPException 401 (403 when the login has no city)."""
 
-_HEADERS = {
-    "Content-Security-Policy": "default-src 'none'; style-src 'nonce-{nonce}'; form-action 'self'; base-uri 'none'; "
-    "frame-ancestors 'self'",
-    "Cache-Control": "no-store",
-    "Referrer-Policy": "no-referrer",
-    "X-Content-Type-Options": "nosniff",
-    "X-Robots-Tag": "noindex",
-}
 _XLSX = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
 _BODY = LIST_BYTES + (64 << 10)
-_WORDS = {401: "请先登录", 403: "没有权限", 404: "没有这个页面", 405: "没有这个页面"}
 
 
 def create_app(  # noqa: C901 (one nested function per route)
@@ -59,7 +43,7 @@ def create_app(  # noqa: C901 (one nested function per route)
     """
     asked_by_all = [] if door is None else [Depends(door)]
     app = FastAPI(title="证书查询验证", docs_url=None, redoc_url=None, openapi_url=None, dependencies=asked_by_all)
-    pages = _Pages()
+    pages = Pages(Path(__file__).with_name("pages"))
     tables = load_reference(settings)
     who = Depends(login)
 
@@ -68,33 +52,23 @@ def create_app(  # noqa: C901 (one nested function per route)
 
     def at_counter(request: Request, at: Counter, page: str, **values: Any) -> HTMLResponse:  # noqa: ANN401 (a template's)
         city = tables.cities.get(at.operator.account)
-        return pages.show(request, page, operator=at.operator, city=city.name if city else "", **values)
+        return pages.show(
+            request, page, here=f"/{page}", operator=at.operator, city=city.name if city else "", **values
+        )
 
     AtCounter = Annotated[Counter, Depends(counter)]  # noqa: N806 (a type)
 
-    @app.middleware("http")
-    async def guard(request: Request, go_on: Callable[[Request], Awaitable[Response]]) -> Response:
-        response: Response
-        request.state.nonce = secrets.token_urlsafe(16)
-        asks = request.method in ("GET", "HEAD")
-        size = request.headers.get("content-length", "0" if asks else "")
-        if not asks and not _from_ourselves(request):
-            response = pages.show(request, "message", status=403, text="请从本系统的页面提交")
-        elif not size.isdecimal():  # a body of unknown length would be taken in whole before anybody is asked
-            response = pages.show(request, "message", status=411, text="提交的内容须注明长度")
-        elif int(size) > _BODY:
-            response = pages.show(request, "message", status=413, text=f"提交的内容超过 {LIST_BYTES >> 20} MB")
-        else:
-            response = await go_on(request)
-        for name, value in _HEADERS.items():
-            response.headers.setdefault(name, value.replace("{nonce}", request.state.nonce))
-        return response
+    guard(app, pages, body_bytes=_BODY, body_words=f"提交的内容超过 {LIST_BYTES >> 20} MB", sign_in=sign_in)
 
-    _answer_errors(app, pages, sign_in)
+    @app.exception_handler(Slowed)
+    async def slow_down(request: Request, error: Slowed) -> Response:
+        response = pages.show(request, "message", status=429, text=str(error))
+        response.headers["Retry-After"] = str(error.seconds)
+        return response
 
     @app.get("/")
     def home(request: Request) -> HTMLResponse:
-        return pages.show(request, "code", code="", answer=None, asked=False)
+        return pages.show(request, "code", here="/", code="", answer=None, asked=False)
 
     @app.post("/code")
     def code_form(
@@ -148,40 +122,17 @@ def create_app(  # noqa: C901 (one nested function per route)
         subject = f"address:{reference(reference_key(settings), address)[:24]}"
         answer = check_code(settings, registry, subject, code[:64], name=name, id_number=id_number)
         return pages.show(
-            request, "code", status=200 if answer else 404, code=code[:64], answer=answer, asked=True, unknown=UNKNOWN
+            request,
+            "code",
+            status=200 if answer else 404,
+            here="/",
+            code=code[:64],
+            answer=answer,
+            asked=True,
+            unknown=UNKNOWN,
         )
 
     return app
-
-
-def _answer_errors(app: FastAPI, pages: "_Pages", sign_in: str) -> None:
-    """Whatever goes wrong is answered by a page in words."""
-
-    @app.exception_handler(CertflowError)
-    async def explain(request: Request, error: CertflowError) -> Response:
-        status = 429 if isinstance(error, Slowed) else 503 if isinstance(error, Busy) else 400
-        if not isinstance(error, Conflict | SubmissionError):
-            status = 500
-        text = (
-            told(error) if isinstance(error, SubmissionError) else str(error) if status < 500 else "系统忙，请稍后再试"
-        )
-        response = pages.show(request, "message", status=status, text=text)
-        if isinstance(error, Slowed):
-            response.headers["Retry-After"] = str(error.seconds)
-        return response
-
-    @app.exception_handler(AnyHTTPException)
-    async def turn_away(request: Request, error: AnyHTTPException) -> Response:
-        ours = error.detail and not error.detail.isascii()
-        text = error.detail if ours else _WORDS.get(error.status_code, "请求无效")
-        back = f"{sign_in}{quote(request.url.path, safe='')}" if sign_in and error.status_code == 401 else ""
-        response = pages.show(request, "message", status=error.status_code, text=text, sign_in=back)
-        response.headers.update(error.headers or {})
-        return response
-
-    @app.exception_handler(RequestValidationError)
-    async def refuse(request: Request, _error: RequestValidationError) -> Response:
-        return pages.show(request, "message", status=400, text="提交的内容不完整")
 
 
 def own_login(settings: Settings, registry: Registry) -> Login:
@@ -208,26 +159,3 @@ def own_login(settings: Settings, registry: Registry) -> Login:
 
     known: dict[bytes, Operator] = {}
     return login
-
-
-def _from_ourselves(request: Request) -> bool:
-    """Whether a form was sent by a page of this service (or by a program, which no foreign page can steer)."""
-    site = request.headers.get("sec-fetch-site")
-    if site is not None:
-        return site in ("same-origin", "none")
-    origin = request.headers.get("origin")
-    return origin is None or urlsplit(origin).netloc == request.headers.get("host")
-
-
-class _Pages:
-    def __init__(self) -> None:
-        loader = FileSystemLoader(Path(__file__).with_name("pages"))
-        self._environment = Environment(loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True)
-
-    def show(self, request: Request, name: str, *, status: int = 200, **values: object) -> HTMLResponse:
-        root = request.scope.get("root_path", "").rstrip("/")
-        template = self._environment.get_template(f"{name}.html")
-        here = {"code": "/", "certificate": "/certificate", "log": "/log"}.get(name, "")
-        now = f"{dt.datetime.now(SHANGHAI):%Y-%m-%d %H:%M}"
-        html = template.render(root=root, here=here, now=now, nonce=request.state.nonce, **values)
-        return HTMLResponse(html, status_code=status)
