@@ -152,6 +152,14 @@ def test_an_approval_counts_for_the_packages_that_were_shown(settings, registry,
     assert approve(registry, batch.id, "王处长", actor, digest=shown) == shown
 
 
+def test_a_number_typed_into_a_reason_is_kept_masked(registry, actor, batch):
+    reject(registry, batch.id, "王处长", f"{id_number(1)} 的照片不清", actor)
+    with registry.read() as conn:
+        (said,) = [one["reason"] for one in approvals.decisions(conn, batch.id)]
+    assert "的照片不清" in said
+    assert id_number(1) not in said
+
+
 def test_a_rejected_set_waits_again_even_where_nobody_is_asked(settings, registry, actor, month, batch):
     reject(registry, batch.id, "王处长", "照片不清", actor)
     assert states(registry, batch) == ["REJECTED"]

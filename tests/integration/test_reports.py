@@ -150,13 +150,38 @@ def test_an_upheld_appeal_changes_exactly_the_figures_it_should(settings, regist
     assert {one.version for one in untouched} == {1}
     assert [one.excused for one in evidence if one.finding_id == finding_id] == [True]
     shown = scorecard.standing(settings, registry, month)
-    assert shown.version == 2
+    assert (shown.version(account), shown.version("")) == (2, 2)
+    assert f"第 2 版（申诉 {filed.id} 成立）" in shown.state(account)
+    others = {one.account: shown.version(one.account) for one in shown.cities if one.account != account}
+    assert others == {place: 2 if place in newer else 1 for place in others}  # a card names its own city's version
+    assert set(others.values()) >= {1}
     assert next(one for one in shown.cities if one.account == account).faulty == new.faulty
 
     with pytest.raises(Conflict, match="已由 钱二 判为成立"):
         appeals.decide(settings, registry, filed.id, upheld=False, by="孙三", reason="再议", actor=actor)
     with pytest.raises(Conflict, match="已有申诉"):
         appeals.file_appeal(registry, finding_id, by="某市", reason="再申", actor=actor)
+
+
+def test_a_number_somebody_typed_into_a_reason_reaches_neither_ledger_nor_pack(
+    settings, registry, years, actor, tmp_path
+):
+    years.run("202001", 2, rows=4)
+    planted = "11010519491231002X"
+    with registry.read() as conn:
+        error = conn.scalar(text("SELECT min(id) FROM findings WHERE severity = 'error' AND scope = 'row'"))
+    filed = appeals.file_appeal(registry, error, by="某市", reason=f"{planted} 有误", actor=actor)
+    appeals.decide(settings, registry, filed.id, upheld=False, by="钱二", reason=f"查 {planted} 无误", actor=actor)
+    with registry.read() as conn:
+        said = kept_room.appeal(conn, filed.id)
+    assert "有误" in said.filed_reason
+    assert "无误" in said.decided_reason
+    assert planted not in said.filed_reason + said.decided_reason
+    appeals.close(settings, registry, "2020", by="赵一", actor=actor)
+    with zipfile.ZipFile(yearbook.write(settings, registry, "2020", tmp_path, actor)) as pack:
+        contents = b"".join(pack.read(name) for name in pack.namelist())
+    assert b"\xe6\x9c\x89\xe8\xaf\xaf" in contents  # 有误
+    assert planted.encode() not in contents
 
 
 def test_a_rejected_appeal_changes_nothing_and_a_warning_cannot_be_contested(settings, registry, years, actor):

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from certflow.cli.show import AsJson, By, as_json, complain, desk, say
+from certflow.cli.show import AsJson, By, as_json, complain, desk, say, write_new
 from certflow.errors import SubmissionError
 from certflow.settings import Settings
 
@@ -39,7 +39,8 @@ def accept_form(
     with desk() as (settings, registry, _actor):
         picture = photo.read_bytes() if photo else b""
         made = application_form(settings, registry, load_reference(settings), account, management_no, photo=picture)
-    _write(target, made)
+    write_new(target, made)
+    say(str(target))
 
 
 @accept_app.command("photo")
@@ -120,7 +121,8 @@ def accept_checklist(case: _Case, target: _Pdf, *, account: _Account, by: By) ->
 
     with desk() as (settings, registry, _actor):
         made = checklist(settings, registry, account, case, by)
-    _write(target, made)
+    write_new(target, made)
+    say(str(target))
 
 
 @old_app.command("load")
@@ -171,13 +173,5 @@ def old_list(target: _Pdf, *, account: _Account) -> None:
         if account not in cities:
             raise typer.BadParameter(f"没有账号 {account}，请核对地市表")
         made = material_list(settings, registry, account, cities[account].name)
-    _write(target, made)
-
-
-def _write(target: Path, data: bytes) -> None:
-    try:
-        with target.open("xb") as stream:
-            stream.write(data)
-    except FileExistsError:
-        raise typer.BadParameter("目标文件已存在") from None
+    write_new(target, made)
     say(str(target))

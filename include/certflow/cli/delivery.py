@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from certflow.cli.show import AsJson, By, as_json, complain, desk, say, table
+from certflow.cli.show import AsJson, By, as_json, complain, desk, say, table, write_new
 from certflow.delivery.states import BY_HAND, STATES, WORDS
 from certflow.errors import ConfigurationError
 from certflow.month import SHANGHAI
@@ -321,11 +321,7 @@ def evidence_show(
 
     with desk() as (settings, registry, _actor):
         piece, data = original_of(settings, registry, number)
-    try:
-        with target.open("xb") as stream:
-            stream.write(data)
-    except FileExistsError:
-        raise typer.BadParameter("目标文件已存在") from None
+    write_new(target, data)
     say(f"{target}（SHA-256 {piece.sha256}）")
 
 

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from certflow.cli.show import AsJson, By, as_json, complain, desk, say, table
+from certflow.cli.show import AsJson, By, as_json, complain, desk, say, table, write_new
 from certflow.errors import Conflict
 from certflow.month import SHANGHAI
 from certflow.privacy import mask_name
@@ -147,11 +147,7 @@ def proofs_show(
         if proof is None:
             raise Conflict("登记簿中没有这个编号")
         page = page_of(settings, proof)
-    try:
-        with target.open("xb") as stream:
-            stream.write(page)
-    except FileExistsError:
-        raise typer.BadParameter("目标文件已存在") from None
+    write_new(target, page)
     say(f"{target}（{_STATUS[proof.status(settings.proof_ends)]}）")
 
 

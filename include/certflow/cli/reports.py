@@ -51,7 +51,7 @@ def report_city(
             now = scorecard.standing(at.settings, at.registry, period)
             for one in (*now.cities, now.province):
                 if not accounts or one.account in accounts:
-                    as_json(one.as_json() | {"version": now.version})
+                    as_json(one.as_json() | {"version": now.version(one.account)})
             return
         for path in scorecard.write_cards(at.settings, at.registry, period, accounts or ()):
             say(str(path))

@@ -5,6 +5,7 @@ import json
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
@@ -70,6 +71,15 @@ def say(text: str) -> None:
 def complain(text: str) -> None:
     """One line about what went wrong, on standard error."""
     typer.echo(f"certflow：{text}", err=True)
+
+
+def write_new(target: Path, content: bytes) -> None:
+    """Write a file; wrong usage when one of that name is there already."""
+    try:
+        with target.open("xb") as stream:
+            stream.write(content)
+    except FileExistsError:
+        raise typer.BadParameter("目标文件已存在") from None
 
 
 def table(title: str, columns: Sequence[str], lines: Iterable[Sequence[Any]]) -> None:

@@ -5,6 +5,7 @@ An approval speaks of digests, not of package ids: the same content rebuilt is t
 
 from sqlalchemy import Connection, insert, select, update
 
+from certflow.privacy import mask_text
 from certflow.registry.packages import PACKAGE, Package, as_package
 from certflow.registry.schema import approvals, package_rows, packages, rows
 
@@ -39,8 +40,9 @@ def reject_packages(conn: Connection, batch_id: int) -> int:
 
 
 def decide(conn: Connection, batch_id: int, *, digest: str, decision: str, by: str, reason: str) -> None:
-    """Record a decision about the set of packages with this digest."""
-    conn.execute(insert(approvals).values(batch_id=batch_id, digest=digest, decision=decision, by=by, reason=reason))
+    """Record a decision about the set of packages with this digest; numbers in the reason are masked, it is shown."""
+    said = {"decision": decision, "by": by, "reason": mask_text(reason)}
+    conn.execute(insert(approvals).values(batch_id=batch_id, digest=digest, **said))
 
 
 def last_decision(conn: Connection, batch_id: int, digest: str) -> tuple[str, str] | None:

@@ -1,5 +1,6 @@
 """A city contests a finding, a person judges it, and the figures of closed periods follow as new versions.
 
+A person's words go into reports and the pack of the year: ID numbers in them are masked on their way in.
 Nothing is overwritten: an upheld appeal leaves the finding where it is and takes it out of the score, and every
 closed period it touches gets a further version that says why.
 """
@@ -7,6 +8,7 @@ closed period it touches gets a further version that says why.
 from typing import TYPE_CHECKING
 
 from certflow.errors import Conflict
+from certflow.privacy import mask_text
 from certflow.registry import appeals
 from certflow.registry.appeals import Appeal
 from certflow.registry.ledger import Actor, Registry, note
@@ -29,7 +31,7 @@ def file_appeal(registry: Registry, finding_id: int, *, by: str, reason: str, ac
             raise Conflict(f"问题 {finding_id} 不影响评分，无须申诉")
         if earlier := appeals.contested(conn, finding_id):
             raise Conflict(f"问题 {finding_id} 已有申诉 {earlier}")
-        appeal_id = appeals.file_appeal(conn, finding_id, by, reason)
+        appeal_id = appeals.file_appeal(conn, finding_id, by, mask_text(reason))
         note(conn, "appeal", appeal=appeal_id, finding=finding_id, account=account, by=by)
         made = appeals.appeal(conn, appeal_id)
     assert made is not None  # noqa: S101 (written in this transaction)
@@ -48,7 +50,7 @@ def decide(
         if found.upheld is not None:
             word = "成立" if found.upheld else "不成立"
             raise Conflict(f"申诉 {appeal_id} 已由 {found.decided_by} 判为{word}")
-        appeals.decide(conn, appeal_id, upheld=upheld, by=by, reason=reason)
+        appeals.decide(conn, appeal_id, upheld=upheld, by=by, reason=mask_text(reason))
         note(conn, "appeal decided", appeal=appeal_id, upheld=upheld, by=by)
         touched = [period for period in (found.month, found.month[:4]) if period in appeals.kept_periods(conn)]
         cause = f"申诉 {appeal_id} 成立"

@@ -5,7 +5,7 @@ A closed period shows its newest kept figures and which version they are; an ope
 
 import datetime as dt
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,6 +16,7 @@ from certflow.month import SHANGHAI, Month
 from certflow.pdf import press
 from certflow.reference import load_reference
 from certflow.registry import appeals, quality
+from certflow.registry.appeals import Kept
 from certflow.registry.ledger import Registry
 from certflow.reports import charts, printing
 from certflow.reports.figures import DEFINITIONS, Score, fraction, percent, scores
@@ -50,10 +51,22 @@ class Standing:
     period: str
     cities: tuple[Score, ...]
     province: Score
-    version: int
-    """0: the period is open, these are the figures of this moment."""
-    cause: str
     at: dt.datetime
+    """When the newest of these figures was counted."""
+    kept: Mapping[str, Kept] = field(default_factory=dict)
+    """Account (``""``: the province) → its newest version; empty while the period is open."""
+
+    def version(self, account: str) -> int:
+        """Which version a city's figures are; 0: the period is open, these are the figures of this moment."""
+        return self.kept[account].version if account in self.kept else 0
+
+    def state(self, account: str) -> str:
+        """In words: whether the figures of a city (``""``: of the province) are closed, as what and since when."""
+        kept = self.kept.get(account)
+        moment = f"{(self.at if kept is None else kept.at).astimezone(SHANGHAI):%Y-%m-%d %H:%M}"
+        if kept is None:
+            return f"未结账，为 {moment} 的实时数字"
+        return f"已结账，第 {kept.version} 版（{kept.cause}），{moment}"
 
 
 def figures_of(settings: Settings, conn: "Connection", period: str) -> tuple[list[Score], Score]:
@@ -73,12 +86,11 @@ def standing(settings: Settings, registry: Registry, period: str) -> Standing:
         kept = appeals.kept(conn, period)
         if not kept:
             cities, province = figures_of(settings, conn, period)
-            return Standing(period, tuple(cities), province, 0, "", dt.datetime.now(dt.UTC))
+            return Standing(period, tuple(cities), province, dt.datetime.now(dt.UTC))
     newest = {one.account: one for one in kept}
-    last = max(kept, key=lambda one: one.at)
     found = [Score.from_json(one.figures) for account, one in sorted(newest.items()) if account]
     province = Score.from_json(newest[""].figures)
-    return Standing(period, tuple(found), province, max(one.version for one in kept), last.cause, last.at)
+    return Standing(period, tuple(found), province, max(one.at for one in kept), newest)
 
 
 def write_cards(settings: Settings, registry: Registry, period: str, accounts: Sequence[str] = ()) -> list[Path]:
@@ -121,13 +133,6 @@ def _months(period: str) -> tuple[str, str]:
         raise Conflict("期间写成年月 YYYYMM 或年份 YYYY，如 202005、2020") from None
 
 
-def _state(now: Standing) -> str:
-    moment = f"{now.at.astimezone(SHANGHAI):%Y-%m-%d %H:%M}"
-    if not now.version:
-        return f"未结账，为 {moment} 的实时数字"
-    return f"已结账，第 {now.version} 版（{now.cause}），{moment}"
-
-
 def _card(now: Standing, one: Score, months: Sequence[quality.CityMonth], titles: Mapping[str, str]) -> Report:
     whole = now.province
     ranks = [score.rank for score in now.cities if score.rank is not None]
@@ -161,7 +166,7 @@ def _card(now: Standing, one: Score, months: Sequence[quality.CityMonth], titles
         ),
         _DEFINED,
     )  # fmt: skip
-    subtitle = f"{period_name(now.period)}　　{_state(now)}"
+    subtitle = f"{period_name(now.period)}　　{now.state(one.account)}"
     return Report(f"证书补换报送质量评分表：{one.city}", subtitle, (rank, _compare(one, whole)), sections)
 
 
@@ -215,7 +220,7 @@ def _ranking(now: Standing) -> Report:
         _DEFINED,
     )  # fmt: skip
     title = f"证书补换报送质量：各市排名（{period_name(now.period)}）"
-    return Report(title, _state(now), (), sections, landscape=True)
+    return Report(title, now.state(""), (), sections, landscape=True)
 
 
 def _ranking_line(one: Score) -> list[str]:

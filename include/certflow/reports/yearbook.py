@@ -29,7 +29,7 @@ def write(settings: Settings, registry: Registry, year: str, out: Path, actor: A
     now = scorecard.standing(settings, registry, year)
     if len(year) != 4:
         raise Conflict("考评按年度，写成四位年份，如 2020")
-    if not now.version:
+    if not now.kept:
         raise Conflict(f"{year} 年还没有结账；请先运行 certflow report close {year}")
     cards = scorecard.write_cards(settings, registry, year)
     first, last = quality.months_of(year)
