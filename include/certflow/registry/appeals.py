@@ -100,6 +100,11 @@ def all_appeals(conn: Connection, *, account: str = "", undecided: bool = False)
     return [Appeal(*tuple(row)) for row in conn.execute(query)]
 
 
+def judged(conn: Connection) -> int:
+    """How many appeals have been judged."""
+    return int(conn.scalar(select(func.count()).select_from(appeal_decisions)) or 0)
+
+
 def decide(conn: Connection, appeal_id: int, *, upheld: bool, by: str, reason: str) -> None:
     """Record a decision; a second one about an appeal is refused by the database (Conflict)."""
     conn.execute(insert(appeal_decisions).values(appeal_id=appeal_id, upheld=upheld, by=by, reason=reason))

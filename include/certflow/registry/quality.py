@@ -195,10 +195,22 @@ def evidence(conn: Connection, first: str, last: str, account: str) -> list[Evid
     return [Evidence(*row) for row in found]
 
 
+def changed_months(conn: Connection, since: int) -> tuple[int, set[str]]:
+    """The newest link of the audit chain, and the months whose rows moved after the link `since`."""
+    found = conn.scalars(
+        text(
+            "SELECT DISTINCT s.month FROM moves m JOIN rows r ON r.id = m.object_id"
+            " JOIN submissions s ON s.id = r.submission_id WHERE m.audit_seq > :since AND m.kind = 'row'"
+        ),
+        {"since": since},
+    )
+    return int(conn.scalar(text("SELECT coalesce(max(seq), 0) FROM audit")) or 0), set(found) if since else set()
+
+
 def months_of(period: str) -> tuple[str, str]:
     """First and last month of a period ``YYYYMM`` or ``YYYY``; ValueError for anything else."""
     if len(period) == 4 and period.isascii() and period.isdigit():
-        return f"{period}01", f"{period}12"
+        return str(Month.parse(f"{period}01")), f"{period}12"
     return (str(Month.parse(period)),) * 2
 
 

@@ -40,8 +40,11 @@ class Series:
 def history(registry: Registry, first: str, last: str, *, by: Sequence[str] = ("account",)) -> list[Series]:
     """Series of every rule between two months, apart by `by` (of ``account``, ``exam_code``), by rule and key."""
     with registry.read() as conn:
-        months = quality.city_months(conn, first, last)
-        causes = quality.causes(conn, first, last)
+        return series(quality.city_months(conn, first, last), quality.causes(conn, first, last), by)
+
+
+def series(months: Sequence[quality.CityMonth], causes: Sequence[quality.Cause], by: Sequence[str]) -> list[Series]:
+    """As `history`, of what was counted already."""
     requests: dict[tuple[str, ...], dict[str, int]] = defaultdict(lambda: defaultdict(int))
     counts: dict[tuple[str, ...], dict[str, int]] = defaultdict(lambda: defaultdict(int))
     for one in months:

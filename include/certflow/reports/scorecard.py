@@ -19,6 +19,7 @@ from certflow.registry import appeals, quality
 from certflow.registry.appeals import Kept
 from certflow.registry.ledger import Registry
 from certflow.reports import charts, printing
+from certflow.reports.counted import Counted
 from certflow.reports.figures import DEFINITIONS, Score, fraction, percent, scores
 from certflow.reports.history import Point, change_points
 from certflow.reports.printing import Report, Section
@@ -69,28 +70,38 @@ class Standing:
         return f"已结账，第 {kept.version} 版（{kept.cause}），{moment}"
 
 
-def figures_of(settings: Settings, conn: "Connection", period: str) -> tuple[list[Score], Score]:
+def figures_of(
+    settings: Settings, conn: "Connection", period: str, counted: Counted | None = None
+) -> tuple[list[Score], Score]:
     """Every living city's score and the province's, counted now. Conflict when `period` is no month and no year."""
     first, last = _months(period)
     cities = {a: city.name for a, city in sorted(load_reference(settings).cities.items()) if not city.historic}
-    return scores(
-        period, cities, quality.city_months(conn, first, last), quality.city_files(conn, first, last),
-        quality.causes(conn, first, last),
-    )  # fmt: skip
+    months, causes = (counted or Counted()).between(conn, first, last)
+    return scores(period, cities, months, quality.city_files(conn, first, last), causes)
 
 
-def standing(settings: Settings, registry: Registry, period: str) -> Standing:
+def standing(settings: Settings, registry: Registry, period: str, counted: Counted | None = None) -> Standing:
     """The newest kept figures of a closed period, else those of this moment."""
     _months(period)
     with registry.read() as conn:
         kept = appeals.kept(conn, period)
         if not kept:
-            cities, province = figures_of(settings, conn, period)
+            cities, province = figures_of(settings, conn, period, counted)
             return Standing(period, tuple(cities), province, dt.datetime.now(dt.UTC))
     newest = {one.account: one for one in kept}
     found = [Score.from_json(one.figures) for account, one in sorted(newest.items()) if account]
     province = Score.from_json(newest[""].figures)
     return Standing(period, tuple(found), province, max(one.at for one in kept), newest)
+
+
+def card(settings: Settings, registry: Registry, period: str, account: str, counted: Counted) -> Report:
+    """The card of one city as it stands now; what `write_cards` prints, without the evidence."""
+    now = standing(settings, registry, period, counted)
+    (one,) = (score for score in now.cities if score.account == account)
+    _, last = _months(period)
+    with registry.read() as conn:
+        months, _ = counted.between(conn, str(Month.parse(last).plus(1 - _TREND)), last)
+    return _card(now, one, months, {rule.code: rule.title for rule in suites.load(settings)})
 
 
 def write_cards(settings: Settings, registry: Registry, period: str, accounts: Sequence[str] = ()) -> list[Path]:
