@@ -29,9 +29,10 @@ long: $(READY) ## the tests that take minutes, and those that measure speed
 	@$(BIN)/python -m pip install -q --only-binary :all: 'atheris>=3' || echo "no wheel of the fuzzer here: fuzzing is left out"
 	@$(BIN)/python -m pytest -m long $(ARGS)
 
-bench: $(READY) ## time and memory of intake and of the row checks at the sizes that matter
+bench: $(READY) ## time and memory of intake, row checks and returns at the sizes that matter (needs 6 GB of disk)
 	@$(BIN)/python tests/bench/bench_intake.py
 	@$(BIN)/python tests/bench/bench_checks.py
+	@$(BIN)/python tests/bench/bench_returns.py
 
 e2e: $(READY) ## only the tests that drive the real scheduler
 	@$(BIN)/python -m pytest tests/e2e $(ARGS)

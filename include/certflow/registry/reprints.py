@@ -289,14 +289,17 @@ WITH mine AS (
     LEFT JOIN target t ON t.id = m.id
     LEFT JOIN earlier e ON e.id = m.id
     LEFT JOIN used u ON u.serial = m.serial AND m.serial <> ''
+), sorted AS (
+    SELECT a.id, a.row_id, CASE WHEN a.why = 'duplicate' THEN '' ELSE a.why END AS why, CASE
+        WHEN a.why = 'duplicate' THEN 'duplicate'
+        WHEN a.why = 'unknown' THEN 'extra'
+        WHEN a.why <> '' THEN 'changed'
+        WHEN a.result = '已印制' THEN 'printed'
+        ELSE 'refused' END AS bucket
+    FROM answer a
 )
-UPDATE return_rows SET row_id = a.row_id, why = CASE WHEN a.why = 'duplicate' THEN '' ELSE a.why END, bucket = CASE
-    WHEN a.why = 'duplicate' THEN 'duplicate'
-    WHEN a.why = 'unknown' THEN 'extra'
-    WHEN a.why <> '' THEN 'changed'
-    WHEN a.result = '已印制' THEN 'printed'
-    ELSE 'refused' END
-FROM answer a WHERE return_rows.id = a.id
+UPDATE return_rows r SET row_id = s.row_id, why = s.why, bucket = s.bucket
+FROM sorted s WHERE r.id = s.id AND (r.row_id, r.why, r.bucket) IS DISTINCT FROM (s.row_id, s.why, s.bucket)
 """  # noqa: S608 (our own condition)
 
 _DOUBTS = """
