@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 ROOT = urlsplit(conf.get("api", "base_url", fallback="")).path.rstrip("/")
 """Path below which Airflow itself is served."""
+SIGN_IN = f"{ROOT}/api/v2/auth/login?next="
+"""Airflow's login, which goes on to the quoted path behind it."""
 
 
 class Mounted:
@@ -71,13 +73,42 @@ def verification() -> "ASGIApp":
             raise HTTPException(403, "此登录没有现场核对的权限，请管理员在 logins.toml 中写明它的地市")
         return Operator(known.name, known.account)
 
-    sign_in = f"{ROOT}/api/v2/auth/login?next="
-    return create_app(settings, open_registry(settings), verifier, door=get_user, sign_in=sign_in)
+    return create_app(settings, open_registry(settings), verifier, door=get_user, sign_in=SIGN_IN)
+
+
+def desk() -> "ASGIApp":
+    """The desk: what a login may do there, its line in ``logins.toml`` says."""
+    from airflow.api_fastapi.auth.managers.models.base_user import BaseUser
+    from airflow.api_fastapi.core_api.security import get_user
+    from fastapi import Depends
+
+    from certflow.desk.airflow import Airflow
+    from certflow.desk.app import create_app
+    from certflow.desk.people import Person, person
+    from certflow.logins import logins
+    from certflow.privacy import install_log_masking
+    from certflow.registry import open_registry
+    from certflow.settings import Settings
+
+    install_log_masking()
+    settings = Settings.load()
+
+    def known(user: Annotated[BaseUser, Depends(get_user)]) -> Person:
+        return person(logins(settings).get(user.get_name()), user.get_name())
+
+    airflow = Airflow(conf.get("api", "base_url", fallback="http://127.0.0.1:8080"))
+    return create_app(settings, open_registry(settings), known, airflow=airflow, sign_in=SIGN_IN)
 
 
 class CertflowPages(AirflowPlugin):
     """What Airflow mounts and shows in its navigation."""
 
     name = "certflow"
-    fastapi_apps: ClassVar[list[Any]] = [{"name": "查询验证", "app": Mounted(verification), "url_prefix": "/verify"}]
-    external_views: ClassVar[list[Any]] = [{"name": "查询验证", "href": f"{ROOT}/verify/", "destination": "nav"}]
+    fastapi_apps: ClassVar[list[Any]] = [
+        {"name": "工作台", "app": Mounted(desk), "url_prefix": "/desk"},
+        {"name": "查询验证", "app": Mounted(verification), "url_prefix": "/verify"},
+    ]
+    external_views: ClassVar[list[Any]] = [
+        {"name": "工作台", "href": f"{ROOT}/desk/", "destination": "nav"},
+        {"name": "查询验证", "href": f"{ROOT}/verify/", "destination": "nav"},
+    ]

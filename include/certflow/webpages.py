@@ -32,9 +32,19 @@ _WORDS = {401: "请先登录", 403: "没有权限", 404: "没有这个页面", 4
 
 
 class Pages:
-    """Templates of one app, in one folder; ``message.html`` among them is shown with ``text`` and ``sign_in``."""
+    """Templates of one app, in one folder; ``message.html`` among them is shown with ``text`` and ``sign_in``.
 
-    def __init__(self, folder: Path, filters: Mapping[str, Callable[..., object]] | None = None) -> None:
+    `frame` gives what every page of the app shows besides its own values, errors included.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        filters: Mapping[str, Callable[..., object]] | None = None,
+        frame: Callable[[Request], Mapping[str, object]] = lambda _request: {},
+    ) -> None:
+        self._frame = frame
         loader = FileSystemLoader(folder)
         self._environment = Environment(loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True)
         self._environment.filters.update(filters or {})
@@ -44,7 +54,8 @@ class Pages:
         root = request.scope.get("root_path", "").rstrip("/")
         now = f"{dt.datetime.now(SHANGHAI):%Y-%m-%d %H:%M}"
         template = self._environment.get_template(f"{name}.html")
-        html = template.render({"root": root, "now": now, "nonce": request.state.nonce} | values)
+        shared = {"root": root, "now": now, "nonce": request.state.nonce, **self._frame(request)}
+        html = template.render(shared | values)
         return HTMLResponse(html, status_code=status)
 
 

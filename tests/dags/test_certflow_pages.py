@@ -9,7 +9,7 @@ from sqlalchemy import insert
 
 from certflow.errors import CertflowError
 from certflow.registry import schema
-from certflow_pages import CertflowPages, Mounted, verification
+from certflow_pages import CertflowPages, Mounted, desk, verification
 
 PERSON = {"management_no": "2018034370000001", "name": "测试甲", "id_number": "11010519491231002X"}
 ASKED = {"requester": "某某建设集团有限公司", "reason": "投标"} | PERSON
@@ -34,28 +34,42 @@ def app(settings, registry, actor, monkeypatch):
     return verification()
 
 
-def browser(app, login=""):
+def browser(app, login="", at="/verify"):
     """Somebody at the mounted pages; with a login, as Airflow would have recognised it."""
     root = FastAPI()
-    root.mount("/verify", Mounted(lambda: app))
+    root.mount(at, Mounted(lambda: app))
     if login:
         app.dependency_overrides[get_user] = lambda: SimpleAuthManagerUser(username=login, role="viewer")
     return TestClient(root, headers={"sec-fetch-site": "same-origin"})
 
 
-def test_every_route_is_closed_without_airflows_login(app):
+@pytest.mark.parametrize("build", [desk, verification])
+def test_every_route_is_closed_without_airflows_login(app, build):
+    app, at = build(), f"/{build.__name__}"
     walked = [(method, route.path) for route in app.routes for method in route.methods]
-    assert len(walked) > 5
-    with browser(app) as nobody:
+    assert walked
+    with browser(app, at=at) as nobody:
         for method, path in walked:
-            answer = nobody.request(method, f"/verify{path}")
+            answer = nobody.request(method, f"{at}{path}")
             assert answer.status_code == 401, (method, path)
             if method == "GET":
-                assert "/api/v2/auth/login?next=%2Fverify%2F" in answer.text
+                assert f"/api/v2/auth/login?next=%2F{build.__name__}%2F" in answer.text
 
 
 def test_every_mounted_app_is_one_that_this_file_tests():
-    assert [(one["url_prefix"], one["app"]._build) for one in CertflowPages.fastapi_apps] == [("/verify", verification)]
+    assert [one["app"]._build for one in CertflowPages.fastapi_apps] == [desk, verification]
+
+
+@pytest.mark.parametrize(
+    ("login", "status", "word"),
+    [("wang", 200, "经办"), ("jinan", 403, "没有这项权限"), ("operator", 403, "没有这项权限")],
+)
+def test_what_a_login_may_do_at_the_desk_stands_in_the_operators_file(app, settings, login, status, word):
+    with settings.path("logins.toml").open("a", encoding="utf-8") as file:
+        file.write('[wang]\nroles = ["operator"]\n')
+    with browser(desk(), login, "/desk") as client:
+        answer = client.get("/desk/")
+        assert (answer.status_code, word in answer.text) == (status, True)
 
 
 @pytest.mark.parametrize(
@@ -78,7 +92,14 @@ def test_a_login_that_is_taken_out_is_out_at_once(app, settings):
 
 
 @pytest.mark.parametrize(
-    "text", ["[jinan", '[jinan]\nroles = ["boss"]\naccount = "370100"', '[jinan]\nroles = ["verifier"]', "jinan = 1"]
+    "text",
+    [
+        "[jinan",
+        '[jinan]\nroles = ["boss"]\naccount = "370100"',
+        '[jinan]\nroles = ["verifier"]',
+        "jinan = 1",
+        '[jinan]\nroles = ["verifier", "operator"]\naccount = "370100"',
+    ],
 )
 def test_a_broken_file_lets_nobody_in(app, settings, text):
     settings.path("logins.toml").write_text(text, encoding="utf-8")

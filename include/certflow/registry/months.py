@@ -145,3 +145,21 @@ def frozen_rows(conn: Connection, *, before: str, months: int) -> list[int]:
         .limit(months)
     )
     return [int(count) for count in found.scalars()]
+
+
+def known(conn: Connection) -> list[str]:
+    """Every month the ledger knows of, the newest first; trial files do not count."""
+    found = select(submissions.c.month).where(submissions.c.lane == "month").union(
+        select(files.c.month).where(files.c.lane == "month", files.c.month.is_not(None)), select(batches.c.month)
+    )  # fmt: skip
+    return sorted((str(month) for month in conn.scalars(found)), reverse=True)
+
+
+def unjudged(conn: Connection) -> dict[str, int]:
+    """Account → files that came and that nobody has looked into to the end; trial files do not count."""
+    found = conn.execute(
+        select(files.c.account, func.count())
+        .where(files.c.lane == "month", files.c.state.in_(("RECEIVED", "WAITING", "UNPACKED")))
+        .group_by(files.c.account)
+    )
+    return {str(account): int(count) for account, count in found}

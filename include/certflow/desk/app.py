@@ -1,0 +1,40 @@
+"""The desk as one FastAPI app: behind a login whichever way it is mounted, every page a module of its own."""
+
+from collections.abc import Callable
+from types import ModuleType
+from typing import Any
+
+from fastapi import FastAPI
+
+from certflow.desk import board
+from certflow.desk.airflow import Airflow
+from certflow.desk.desk import Desk
+from certflow.reference import load_reference
+from certflow.registry.ledger import Registry
+from certflow.settings import Settings
+from certflow.webpages import guard
+
+_PAGES: tuple[ModuleType, ...] = (board,)
+"""Each with ``LINKS`` for the navigation and ``routes(desk)``; in the order of the navigation."""
+
+
+def create_app(
+    settings: Settings,
+    registry: Registry,
+    login: Callable[..., Any],
+    *,
+    airflow: Airflow | None = None,
+    sign_in: str = "",
+) -> FastAPI:
+    """The desk for whom `login` names (a dependency giving the `Person`, or 401); `airflow` lets pages run things.
+
+    `sign_in`: where a person without login is sent, as an address that the quoted address of the page is appended to.
+    """
+    desk = Desk(settings, registry, load_reference(settings), login, airflow)
+    app = FastAPI(title="工作台", docs_url=None, redoc_url=None, openapi_url=None, dependencies=[desk.entrance()])
+    most = settings.limits.archive_bytes
+    guard(app, desk.pages, body_bytes=most, body_words=f"提交的内容超过 {most >> 20} MB", sign_in=sign_in)
+    for page in _PAGES:
+        desk.links += page.LINKS
+        app.include_router(page.routes(desk))
+    return app

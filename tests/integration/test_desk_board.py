@@ -1,0 +1,41 @@
+"""The month board: what every city sent and where it stands, for whoever may see it."""
+
+import pytest
+from at_the_desk import sit_down, words
+from small_month import Person, SmallMonth
+
+
+def page(settings, registry, path="/", name="viewer"):
+    answer = sit_down(settings, registry, name).get(path)
+    assert answer.status_code == 200, answer.text
+    return words(answer)
+
+
+def test_before_the_first_month_the_board_says_what_will_fill_it(settings, registry):
+    assert "还没有任何月份" in page(settings, registry)
+
+
+def test_the_board_shows_every_city_and_where_its_rows_stand(settings, registry):
+    month = SmallMonth(settings, registry)
+    month.submit([Person(1), Person(2), Person(3, state="HELD"), Person(4, state="RETURNED")])
+    text = page(settings, registry)
+    assert "济南市 已报 核 1 退 1 收 2" in text
+    assert text.count("未报") >= 15
+
+
+@pytest.mark.parametrize("path", ["/?month=202013", "/?month=x", "/nothing"])
+def test_what_does_not_exist_is_said_in_words(settings, registry, path):
+    answer = sit_down(settings, registry, "viewer").get(path)
+    assert (answer.status_code, "没有这" in answer.text) == (404, True)
+
+
+def test_a_city_sees_its_own_line_alone(settings, registry):
+    SmallMonth(settings, registry).submit([Person(1)])
+    text = page(settings, registry, name="jinan")
+    assert "济南市" in text
+    assert "青岛市" not in text
+
+
+def test_whoever_has_no_role_sees_nothing(settings, registry):
+    answer = sit_down(settings, registry, "nobody").get("/")
+    assert (answer.status_code, "logins.toml" in answer.text) == (403, True)
