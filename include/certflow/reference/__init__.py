@@ -50,6 +50,7 @@ def load_reference(settings: Settings) -> Reference:
         name_variants=tables["name_variants"],
         area_prefixes=tables["areas"],
         rule_sets=tables["rule_sets"],
+        holidays=tables["holidays"],
     )
 
 

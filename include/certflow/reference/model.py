@@ -75,6 +75,15 @@ class IdType:
 
 
 @dataclass(frozen=True, slots=True)
+class Holiday:
+    """One day of the State Council's holiday plan."""
+
+    name: str
+    works: bool
+    """A weekend day that is worked for another one."""
+
+
+@dataclass(frozen=True, slots=True)
 class RuleSet:
     """The rules in force from a day on (DOMAIN §3.10)."""
 
@@ -109,6 +118,12 @@ class Reference:
     area_prefixes: frozenset[str]
     """First four digits of area codes, of today and retired; for warnings only."""
     rule_sets: Mapping[str, RuleSet]
+    holidays: Mapping[date, Holiday]
+
+    def works(self, day: date) -> bool:
+        """Whether offices are open; in a year that the plan does not know, on every day but the weekend."""
+        holiday = self.holidays.get(day)
+        return day.weekday() < 5 if holiday is None else holiday.works
 
     @cached_property
     def cities(self) -> Mapping[str, City]:

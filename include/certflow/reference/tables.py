@@ -8,14 +8,14 @@ import io
 import re
 import tomllib
 from collections.abc import Callable, Iterator, Mapping
-from datetime import date
+from datetime import date, datetime, timedelta
 
 from certflow import identity
 from certflow.errors import ConfigurationError
 from certflow.keys import text_key
 from certflow.month import Month
 from certflow.naming import fold
-from certflow.reference.model import ALL_LEVELS, City, Exam, IdType, RuleSet
+from certflow.reference.model import ALL_LEVELS, City, Exam, Holiday, IdType, RuleSet
 
 FAMILIES = ("normal", "ruankao", "tongxin")
 KINDS = (
@@ -146,6 +146,23 @@ def read_areas(text: str) -> frozenset[str]:
     return frozenset(prefixes)
 
 
+def read_holidays(text: str) -> dict[date, Holiday]:
+    """Days of the State Council's holiday plan: free days, and weekend days that are worked instead."""
+    days: dict[date, Holiday] = {}
+    for line, row in _lines(text, ("first", "last", "name", "work"), ("first", "last", "name")):
+        first, last = _day(line, "first", row["first"]), _day(line, "last", row["last"])
+        if row["work"] not in ("", "是"):
+            raise _wrong(line, "work", "只能为空或“是”")
+        if not 0 <= (last - first).days < 31:
+            raise _wrong(line, "last", "早于 first，或相距一个月以上")
+        for offset in range((last - first).days + 1):
+            day = first + timedelta(offset)
+            if day in days:
+                raise _wrong(line, "first", f"{day:%Y%m%d} 重复")
+            days[day] = Holiday(row["name"], works=bool(row["work"]))
+    return days
+
+
 def read_rule_sets(text: str) -> dict[str, RuleSet]:
     """Dated rule sets by name (TOML)."""
     try:
@@ -163,6 +180,7 @@ READERS: Mapping[str, tuple[str, Callable[[str], object]]] = {
     "level_aliases": ("level_aliases.csv", read_level_aliases),
     "name_variants": ("name_variants.csv", read_name_variants),
     "areas": ("areas.csv", read_areas),
+    "holidays": ("holidays.csv", read_holidays),
     "rule_sets": ("rule_sets.toml", read_rule_sets),
 }
 """Table → its file name and how its text is read."""
@@ -232,6 +250,13 @@ def _year(line: int, column: str, text: str) -> int | None:
     if re.fullmatch(r"(?:19|20)[0-9]{2}", text) is None:
         raise _wrong(line, column, "须为四位年份或留空")
     return int(text)
+
+
+def _day(line: int, column: str, text: str) -> date:
+    try:
+        return datetime.strptime(text, "%Y%m%d").date()  # noqa: DTZ007 (a calendar date, no moment)
+    except ValueError:
+        raise _wrong(line, column, "须写成 YYYYMMDD") from None
 
 
 def _is_month(text: str) -> bool:

@@ -1,5 +1,7 @@
 """Reference tables: what shipped holds, and a loaded table replaces the shipped one as a whole or not at all."""
 
+from datetime import date
+
 import pytest
 
 from certflow import identity
@@ -187,6 +189,9 @@ def test_a_loaded_table_replaces_the_shipped_one_and_is_numbered(settings, tmp_p
         ("level_aliases", "level,aliases\n一级,1级\n二级,1级\n", "第 3 行 aliases"),
         ("name_variants", "characters,kind\n喆,variant\n", "第 2 行 characters"),
         ("areas", "province,prefectures\n37,1-17\n", "第 2 行 prefectures"),
+        ("holidays", "first,last,name\n20200230,20200301,春节\n", "第 2 行 first"),
+        ("holidays", "first,last,name\n20200202,20200201,春节\n", "第 2 行 last"),
+        ("holidays", "first,last,name\n20200101,20200103,元旦\n20200103,20200103,元旦\n", "第 3 行 first.*重复"),
         ("rule_sets", "['2020']\ntitle = 3\n", "规则集 2020"),
         ("rule_sets", "[", "TOML"),
         ("prices", "a,b\n1,2\n", "没有名为 prices 的表"),
@@ -223,3 +228,17 @@ def test_every_table_has_a_shipped_version_that_loads_again(settings, tmp_path, 
     for table in TABLES:
         assert load_table(settings, table, reference._SHIPPED / READERS[table][0]) == 1
     assert load_reference(settings) == shipped
+
+
+@pytest.mark.parametrize(
+    ("day", "works"),
+    [
+        (date(2020, 5, 5), False),  # a Tuesday of 劳动节
+        (date(2020, 5, 9), True),  # a Saturday worked for it
+        (date(2020, 5, 10), False),
+        (date(2020, 5, 11), True),
+        (date(1999, 5, 3), True),  # no plan known: a Monday
+    ],
+)
+def test_offices_are_open_as_the_holiday_plan_says(shipped, day, works):
+    assert shipped.works(day) is works
