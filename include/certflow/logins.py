@@ -56,6 +56,13 @@ def logins(settings: Settings) -> dict[str, Login]:
     return {name: _login(name, entry) for name, entry in sorted(found.items())}
 
 
+def begin(settings: Settings, name: str) -> None:
+    """Seat the login that `certflow up` makes at the desk; a file that is there already says what it says."""
+    path = settings.path(FILE)
+    if not path.exists():
+        path.write_text(f'[{name}]\nroles = ["{OPERATOR}", "{APPROVER}"]\n', encoding="utf-8")
+
+
 def _login(name: str, entry: object) -> Login:
     if not isinstance(entry, dict) or not {"roles"} <= set(entry) <= {"roles", "account"}:
         raise ConfigurationError(f"{FILE} [{name}] 须有 roles，可有 account，别无其他")

@@ -25,7 +25,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from certflow import airflow_home
+from certflow import airflow_home, logins
 from certflow.errors import Busy, CertflowError, ConfigurationError
 from certflow.registry import server
 from certflow.settings import Settings
@@ -63,6 +63,7 @@ def up(settings: Settings, *, port: int = airflow_home.PORT, say: Callable[[str]
         CertflowError: it did not come up; the message names the log.
     """
     password = airflow_home.password(settings)
+    logins.begin(settings, airflow_home.LOGIN)
     if _alive(settings, KEEPER):
         note = _read(settings, KEEPER)
         pages = Pages(f"http://127.0.0.1:{note['port']}", airflow_home.LOGIN, password)
