@@ -4,6 +4,7 @@ import json
 import os
 
 import pytest
+from openpyxl import load_workbook
 
 from certflow.airflow_home import DagRunner, airflow_folder
 from certflow.demo.servers import AuthoritySftp, CitySftp
@@ -65,11 +66,16 @@ def test_a_registry_file_is_loaded_and_loaded_again_without_change(settings, run
         registry.close()
 
 
-def test_refused_lines_fail_the_run_and_are_listed(settings, runner):
-    finished = load(settings, runner, "bad.csv", HEADER + LINE.replace(NUMBER, ""))
+def test_refused_and_odd_lines_are_listed_and_refused_ones_fail_the_run(settings, runner):
+    odd = LINE.replace("济南市", "火星市")
+    finished = load(settings, runner, "bad.csv", HEADER + LINE.replace(NUMBER, "") + odd)
     assert finished.state == "failed"
     assert finished.tasks["confirm"] == "failed"
-    assert "第 2 行" in (settings.reports / "registry-load.txt").read_text(encoding="utf-8")
+    paper, book = sorted((settings.reports / "registry").iterdir())[-2:]
+    assert (paper.suffix, book.suffix) == (".pdf", ".xlsx")
+    lines = [line for sheet in load_workbook(book) for line in sheet.iter_rows(values_only=True)]
+    assert ("2", "缺少 ZJHM") in {line[:2] for line in lines}
+    assert ("REG-CITY", "3") in {(line[0], line[-1]) for line in lines}
 
 
 def test_a_file_outside_the_load_folder_is_not_taken(runner):

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from certflow.cli.show import AsJson, as_json, complain, desk, say, table
-from certflow.privacy import mask_id, mask_name, mask_text
+from certflow.privacy import mask_id, mask_name
 from certflow.settings import Settings
 
 app = typer.Typer()
@@ -38,10 +38,9 @@ def registry_load(
 
     表头：ZSGLH,KSXM,ZJHM,ZJLB,XB,KSDM,KSMC,BKJB,BKZY,CSNY,PZRQ,BMS，可加 ZSBH、DZZS。重复装入同一文件不会改变任何内容；
     有问题的行逐行列出原因，其余照常装入；有被拒绝的行时退出码为 1。
-    装入后按规则集 registry 检查数据库本身，只提醒，不拒绝。
+    装入后按规则集 registry 检查数据库本身，只提醒，不拒绝；检查报告（Excel、PDF）写入 reports/registry/。
     """
-    from certflow.checks.certificates import judge_export
-    from certflow.registry.certificates import load
+    from certflow.reports.load import load
 
     if full and not dry_run:
         raise typer.BadParameter("--full 只与 --dry-run 同用：装入从不删除证书")
@@ -50,8 +49,10 @@ def registry_load(
         return
     with desk() as (settings, registry, actor), _progress() as bar:
         task = bar.add_task("读取", total=None)
-        report = load(registry, actor, file, encoding=encoding, progress=lambda read: bar.update(task, completed=read))
-        warnings = judge_export(settings, file, encoding)
+        loaded = load(
+            settings, registry, actor, file, encoding=encoding, progress=lambda read: bar.update(task, completed=read)
+        )
+    report, warnings = loaded.report, loaded.warnings
     if json:
         refused = [{"line": line, "reason": reason} for line, reason in report.refused]
         as_json(
@@ -82,6 +83,7 @@ def registry_load(
                 ("规则", "条", "说法", "行"),
                 [(one.rule, one.count, one.message, _lines(one.lines, one.count)) for one in warnings],
             )
+        say(f"检查报告：{loaded.written[-1]}")
     if report.refused:
         raise typer.Exit(1)
 
@@ -200,21 +202,15 @@ def trace(
     """
     from certflow.cli.story import tell
     from certflow.registry.timeline import timeline
+    from certflow.reports.story import mask
 
     with desk() as (_settings, registry, _actor), registry.read() as conn:
         story = timeline(conn, management_no.strip())
     if story is None:
         complain("证书数据库和台账里都没有这个管理号")
         raise typer.Exit(1)
-    certificate = story["certificate"]
-    if certificate is not None and not unmasked:
-        certificate["name"] = mask_name(certificate["name"])
-        certificate["id_number"] = mask_id(certificate["id_number"])
     if not unmasked:
-        for one in (one for request in story["requests"] for one in request["returns"] + request["proofs"]):
-            one |= {
-                key: mask_text(value) for key, value in one.items() if key.endswith(("reason", "purpose")) and value
-            }
+        mask(story)
     if json:
         as_json(story)
     else:
