@@ -7,6 +7,7 @@ import typer
 
 from certflow.cli.show import AsJson, By, Desk, as_json, complain, desk, say, table
 from certflow.errors import ConfigurationError
+from certflow.returns.words import BUCKETS, DOUBTS, LEVELS, MEANINGS, STATES
 from certflow.settings import Settings
 
 if TYPE_CHECKING:
@@ -16,40 +17,6 @@ app = typer.Typer()
 returns_app = typer.Typer(help="上级返回的制证数据：取回、对账、入账、撤销、催询。", no_args_is_help=True)
 app.add_typer(returns_app, name="returns")
 
-_BUCKETS = {
-    "printed": "已印制",
-    "refused": "上级退回",
-    "missing": "未返回",
-    "extra": "多出",
-    "changed": "内容不同",
-    "duplicate": "重复",
-}
-_MEANINGS = {
-    "printed": "登记为新的印制记录",
-    "refused": "退回地市，本次申报结束",
-    "missing": "有关数据包中还没有结果的，继续等待",
-    "extra": "不是本单位发出的，不入账，由人核实",
-    "changed": "与发出的不同，不入账，由人核实；证书数据库不改动",
-    "duplicate": "以前或本文件中已有同样内容，不再处理",
-}
-_DOUBTS = {
-    "unknown": "不是本单位发出的",
-    "contradiction": "同一文件中有两种结果",
-    "answered": "此前已有另一结果入账",
-    "name": "姓名与发出的不同",
-    "id_number": "证件号码与发出的不同",
-    "serial": "证书编号已被使用",
-    "certificate": "该行没有对应的证书",
-}
-_STATES = {
-    "RECEIVED": "等待（有关数据包正在发送）",
-    "RECONCILED": "已对账，未入账",
-    "APPLIED": "已入账",
-    "HELD": "待人工处理，未入账",
-    "RETURNED": "不能读取，退回上级",
-    "UNDONE": "已撤销",
-}
-_LEVELS = {"": "", "late": "应催询", "alarm": "告警"}
 _Id = Annotated[int, typer.Argument(metavar="编号", help="返回文件的编号，见 certflow returns list。")]
 _SHOWN = 50
 
@@ -145,7 +112,7 @@ def returns_list(*, json: AsJson = False) -> None:
         for one in found:
             as_json({"return_id": one.id, "file": one.name, "state": one.state, "reason": one.reason})
         return
-    table("", ("编号", "文件", "状态", "说明"), [(one.id, one.name, _STATES[one.state], one.reason) for one in found])
+    table("", ("编号", "文件", "状态", "说明"), [(one.id, one.name, STATES[one.state], one.reason) for one in found])
 
 
 @returns_app.command("profiles")
@@ -214,7 +181,7 @@ def returns_missing(
         ("数据包", "月份", "批次", "考试", "地市", "行", "天", ""),
         [
             (one.package_id, one.month, one.batch, one.exam_code, one.city, one.rows, one.age_days,
-             _LEVELS[level(settings, one.age_days)])
+             LEVELS[level(settings, one.age_days)])
             for one in found
         ],
     )  # fmt: skip
@@ -243,15 +210,15 @@ def _report(found: "Reconciliation", *, json: bool, dry_run: bool = False) -> No
         return
     reason = f"（{found.reason}）" if found.reason else ""
     if dry_run and found.state != "APPLIED":
-        state = "可以入账" if found.state == "RECONCILED" else _STATES[found.state]
+        state = "可以入账" if found.state == "RECONCILED" else STATES[found.state]
         say(f"预览 {found.file}：{state}{reason}，没有作任何更改")
     else:
-        say(f"返回 {found.return_id}：{_STATES[found.state]}{reason}")
+        say(f"返回 {found.return_id}：{STATES[found.state]}{reason}")
     if found.state in ("RECONCILED", "APPLIED"):
-        table("", ("", "行", ""), [(_BUCKETS[one], count, _MEANINGS[one]) for one, count in found.counts.items()])
+        table("", ("", "行", ""), [(BUCKETS[one], count, MEANINGS[one]) for one, count in found.counts.items()])
     for doubt in found.doubts[:_SHOWN]:
         place = f"第 {doubt.part} 个数据文件第 {doubt.row_no} 行" if doubt.part > 1 else f"第 {doubt.row_no} 行"
-        say(f"    {place}须由人核实：{_DOUBTS[doubt.why]} {doubt.record_id or ''}".rstrip())
+        say(f"    {place}须由人核实：{DOUBTS[doubt.why]} {doubt.record_id or ''}".rstrip())
     if len(found.doubts) > _SHOWN:
         complain(f"……其余 {len(found.doubts) - _SHOWN} 行请用 --json 查看")
 

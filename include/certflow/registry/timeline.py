@@ -3,7 +3,7 @@
 import json
 from typing import Any
 
-from sqlalchemy import Connection, select, text
+from sqlalchemy import ColumnElement, Connection, select, text
 
 from certflow.registry.schema import batches, certificates, rows, submissions
 
@@ -18,8 +18,23 @@ def timeline(conn: Connection, management_no: str) -> Fact | None:
     ``returns`` that spoke of it (digests, undone or not), ``proofs``, and its ``delivery`` (state, waybill, moves,
     tracking, evidence with digests) or None; ``prints``: the print events, those that take one back included.
     """
-    certificate = conn.execute(select(certificates).where(certificates.c.management_no == management_no)).one_or_none()
-    requests = [_request(conn, row._asdict()) for row in conn.execute(_requests(management_no))]
+    return _story(conn, management_no, certificates.c.management_no == management_no,
+                  rows.c.management_no == management_no)  # fmt: skip
+
+
+def timeline_of(conn: Connection, number: str) -> Fact | None:
+    """The timeline of a 管理号 or of a record id; of a record without a 管理号 its own row is all there is."""
+    found = conn.execute(
+        select(rows.c.management_no, rows.c.certificate_id).where(rows.c.record_id == number)
+    ).one_or_none()
+    if found is None or found.management_no:
+        return timeline(conn, number if found is None else found.management_no)
+    return _story(conn, "", certificates.c.id == found.certificate_id, rows.c.record_id == number)
+
+
+def _story(conn: Connection, management_no: str, which: ColumnElement[bool], whose: ColumnElement[bool]) -> Fact | None:
+    certificate = conn.execute(select(certificates).where(which)).one_or_none()
+    requests = [_request(conn, row._asdict()) for row in conn.execute(_requests(whose))]
     if certificate is None and not requests:
         return None
     return {
@@ -30,15 +45,16 @@ def timeline(conn: Connection, management_no: str) -> Fact | None:
     }
 
 
-def _requests(management_no: str) -> Any:  # noqa: ANN401 (a select)
+def _requests(whose: ColumnElement[bool]) -> Any:  # noqa: ANN401 (a select)
     return (
         select(
-            rows.c.id, rows.c.record_id, rows.c.state, rows.c.row_no, submissions.c.month, submissions.c.city,
-            submissions.c.exam_code, submissions.c.id.label("submission_id"), batches.c.number.label("batch"),
+            rows.c.id, rows.c.record_id, rows.c.state, rows.c.row_no, submissions.c.month, submissions.c.account,
+            submissions.c.city, submissions.c.exam_code, submissions.c.id.label("submission_id"),
+            batches.c.number.label("batch"),
         )
         .join(submissions, submissions.c.id == rows.c.submission_id)
         .outerjoin(batches, batches.c.id == rows.c.batch_id)
-        .where(rows.c.management_no == management_no)
+        .where(whose)
         .order_by(rows.c.id)
     )  # fmt: skip
 
