@@ -57,13 +57,14 @@ class Years:
     expected: dict[tuple[str, str, str], Expected] = field(default_factory=lambda: defaultdict(Expected))
     files: dict[tuple[str, str], list[int]] = field(default_factory=lambda: defaultdict(lambda: [0, 0]))
     nil: set[tuple[str, str]] = field(default_factory=set)
+    shifts: dict[str, tuple[str, str, str]] = field(default_factory=dict)
+    """Account → story that most of its requests have, from a month on, until the month before another."""
     _serial: int = 0
 
     def run(self, first: str, months: int, *, rows: int = 10) -> None:
         """Write `months` months from `first` on, about `rows` requests per city and exam."""
         chance = random.Random(self.seed)
         names = list(STORIES)
-        weights = [STORIES[name][1] for name in names]
         for number in range(months):
             month = str(Month.parse(first).plus(number))
             plan = []
@@ -75,7 +76,9 @@ class Years:
                 late = chance.random() < 0.1
                 for exam in EXAMS:
                     count = chance.randint(rows // 2, rows + at)
-                    plan.append((account, exam, late, chance.choices(names, weights, k=count)))
+                    story, since, until = self.shifts.get(account, ("", "", ""))
+                    often = [200 if name == story and since <= month < until else STORIES[name][1] for name in names]
+                    plan.append((account, exam, late, chance.choices(names, often, k=count)))
                 if chance.random() < 0.15:
                     plan.append((account, "", late, []))
             self._write(month, plan)

@@ -340,3 +340,23 @@ def test_the_quality_history_counts_what_the_stories_say(registry, years):
             )
             assert point.count == wanted
     assert {one.rule for one in found} == {rule for one in years.expected.values() for rule in one.causes}
+
+
+def test_the_quality_history_marks_the_months_in_which_a_city_became_worse_and_better(registry, years):
+    """Labelled: three cities change, each in one rule, from a month on and back; nothing else changes in two years."""
+    worse = {years.accounts[2]: "never corrected", years.accounts[7]: "wrong twice", years.accounts[12]: "held"}
+    years.shifts = {account: (story, "201911", "202006") for account, story in worse.items()}
+    years.run(FIRST, 24, rows=20)
+    marks = {
+        (one.rule, one.account, point.month): point.change
+        for one in history(registry, FIRST, LAST, by=("account",))
+        for point in one.points
+        if point.change
+    }
+    rules = {"never corrected": "PHOTO-SIZE", "wrong twice": "ID-FORM", "held": "ID-AGE"}
+    wanted = {}
+    for account, story in worse.items():
+        reported = sorted({month for month, who, _ in years.expected if who == account})
+        wanted[rules[story], account, min(month for month in reported if month >= "201911")] = 1
+        wanted[rules[story], account, min(month for month in reported if month >= "202006")] = -1
+    assert marks == wanted
