@@ -26,6 +26,7 @@ from certflow.reference import load_reference
 from certflow.registry import deliveries, schema
 from certflow.registry.doctor import examine
 from certflow.registry.timeline import timeline
+from certflow.reports.story import events
 
 CITY = "370100"
 ADDRESS = "济南市历下区某路1号"
@@ -542,6 +543,9 @@ def test_the_commands_lead_from_the_list_to_the_bundle(home, monkeypatch):
     assert Path("look.png").read_bytes() == b"i"
     told = ask("delivery", "evidence", "link", number, two, "--kind", "本人身份证", "--by", "李四")
     assert told == "尚缺：无，凭证齐全\n"
+    because = ("--by", "李四", "--reason", "看错了")
+    assert ask("delivery", "evidence", "unlink", number, two, *because) == "已撤销关联。这本证书尚缺：本人身份证\n"
+    ask("delivery", "evidence", "link", number, two, "--kind", "本人身份证", "--by", "李四")
     told = ask("delivery", "move", three, "暂扣", "--by", "李四", "--reason", "身份存疑")
     assert told.endswith("保管中 → 暂扣\n")
     assert "暂扣" in ask("delivery", "status")
@@ -554,6 +558,54 @@ def test_the_commands_lead_from_the_list_to_the_bundle(home, monkeypatch):
     ask("evidence", "verifier", "v")
     words = [sys.executable, "-I", "v/verify_evidence.py", "--key", "v/certflow-公钥.txt", "e.zip"]
     assert subprocess.run(words, capture_output=True, check=False).stdout.decode() == "e.zip：完好\n"
+
+
+def test_a_wrong_link_is_taken_back_on_record_and_the_right_one_made(home):
+    home.print(2)
+    home.day()
+    wrong, right = (one.management_no for one in home.people)
+    drop = home.evidence({f"{wrong}_签名.png": b"s", f"{wrong}_本人身份证.png": b"i"})
+    home.day()
+    assert home.states() == {wrong: ("HANDED", "CLOSED"), right: ("KEPT", "PRINTED")}
+    home_of = (home.settings, home.registry)
+    told = {"by": "李四", "reason": "拿错了文件名", "actor": home.actor}
+    with pytest.raises(Conflict, match="有领取签名"):
+        move(home.registry, wrong, "KEPT", **told)
+    with pytest.raises(Conflict, match="没有关联到"):
+        pickup.unlink(*home_of, 1, right, **told)
+    assert pickup.unlink(*home_of, 1, wrong, **told) == ["本人身份证"]
+    assert home.states()[wrong] == ("HANDED", "DELIVERED")
+    assert pickup.unlink(*home_of, 2, wrong, **told) == ["本人身份证", "签名"]
+    lacking, lost = pickup.status(*home_of)
+    assert ([one.management_no for one in lacking], [one.id for one in lost]) == ([wrong], [1, 2])
+    move(home.registry, wrong, "KEPT", **told)
+    assert home.states()[wrong] == ("KEPT", "PRINTED")
+    # The device's files come once more, with the same wrong names: what a person took back stays taken back.
+    home.evidence({path.name: data for path, data in ((drop / f"{wrong}_签名.png", b"s"),)})
+    assert (home.day().handed, home.states()[wrong]) == (0, ("KEPT", "PRINTED"))
+    for file in (1, 2):
+        missing = pickup.link(*home_of, file, right, kind="", by="李四", actor=home.actor)
+    assert missing == []
+    assert home.states() == {wrong: ("KEPT", "PRINTED"), right: ("HANDED", "CLOSED")}
+    pickup.link(*home_of, 2, wrong, kind="", by="李四", actor=home.actor)  # a person may come to think otherwise
+    assert home.states()[wrong] == ("HANDED", "DELIVERED")
+    with home.registry.read() as conn:
+        story = timeline(conn, wrong)
+        words = [json.loads(one) for one in conn.scalars(text("SELECT payload FROM audit ORDER BY seq"))]
+    told = [(line.what, line.who) for line in events(story)]
+    assert ("撤销凭证 1 的关联：拿错了文件名", "李四") in told
+    kept = [
+        (one["file_id"], one["unlinked_by"], one["unlink_reason"])
+        for one in story["requests"][0]["delivery"]["evidence"]
+    ]
+    assert kept == [(1, "李四", "拿错了文件名"), (2, "李四", "拿错了文件名"), (2, None, None)]
+    chained = [(one["file"], one["by"], one["reason"]) for one in words if one["event"] == "pickup unlink"]
+    assert chained == [(1, "李四", "拿错了文件名"), (2, "李四", "拿错了文件名")]
+    assert [one["steps"] for one in words if one.get("errand") == "undo"] == [
+        {"CLOSED>DELIVERED": 1},
+        {"HANDED>KEPT": 1},
+        {"DELIVERED>PRINTED": 1},
+    ]
 
 
 def test_i10_nothing_personal_is_chained_or_reported(home):

@@ -158,6 +158,8 @@ def move(
 ) -> None:
     """由人决定一本证书的发放状态：暂扣、解除暂扣（保管中）、退回后转现场领取、已领取、EMS 更正为已签收。
 
+    误记为已领取、其实仍在库的，改为保管中；有领取签名的，先撤销签名的关联。
+
     例：certflow delivery move 20100103437000001 转现场领取 --by 张主任 --reason 收件人要求
     """
     from certflow.delivery.take import move as decide
@@ -272,6 +274,26 @@ def evidence_link(
     with desk() as (settings, registry, actor):
         missing = link(settings, registry, number, management_no.strip(), kind=kind.strip(), by=by, actor=actor)
     say(f"尚缺：{'、'.join(missing) or '无，凭证齐全'}")
+
+
+@evidence_app.command("unlink")
+def evidence_unlink(
+    number: Annotated[int, typer.Argument(metavar="凭证编号")],
+    management_no: _Number,
+    *,
+    by: By,
+    reason: Annotated[str, typer.Option(help="原因，写入审计记录。")],
+) -> None:
+    """撤销一个凭证文件与一本证书的关联：关联错了的。文件和原来的关联都留有记录，不删除；文件回到待关联。
+
+    已办结而凭证因此不全的，回到已领取。证书其实没有领走的，再用 certflow delivery move 改为保管中。
+    例：certflow delivery evidence unlink 12 20100103437000001 --by 李四 --reason 名字相同，关联错了
+    """
+    from certflow.delivery.pickup import unlink
+
+    with desk() as (settings, registry, actor):
+        missing = unlink(settings, registry, number, management_no.strip(), by=by, reason=reason, actor=actor)
+    say(f"已撤销关联。这本证书尚缺：{'、'.join(missing) or '无，凭证齐全'}")
 
 
 @evidence_app.command("status")

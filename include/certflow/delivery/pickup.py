@@ -133,7 +133,7 @@ def import_folder(
             place = places.of(_folded(str(piece["name"])))
             if place is None or not piece["kind"]:
                 continue
-            linked += pickups.link(conn, kept.id, place.delivery_id, str(piece["kind"]), actor.who)
+            linked += pickups.link(conn, kept.id, place.delivery_id, str(piece["kind"]), actor.who, person=False)
             touched.add(place.delivery_id)
         handed, closed = _settle(conn, rules, account)
         left = len(pickups.unlinked(conn, account))
@@ -166,10 +166,37 @@ def link(
         place = pickups.places_by_number(conn, piece.account, [management_no]).get(management_no)
         if place is None:
             raise Conflict("凭证所属的地市没有这个管理号的已印制证书")
-        pickups.link(conn, file_id, place.delivery_id, said, by)
+        pickups.link(conn, file_id, place.delivery_id, said, by, person=True)
         _settle(conn, rules, piece.account)
         note(conn, "pickup link", file=file_id, delivery=place.delivery_id, kind=said, by=by)
         return rules.missing(pickups.kinds(conn, [place.delivery_id])[place.delivery_id])
+
+
+def unlink(
+    settings: Settings, registry: Registry, file_id: int, management_no: str, *, by: str, reason: str, actor: Actor
+) -> list[str]:
+    """Take back that a file is evidence for a certificate; what is missing for that certificate now, by name.
+
+    File and link stay on record. A certificate that was closed with it is no longer; whether it was handed out at all
+    is the person's to say (`take.move`).
+
+    Raises:
+        Conflict: nothing links the two, or nobody says who and why.
+    """
+    if not by.strip() or not reason.strip():
+        raise Conflict("撤销须写明由谁决定和原因")
+    rules = load_rules(settings)
+    with registry.begin(actor) as conn:
+        deliveries.take_turn(conn)
+        found = pickups.unlink(conn, file_id, management_no, by, reason)
+        if not found:
+            raise Conflict("这个凭证文件没有关联到这本证书")
+        there = pickups.kinds(conn, [delivery for delivery, _ in found])
+        missing = {delivery: rules.missing(there[delivery]) for delivery, _ in found}
+        pickups.reopen(conn, [delivery for delivery, lacking in missing.items() if lacking])
+        for delivery, kind in found:
+            note(conn, "pickup unlink", file=file_id, delivery=delivery, kind=kind, by=by, reason=reason)
+        return missing[found[-1][0]]
 
 
 def status(settings: Settings, registry: Registry, account: str = "") -> tuple[list[Incomplete], list[pickups.Piece]]:

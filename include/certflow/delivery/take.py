@@ -14,10 +14,12 @@ from typing import TYPE_CHECKING
 from certflow import originals
 from certflow.delivery import profile as profiles
 from certflow.delivery import walk
+from certflow.delivery.pickup import SIGNATURE
 from certflow.delivery.profile import CHOICES, EMS, Line, Profile
 from certflow.errors import ConfigurationError, Conflict, SubmissionError
 from certflow.privacy import mask_text
 from certflow.registry import deliveries as ledger
+from certflow.registry import pickups
 from certflow.registry.ledger import Actor, Registry, note
 from certflow.settings import Settings
 
@@ -91,6 +93,8 @@ def take_file(
 def move(registry: Registry, management_no: str, state: str, *, by: str, reason: str, actor: Actor) -> ledger.Known:
     """A person's decision about one certificate: withheld, released to the desk, to be picked up, handed out, signed.
 
+    What counts as handed out and never was goes back to the desk, unless a signature stands against it.
+
     Raises:
         Conflict: no delivery of this number, or no way from its state to that one.
     """
@@ -99,9 +103,14 @@ def move(registry: Registry, management_no: str, state: str, *, by: str, reason:
         found = ledger.by_number(conn, [management_no.strip()]).get(management_no.strip())
         if found is None:
             raise Conflict("没有这个管理号的已印制证书")
-        if (found.state, state) not in walk.MOVES:
+        if (found.state, state) == ("HANDED", "KEPT"):
+            if SIGNATURE in pickups.kinds(conn, [found.id])[found.id]:
+                raise Conflict("这本证书有领取签名；关联错了的，先用 certflow delivery evidence unlink 撤销关联")
+            ledger.take_back(conn, found.id)
+        elif (found.state, state) not in walk.MOVES:
             raise Conflict("证书现在的发放状态不能改为所要的状态，请先用 certflow trace 查看")
-        ledger.advance(conn, {found.id: state})
+        else:
+            ledger.advance(conn, {found.id: state})
         ledger.settle_rows(conn)
         note(conn, "delivery decision", delivery=found.id, record=found.record_id, to=state, by=by, reason=reason)
     return found

@@ -8,9 +8,9 @@ from typing import Literal, NamedTuple
 from certflow.delivery.profile import Line
 from certflow.delivery.states import TRACKED
 from certflow.errors import SubmissionError
-from certflow.registry.schema import TRANSITIONS
+from certflow.registry.schema import ERRANDS, TRANSITIONS
 
-MOVES = frozenset(TRANSITIONS["delivery"])
+MOVES = frozenset(step for step in TRANSITIONS["delivery"] if ("delivery", *step) not in ERRANDS)
 EFFECTS = ("moved", "waybill", "late", "against")
 
 _LEFT_OUT = ("PUSHED", "KEPT")

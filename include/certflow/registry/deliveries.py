@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from sqlalchemy import Connection, func, insert, select, text, update
 from sqlalchemy.dialects.postgresql import insert as insert_or
 
+from certflow.registry.ledger import errand
 from certflow.registry.schema import deliveries, delivery_choices, delivery_events, delivery_files, delivery_orders
 
 
@@ -208,6 +209,15 @@ def advance(conn: Connection, states: Mapping[int, str]) -> None:
         conn.execute(text(_ADVANCE), {"ids": list(states), "states": list(states.values())})
 
 
+def take_back(conn: Connection, delivery_id: int) -> None:
+    """HANDED → KEPT, its row to PRINTED: it was never handed out."""
+    values = {"ids": [delivery_id], "states": ["KEPT"]}
+    with errand(conn, "undo"):
+        conn.execute(text(_ADVANCE), values)
+        for state in ("DELIVERED", "PRINTED"):
+            conn.execute(text(_BACK), {"delivery": delivery_id, "state": state})
+
+
 def settle_rows(conn: Connection) -> None:
     """PRINTED → DELIVERED for what was signed for or handed out, → CLOSED for what EMS delivered."""
     conn.execute(text(_DELIVERED))
@@ -306,6 +316,11 @@ UPDATE deliveries d SET state = n.state,
     pushed_at = CASE WHEN n.state = 'PUSHED' THEN coalesce(d.pushed_at, now()) ELSE d.pushed_at END
 FROM unnest(CAST(:ids AS bigint[]), CAST(:states AS text[])) AS n(id, state)
 WHERE d.id = n.id
+"""
+
+_BACK = """
+UPDATE rows r SET state = :state FROM deliveries d
+WHERE d.id = :delivery AND d.row_id = r.id AND (r.state, :state) IN (('CLOSED', 'DELIVERED'), ('DELIVERED', 'PRINTED'))
 """
 
 _DELIVERED = """

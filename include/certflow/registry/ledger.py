@@ -156,6 +156,14 @@ class Overtaken(Conflict):
     """PostgreSQL gave this transaction up for another (40001, 40P01); doing it again is right."""
 
 
+@contextlib.contextmanager
+def errand(conn: Connection, word: str) -> Iterator[None]:
+    """Moves that lead back (`schema.ERRANDS`) are lawful in here, and the chain keeps the word beside them."""
+    conn.execute(text("SELECT set_config('certflow.errand', :word, true)"), {"word": word})
+    yield
+    conn.execute(text("SELECT set_config('certflow.errand', '', true)"))
+
+
 def note(conn: Connection, event: str, **detail: object) -> None:
     """Chain something that is no move of state (an approval, an undo, a load): counts, ids, digests, a person's words.
 

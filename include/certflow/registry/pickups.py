@@ -1,7 +1,8 @@
 """Evidence of pick-ups in the ledger: files of the devices at the desk, and which certificate each belongs to.
 
-Append-only; a file that belongs to nothing known stays in `unlinked` until a person links it. File names may hold ID
-numbers: they stay in here.
+Append-only; a file that belongs to nothing known stays in `unlinked` until a person links it. A link that was wrong is
+taken back by an entry of its own and counts nowhere but in the timeline. File names may hold ID numbers: they stay in
+here.
 """
 
 import datetime as dt
@@ -13,7 +14,8 @@ from typing import Any
 from sqlalchemy import Column, Connection, Select, exists, func, select, text
 from sqlalchemy.dialects.postgresql import insert
 
-from certflow.registry.schema import deliveries, pickup_files, pickup_links, rows
+from certflow.registry.ledger import errand
+from certflow.registry.schema import deliveries, pickup_files, pickup_links, pickup_unlinks, rows
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,24 +58,39 @@ def piece(conn: Connection, file_id: int) -> Piece | None:
     return None if found is None else Piece(*found)
 
 
-def link(conn: Connection, file_id: int, delivery_id: int, kind: str, by: str) -> bool:
-    """Say that a file is evidence of this kind for this delivery; False when that is known already."""
-    values = {"file_id": file_id, "delivery_id": delivery_id, "kind": kind, "by": by}
-    made = insert(pickup_links).values(values).on_conflict_do_nothing().returning(pickup_links.c.id)
-    return conn.scalar(made) is not None
+def link(conn: Connection, file_id: int, delivery_id: int, kind: str, by: str, *, person: bool) -> bool:
+    """Say that a file is evidence of this kind for this delivery; False when that is known already.
+
+    What a person took back only a person links again. The caller holds the turn of `deliveries`.
+    """
+    same = (pickup_links.c.file_id == file_id, pickup_links.c.delivery_id == delivery_id)
+    holds = exists().where(*same, pickup_links.c.kind == kind, _HOLDS)
+    taken_back = exists().where(*same, ~_HOLDS)
+    if conn.scalar(select(holds if person else holds | taken_back)):
+        return False
+    conn.execute(insert(pickup_links).values(file_id=file_id, delivery_id=delivery_id, kind=kind, by=by))
+    return True
+
+
+def unlink(conn: Connection, file_id: int, name: str, by: str, reason: str) -> list[tuple[int, str]]:
+    """Take back what links a file to the certificate of this 管理号 or record id: (delivery, kind) of each link."""
+    named = (rows.c.management_no == name) | (rows.c.record_id == name)
+    query = select(pickup_links.c.id, pickup_links.c.delivery_id, pickup_links.c.kind)
+    query = query.join(deliveries, deliveries.c.id == pickup_links.c.delivery_id)
+    query = query.join(rows, rows.c.id == deliveries.c.row_id).where(pickup_links.c.file_id == file_id, named, _HOLDS)
+    found = conn.execute(query.order_by(pickup_links.c.id)).all()
+    if found:
+        values = [{"link_id": one.id, "by": by, "reason": reason} for one in found]
+        conn.execute(insert(pickup_unlinks), values)
+    return [(int(one.delivery_id), str(one.kind)) for one in found]
 
 
 def unlinked(conn: Connection, account: str = "") -> list[Piece]:
     """Files that belong to no certificate yet, oldest first."""
-    query = select(*_piece()).where(~exists().where(pickup_links.c.file_id == pickup_files.c.id))
+    query = select(*_piece()).where(~exists().where(pickup_links.c.file_id == pickup_files.c.id, _HOLDS))
     if account:
         query = query.where(pickup_files.c.account == account)
     return [Piece(*row) for row in conn.execute(query.order_by(pickup_files.c.id))]
-
-
-def linked(conn: Connection, file_id: int) -> bool:
-    """Whether a file belongs to some certificate."""
-    return bool(conn.scalar(select(exists().where(pickup_links.c.file_id == file_id))))
 
 
 def places_by_number(conn: Connection, account: str, keys: Iterable[str]) -> dict[str, Place]:
@@ -99,7 +116,7 @@ def places_by_person(conn: Connection, account: str, ids: Iterable[str]) -> dict
 
 def signed(conn: Connection, account: str, kind: str, states: Sequence[str]) -> list[Place]:
     """Certificates in one of these states that have evidence of this kind."""
-    has = exists().where(pickup_links.c.delivery_id == deliveries.c.id, pickup_links.c.kind == kind)
+    has = exists().where(pickup_links.c.delivery_id == deliveries.c.id, pickup_links.c.kind == kind, _HOLDS)
     where = (deliveries.c.account == account, deliveries.c.state.in_(states), has)
     return [Place(*row) for row in conn.execute(_places().where(*where).order_by(deliveries.c.id))]
 
@@ -116,7 +133,7 @@ def kinds(conn: Connection, ids: Sequence[int]) -> defaultdict[int, set[str]]:
     """Delivery → the kinds of evidence it has."""
     found: defaultdict[int, set[str]] = defaultdict(set)
     query = select(pickup_links.c.delivery_id, pickup_links.c.kind)
-    for one, kind in conn.execute(query.where(pickup_links.c.delivery_id == func.any(list(ids)))):
+    for one, kind in conn.execute(query.where(pickup_links.c.delivery_id == func.any(list(ids)), _HOLDS)):
         found[one].add(kind)
     return found
 
@@ -125,6 +142,17 @@ def close(conn: Connection, ids: Sequence[int]) -> None:
     """DELIVERED → CLOSED for the rows of these deliveries."""
     found = select(deliveries.c.row_id).where(deliveries.c.id == func.any(list(ids)))
     conn.execute(rows.update().where(rows.c.id.in_(found), rows.c.state == "DELIVERED").values(state="CLOSED"))
+
+
+def reopen(conn: Connection, ids: Sequence[int]) -> None:
+    """CLOSED → DELIVERED for the rows of these deliveries that were handed out at the desk."""
+    found = select(deliveries.c.row_id).where(deliveries.c.id == func.any(list(ids)), deliveries.c.state == "HANDED")
+    with errand(conn, "undo"):
+        conn.execute(rows.update().where(rows.c.id.in_(found), rows.c.state == "CLOSED").values(state="DELIVERED"))
+
+
+_HOLDS = ~exists().where(pickup_unlinks.c.link_id == pickup_links.c.id)
+"""Links that nobody took back."""
 
 
 def _piece() -> list[Column[Any]]:

@@ -49,7 +49,7 @@ TRANSITIONS: dict[str, tuple[tuple[str, str], ...]] = {
         ("ACCEPTED", "PACKED"), ("ACCEPTED", "WITHDRAWN"), ("PACKED", "SENT"), ("PACKED", "ACCEPTED"),
         ("SENT", "PRINTED"), ("SENT", "REFUSED"), ("PRINTED", "DELIVERED"), ("DELIVERED", "CLOSED"),
         ("PROOF", "ISSUED"), ("ISSUED", "CLOSED"),
-        ("PRINTED", "SENT"), ("REFUSED", "SENT"),
+        ("PRINTED", "SENT"), ("REFUSED", "SENT"), ("CLOSED", "DELIVERED"), ("DELIVERED", "PRINTED"),
     ),
     "package": (
         ("", "BUILT"), ("BUILT", "APPROVED"), ("BUILT", "REJECTED"), ("APPROVED", "SENDING"), ("SENDING", "SENT"),
@@ -65,11 +65,15 @@ TRANSITIONS: dict[str, tuple[tuple[str, str], ...]] = {
         ("PRINTED", "KEPT"), ("KEPT", "PUSHED"), ("PICKUP", "PUSHED"), ("KEPT", "HANDED"), ("PICKUP", "HANDED"),
         ("KEPT", "EXPIRED"), ("PICKUP", "EXPIRED"), ("EXPIRED", "HANDED"), ("PRINTED", "WITHHELD"),
         ("KEPT", "WITHHELD"), ("PICKUP", "WITHHELD"), ("RETURNED", "WITHHELD"), ("WITHHELD", "KEPT"),
+        ("HANDED", "KEPT"),
     ),
 }  # fmt: skip
 """Allowed moves of the graphs; the migration copies them into `transitions`."""
 
-ERRANDS: dict[tuple[str, str, str], str] = {("row", "PRINTED", "SENT"): "undo", ("row", "REFUSED", "SENT"): "undo"}
+ERRANDS: dict[tuple[str, str, str], str] = {
+    ("row", "PRINTED", "SENT"): "undo", ("row", "REFUSED", "SENT"): "undo", ("row", "CLOSED", "DELIVERED"): "undo",
+    ("row", "DELIVERED", "PRINTED"): "undo", ("delivery", "HANDED", "KEPT"): "undo",
+}  # fmt: skip
 """Moves that lead back: allowed in a transaction that has set ``certflow.errand`` to this word, and chained with it."""
 
 
@@ -617,10 +621,19 @@ pickup_links = Table(
     Column("kind", Text, nullable=False),
     Column("by", Text, nullable=False),
     _now("at"),
-    UniqueConstraint("file_id", "delivery_id", "kind"),
+    Index("ix_pickup_links_file_id", "file_id"),
     Index("ix_pickup_links_delivery_id", "delivery_id"),
 )  # fmt: skip
-"""Which evidence belongs to which certificate; append-only."""
+"""Which evidence belongs to which certificate; append-only. Between the two one link of a kind holds at a time."""
+
+pickup_unlinks = Table(
+    "pickup_unlinks", metadata, _id(),
+    Column("link_id", BigInteger, ForeignKey("pickup_links.id"), nullable=False, unique=True),
+    Column("by", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    _now("at"),
+)  # fmt: skip
+"""Links that were wrong and who took them back; append-only."""
 
 transitions = Table(
     "transitions", metadata,

@@ -133,8 +133,10 @@ SELECT e.happened_at, e.state, e.waybill, e.effect, e.row_no, f.sha256, f.receiv
 JOIN delivery_files f ON f.id = e.file_id WHERE e.delivery_id = :id ORDER BY e.id
 """
 _EVIDENCE = """
-SELECT f.id AS file_id, l.kind, f.sha256, f.size, f.received_at, l.at AS linked_at, l.by AS linked_by
-FROM pickup_links l JOIN pickup_files f ON f.id = l.file_id WHERE l.delivery_id = :id ORDER BY l.id
+SELECT f.id AS file_id, l.kind, f.sha256, f.size, f.received_at, l.at AS linked_at, l.by AS linked_by,
+       u.at AS unlinked_at, u.by AS unlinked_by, u.reason AS unlink_reason
+FROM pickup_links l JOIN pickup_files f ON f.id = l.file_id LEFT JOIN pickup_unlinks u ON u.link_id = l.id
+WHERE l.delivery_id = :id ORDER BY l.id
 """
 _PRINTS = """
 SELECT serial, mark, printed_on, recorded_at FROM print_events WHERE certificate_id = :id ORDER BY id

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection, insert, text
 
+from certflow.registry.ledger import errand
 from certflow.registry.reprints import IN_FORCE, look_ahead
 from certflow.registry.schema import return_undos
 
@@ -49,9 +50,8 @@ def undo(conn: Connection, return_id: int, by: str, reason: str) -> Undone:
         .returning(return_undos.c.id)
     ).scalar_one()
     conn.execute(text(_REVERSE), keys)
-    conn.execute(text("SELECT set_config('certflow.errand', 'undo', true)"))
-    conn.execute(text(_BACK), keys)
-    conn.execute(text("SELECT set_config('certflow.errand', '', true)"))
+    with errand(conn, "undo"):
+        conn.execute(text(_BACK), keys)
     conn.execute(text(_HISTORY), keys | {"undo_id": undo_id})
     conn.execute(text(_RECALL), keys | {"undo_id": undo_id})
     return Undone(int(undo_id), int(counted.printed), int(counted.refused))

@@ -48,7 +48,9 @@ def mask(story: dict[str, Any]) -> None:
     if certificate is not None:
         certificate["name"] = mask_name(certificate["name"])
         certificate["id_number"] = mask_id(certificate["id_number"])
-    for one in (one for request in story["requests"] for one in request["returns"] + request["proofs"]):
+    facts = [one for request in story["requests"] for one in request["returns"] + request["proofs"]]
+    facts += [one for request in story["requests"] for one in (request["delivery"] or {"evidence": []})["evidence"]]
+    for one in facts:
         one |= {key: mask_text(value) for key, value in one.items() if key.endswith(("reason", "purpose")) and value}
 
 
@@ -122,6 +124,9 @@ def _delivery(delivery: dict[str, Any]) -> Iterator[tuple[str, str, str, str]]:
     for one in delivery["evidence"]:
         what = f"领取凭证 {one['file_id']}：{_KINDS.get(one['kind'], one['kind'])}"
         yield one["linked_at"], what, one["linked_by"], one["sha256"]
+        if one["unlinked_at"]:
+            told = f"撤销凭证 {one['file_id']} 的关联：{one['unlink_reason']}"
+            yield one["unlinked_at"], told, one["unlinked_by"], one["sha256"]
 
 
 def _word(state: str) -> str:

@@ -217,6 +217,8 @@ CREATE TRIGGER pickup_files_kept BEFORE UPDATE OR DELETE OR TRUNCATE ON pickup_f
     FOR EACH STATEMENT EXECUTE FUNCTION certflow_refuse();
 CREATE TRIGGER pickup_links_kept BEFORE UPDATE OR DELETE OR TRUNCATE ON pickup_links
     FOR EACH STATEMENT EXECUTE FUNCTION certflow_refuse();
+CREATE TRIGGER pickup_unlinks_kept BEFORE UPDATE OR DELETE OR TRUNCATE ON pickup_unlinks
+    FOR EACH STATEMENT EXECUTE FUNCTION certflow_refuse();
 
 -- A proof in the register stays as it was issued; only its bundle and its revocation come later.
 CREATE TRIGGER proofs_kept BEFORE DELETE OR TRUNCATE ON proofs

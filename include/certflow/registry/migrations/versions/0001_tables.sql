@@ -667,9 +667,21 @@ CREATE TABLE pickup_links (
     by TEXT NOT NULL,
     at TIMESTAMP WITH TIME ZONE DEFAULT now() NOT NULL,
     CONSTRAINT pk_pickup_links PRIMARY KEY (id),
-    CONSTRAINT uq_pickup_links_file_id_delivery_id_kind UNIQUE (file_id, delivery_id, kind),
     CONSTRAINT fk_pickup_links_file_id FOREIGN KEY(file_id) REFERENCES pickup_files (id),
     CONSTRAINT fk_pickup_links_delivery_id FOREIGN KEY(delivery_id) REFERENCES deliveries (id)
 );
 
 CREATE INDEX ix_pickup_links_delivery_id ON pickup_links (delivery_id);
+
+CREATE INDEX ix_pickup_links_file_id ON pickup_links (file_id);
+
+CREATE TABLE pickup_unlinks (
+    id BIGINT GENERATED ALWAYS AS IDENTITY,
+    link_id BIGINT NOT NULL,
+    by TEXT NOT NULL,
+    reason TEXT NOT NULL,
+    at TIMESTAMP WITH TIME ZONE DEFAULT now() NOT NULL,
+    CONSTRAINT pk_pickup_unlinks PRIMARY KEY (id),
+    CONSTRAINT uq_pickup_unlinks_link_id UNIQUE (link_id),
+    CONSTRAINT fk_pickup_unlinks_link_id FOREIGN KEY(link_id) REFERENCES pickup_links (id)
+);
