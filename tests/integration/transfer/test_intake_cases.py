@@ -5,6 +5,7 @@ Every test ends with the doctor, and with the city's one sound application accep
 
 import dataclasses
 import os
+import shutil
 import subprocess
 import time
 from collections import Counter
@@ -16,6 +17,7 @@ import asyncssh
 import pytest
 from made_submissions import Made, person, portrait, write_registry
 from sqlalchemy import text
+from tests.real_sshd import OpenSsh
 
 from certflow.checks.run import check_city
 from certflow.demo.servers import CitySftp
@@ -232,11 +234,18 @@ def test_t08_names_that_are_taken_are_never_overwritten(town):
 
 
 @pytest.fixture
-def fixed(town, monkeypatch):
+def fixed(kind, town, tmp_path, monkeypatch):
     """A server that knows no rename, and the mode for it."""
-    monkeypatch.setattr(Files, "fault", breaking("rename", asyncssh.SFTPFailure("Failure")))
     town.settings = dataclasses.replace(town.settings, done_marker="yes")
-    return town
+    if kind == "embedded":
+        monkeypatch.setattr(Files, "fault", breaking("rename", asyncssh.SFTPFailure("Failure")))
+        yield town
+        return
+    server = OpenSsh(tmp_path / "openssh", "internal-sftp -P rename,posix-rename")
+    shutil.copytree(town.tree, server.tree, dirs_exist_ok=True)
+    town.settings, town.tree = dataclasses.replace(town.settings, city_sftp=server.remote), server.tree
+    yield town
+    server.close()
 
 
 def test_t09_without_renames_a_marker_says_that_a_file_is_complete(fixed):
