@@ -4,6 +4,7 @@ A store that is addressed by content needs no memory: the same bytes twice are o
 a temporary file in the work folder. Which file may be taken, and what it means, is the caller's business.
 """
 
+import fcntl
 import hashlib
 import os
 import struct
@@ -51,17 +52,24 @@ def take(
 
 
 def keep(settings: Settings, data: bytes) -> str:
-    """Bring bytes that are here already into the store, flushed to the disk; their SHA-256."""
+    """Bring bytes that are here already into the store, flushed to the disk; their SHA-256.
+
+    What a killed process left half-written is written over by the next that brings the same bytes; two at once take
+    turns.
+    """
     digest = hashlib.sha256(data).hexdigest()
     if not settings.original(digest).is_file():
         settings.work.mkdir(mode=0o700, parents=True, exist_ok=True)
-        temporary = settings.work / f"keep-{os.getpid()}-{digest[:16]}"
+        temporary = settings.work / f"keep-{digest}"
         try:
-            with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as stream:
-                stream.write(data)
-                stream.flush()
-                os.fsync(stream.fileno())
-            _store(temporary, settings.original(digest))
+            with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT, 0o600), "wb") as stream:
+                fcntl.flock(stream, fcntl.LOCK_EX)
+                if not settings.original(digest).is_file():  # else it is the other one's file that we have open
+                    stream.truncate()
+                    stream.write(data)
+                    stream.flush()
+                    os.fsync(stream.fileno())
+                    _store(temporary, settings.original(digest))
         finally:
             temporary.unlink(missing_ok=True)
     return digest

@@ -48,6 +48,11 @@ class AnsweredRow:
     reason: str
 
 
+def take_turn(conn: Connection) -> None:
+    """One writes the lists at a time, until the transaction ends."""
+    conn.execute(text("SELECT pg_advisory_xact_lock(hashtextextended('certflow:return_answers', 0))"))
+
+
 def owe(conn: Connection, return_id: int) -> None:
     """A return was applied: every city whose rows it answered gets an answer for each month."""
     conn.execute(

@@ -4,8 +4,6 @@ Written below ``feedback/<account>/<month>/``, unmasked (the city's own data, DO
 them to the city's 回执, once.
 """
 
-import os
-import tempfile
 from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
@@ -32,16 +30,22 @@ def write(settings: Settings, registry: Registry) -> list[Path]:
     """Write every answer and recall that is owed and not written yet; returns the new files. May be run at any time."""
     written = []
     with registry.read() as conn:
+        return_answers.take_turn(conn)
         for answer in return_answers.owed(conn):
             folder = settings.feedback / answer.account / answer.month
-            if any(folder.glob(f"*{answer.tag}.*")):
+            path = folder / f"{answer.month}-{_named(answer)}"
+            if path.is_file():
                 continue
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             if answer.recall:
-                written.append(_write_recall(folder / f"{answer.month}-撤销通知-{answer.tag}.txt", answer))
+                written.append(_write_recall(path, answer))
             elif rows := return_answers.answered_rows(conn, answer):
-                written.append(_write_lists(folder / f"{answer.month}-上级返回结果-{answer.tag}.xlsx", answer, rows))
+                written.append(_write_lists(path, answer, rows))
     return written
+
+
+def _named(answer: ReturnAnswer) -> str:
+    return f"撤销通知-{answer.tag}.txt" if answer.recall else f"上级返回结果-{answer.tag}.xlsx"
 
 
 def _write_lists(path: Path, answer: ReturnAnswer, rows: Sequence[AnsweredRow]) -> Path:
@@ -62,13 +66,7 @@ def _write_lists(path: Path, answer: ReturnAnswer, rows: Sequence[AnsweredRow]) 
     if printed:
         line = "下列证书已印制。“领取人签名”“领取日期”供现场领取时填写；以实际收到的证书为准发放。"
         pages.append(_page("发放清单", answer, line, _PRINTED, printed))
-    handle, draft = tempfile.mkstemp(dir=path.parent, prefix=".answer-", suffix=".xlsx")
-    os.close(handle)
-    try:
-        excel.write_xlsx(Path(draft), pages)
-        Path(draft).replace(path)
-    finally:
-        Path(draft).unlink(missing_ok=True)
+    excel.write_xlsx(path, pages)
     return path
 
 
@@ -99,7 +97,7 @@ def _write_recall(path: Path, answer: ReturnAnswer) -> Path:
         "尚未发放的证书暂缓发放。更正后的结果将另行下发，以新的编号为准。",
         "",
     ]
-    draft = path.with_name(f".{path.name}.part")
+    draft = path.with_name(f"{path.name}.part")
     draft.write_bytes("\r\n".join(lines).encode("utf-8-sig"))
     draft.replace(path)
     return path

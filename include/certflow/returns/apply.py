@@ -4,10 +4,9 @@ Append-only. What the certificate database holds of a person is never touched; w
 and waits for a person.
 """
 
-import hashlib
-import os
 from pathlib import Path
 
+from certflow import originals
 from certflow.errors import ConfigurationError, Conflict
 from certflow.registry import reprints, return_answers
 from certflow.registry.ledger import Actor, Registry, note
@@ -51,16 +50,7 @@ def receive(settings: Settings, registry: Registry, file: Path, actor: Actor) ->
         data = file.read_bytes()
     except OSError as error:
         raise ConfigurationError(f"返回文件 {file.name} 无法读取：{error.strerror}") from None
-    digest = hashlib.sha256(data).hexdigest()
-    original = settings.original(digest)
-    if not original.is_file():
-        original.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        draft = original.with_suffix(f".{os.getpid()}.part")
-        with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as stream:
-            stream.write(data)
-            stream.flush()
-            os.fsync(stream.fileno())
-        draft.replace(original)
+    digest = originals.keep(settings, data)
     with registry.begin(actor) as conn:
         return reprints.register(conn, name=file.name, sha256=digest, size=len(data))
 
