@@ -6,7 +6,7 @@ from typing import Any
 
 from fastapi import FastAPI
 
-from certflow.desk import board
+from certflow.desk import approvals, board, failures, runs
 from certflow.desk.airflow import Airflow
 from certflow.desk.desk import Desk
 from certflow.reference import load_reference
@@ -14,7 +14,7 @@ from certflow.registry.ledger import Registry
 from certflow.settings import Settings
 from certflow.webpages import guard
 
-_PAGES: tuple[ModuleType, ...] = (board,)
+_PAGES: tuple[ModuleType, ...] = (board, approvals, failures, runs)
 """Each with ``LINKS`` for the navigation and ``routes(desk)``; in the order of the navigation."""
 
 

@@ -1,19 +1,26 @@
 """The month board: sixteen cities by exams as one picture, the clock, and whose turn it is."""
 
+import datetime as dt
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any
 
-from fastapi import APIRouter, HTTPException, Request
+from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse
 
+from certflow.desk.approvals import PACKAGES
+from certflow.desk.clock import Clock, clock
 from certflow.desk.desk import Desk, Link
+from certflow.desk.failures import open_failures
 from certflow.desk.people import Person
+from certflow.desk.runs import month_of
 from certflow.dispatch.month import month_status
+from certflow.errors import Conflict, TransferError
 from certflow.logins import VIEWER
 from certflow.month import Month
-from certflow.registry import months
+from certflow.registry import approvals, months
+from certflow.registry.approvals import BatchState
 
 LINKS = (Link("/", "月度总览", province=False),)
 
@@ -38,7 +45,23 @@ GROUPS = (
     Group("略", "不计（重复、撤回）", "", ("IGNORED", "WITHDRAWN")),
 )
 """What needs somebody stands first."""
-STATUS = {"reported": "已报", "nil": "零报", "missing": "未报", "returned": "整份退回"}
+STATUS = {
+    "reported": ("已报", "good"), "nil": ("零报", "good"), "missing": ("未报", "bad"), "returned": ("整份退回", "bad"),
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """Something that waits, whose turn it is, and where to press: a page to open, or a form to send."""
+
+    words: str
+    turn: str
+    look: str
+    path: str = ""
+    press: str = ""
+    order: str = ""
+    """Address of the form behind the button; empty: `press` is a link to `path`."""
+    roles: tuple[str, ...] = (VIEWER,)
 
 
 def routes(desk: Desk) -> APIRouter:
@@ -50,15 +73,12 @@ def routes(desk: Desk) -> APIRouter:
     def board(request: Request, person: Annotated[Person, viewer], month: str = "") -> HTMLResponse:
         with desk.registry.read() as conn:
             known = months.known(conn)
-        if month:
-            chosen = _month(month)
-        elif known:
-            chosen = Month.parse(known[0])
-        else:
-            return desk.show(request, "board", month=None, known=known)
+        if not month and not known:
+            return desk.show(request, "board", month=None)
+        chosen = month_of(month or known[0])
         status = month_status(desk.registry, desk.settings, chosen)
         with desk.registry.read() as conn:
-            waiting = months.unjudged(conn)
+            waiting, batches = months.unjudged(conn), approvals.overview(conn, str(chosen))
         lines = [
             _line(one, waiting.get(one["account"], 0))
             for one in status["cities"]
@@ -67,22 +87,19 @@ def routes(desk: Desk) -> APIRouter:
         by_exam = {exam: Counter[str]() for exam in sorted({exam for one in lines for exam in one["cells"]})}
         for exam, counts in ((exam, counts) for one in lines for exam, counts in one["cells"].items()):
             by_exam[exam] += counts
+        total = sum(by_exam.values(), Counter[str]())
+        ticking = clock(chosen, desk.tables, dt.datetime.now(dt.UTC))
+        steps: list[Step] = []
+        if not person.account:
+            steps = [*_failed(desk, request), *_steps(chosen, status, lines, batches, ticking)]
         return desk.show(
-            request, "board", month=chosen, known=known, lines=lines, groups=GROUPS,
+            request, "board", month=chosen, known=known, lines=lines, groups=GROUPS, words=STATUS, clock=ticking,
             exams={code: desk.tables.exams[code].name if code in desk.tables.exams else "" for code in by_exam},
-            totals={exam: _marks(counts) for exam, counts in by_exam.items()},
-            total=_marks(sum(by_exam.values(), Counter())),
-            counted=Counter(one["status"] for one in lines), words=STATUS, marks=_marks,
+            totals=by_exam, total=total, marks=_marks, counted=Counter(one["status"] for one in lines), steps=steps,
+            batches=batches, packages=PACKAGES,
         )  # fmt: skip
 
     return router
-
-
-def _month(text: str) -> Month:
-    try:
-        return Month.parse(text)
-    except ValueError:
-        raise HTTPException(404, "没有这个月份：申报年月写成六位数字，如 202005") from None
 
 
 def _line(city: Mapping[str, Any], waiting: int) -> dict[str, Any]:
@@ -91,7 +108,7 @@ def _line(city: Mapping[str, Any], waiting: int) -> dict[str, Any]:
     status = "returned" if city["status"] == "missing" and city["submissions"] else city["status"]
     return {
         "account": city["account"], "city": city["city"], "status": status, "cells": cells, "waiting": waiting,
-        "total": sum(cells.values(), Counter()),
+        "total": sum(cells.values(), Counter[str]()),
     }  # fmt: skip
 
 
@@ -99,3 +116,45 @@ def _marks(counts: Mapping[str, int]) -> list[tuple[Group, int]]:
     """The groups that occur, with their rows."""
     found = [(group, sum(counts.get(state, 0) for state in group.states)) for group in GROUPS]
     return [(group, rows) for group, rows in found if rows]
+
+
+def _failed(desk: Desk, request: Request) -> list[Step]:
+    if desk.airflow is None:
+        return []
+    try:
+        count = len(open_failures(desk.airflow.as_person(request)))
+    except (Conflict, TransferError) as error:
+        return [Step(f"看不到任务的情况：{error}", "管理员", "wait")]
+    if not count:
+        return []
+    return [Step(f"{count} 个任务失败", "看失败任务页的说明", "bad", "/failures", "看是谁的事")]
+
+
+def _steps(
+    month: Month, status: Mapping[str, Any], lines: list[dict[str, Any]], batches: list[BatchState], ticking: Clock
+) -> list[Step]:
+    """What waits in this month, in the order in which it should be done."""
+    found = []
+    if held := status["rows"].get("HELD", 0):
+        found.append(Step(f"{held} 行待人工核实", "经办", "wait", f"/holds?month={month}", "去核实"))
+    back = [line["city"] for line in lines if line["status"] == "returned"]
+    if back:
+        found.append(Step(f"{'、'.join(back)} 整份退回，还没有重报", "地市（点地市名看原因）", "bad"))
+    missing = [line["city"] for line in lines if line["status"] == "missing"]
+    if missing and not batches:
+        found.append(Step(f"{len(missing)} 个地市未报", "地市", "bad" if ticking.urgent or ticking.over else ""))
+    loose = status["waiting_for_batch"]
+    if loose and (ticking.over or batches):
+        words = f"{loose} 行已受理，还不在任何一批里"
+        press = "组补报批次" if batches and not batches[0].batch.reopened else "冻结并组包"
+        found.append(Step(words, "经办", "wait", press=press, order=f"/months/{month}/prepare", roles=("operator",)))
+    for one in reversed(batches):
+        page, name = f"/approvals/{one.batch.id}", one.batch.folder
+        if one.packages.get("BUILT"):
+            words = f"{name} 等待复核（{one.by} 已经办）" if one.decision == "prepared" else f"{name} 等待批准"
+            found.append(Step(words, "审批", "wait", page, "去审批"))
+        elif one.packages.get("UNKNOWN"):
+            found.append(Step(f"{name} 有数据包无法确认是否送达", "经办，与上级核对", "bad", page, "写明结果"))
+        elif one.packages.get("APPROVED"):
+            found.append(Step(f"{name} 已批准，还没有送达", "系统（不动时看运行）", "good", page, "看进展"))
+    return found

@@ -15,6 +15,7 @@ from certflow.logins import VIEWER
 from certflow.month import SHANGHAI
 from certflow.reference import Reference
 from certflow.registry.ledger import Actor, Registry
+from certflow.reports.counted import Counted
 from certflow.settings import Settings
 from certflow.webpages import Pages
 
@@ -42,6 +43,7 @@ class Desk:
         self.settings, self.registry, self.tables, self.airflow = settings, registry, tables, airflow
         self.pages = Pages(Path(__file__).with_name("pages"), filters={"moment": moment}, frame=self._frame)
         self.links: list[Link] = []
+        self.counted = Counted()
         self._login = login
 
     def show(self, request: Request, name: str, *, status: int = 200, **values: Any) -> HTMLResponse:  # noqa: ANN401 (a template's)
@@ -92,8 +94,10 @@ class Desk:
         return {"person": person, "links": links, "here": here}
 
 
-def moment(at: dt.datetime | None) -> str:
-    """A moment as people in Shanghai read it; "—" where there is none."""
+def moment(at: dt.datetime | str | None) -> str:
+    """A moment, or its ISO form, as people in Shanghai read it; "—" where there is none."""
+    if isinstance(at, str):
+        at = dt.datetime.fromisoformat(at)
     return "—" if at is None else f"{at.astimezone(SHANGHAI):%Y-%m-%d %H:%M}"
 
 

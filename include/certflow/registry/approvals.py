@@ -3,11 +3,45 @@
 An approval speaks of digests, not of package ids: the same content rebuilt is the same set.
 """
 
-from sqlalchemy import Connection, insert, select, update
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import Connection, func, insert, select, update
 
 from certflow.privacy import mask_text
-from certflow.registry.packages import PACKAGE, Package, as_package
-from certflow.registry.schema import approvals, package_rows, packages, rows
+from certflow.registry.packages import PACKAGE, Batch, Package, as_package
+from certflow.registry.schema import approvals, batches, package_rows, packages, rows
+
+
+@dataclass(frozen=True, slots=True)
+class BatchState:
+    """How far a batch is: its packages by state, a city's own ones left out, and the newest decision about it."""
+
+    batch: Batch
+    frozen_at: datetime
+    packages: dict[str, int]
+    decision: str
+    by: str
+
+
+def overview(conn: Connection, month: str | None = None) -> list[BatchState]:
+    """Every batch, or those of a month, the newest first."""
+    query = select(
+        batches.c.id, batches.c.month, batches.c.number, batches.c.rule_set, batches.c.reopened_at.is_not(None),
+        batches.c.frozen_at,
+    ).order_by(batches.c.month.desc(), batches.c.number.desc())  # fmt: skip
+    counted = select(packages.c.batch_id, packages.c.state, func.count()).where(~packages.c.companion)
+    said = select(approvals.c.batch_id, approvals.c.decision, approvals.c.by).order_by(approvals.c.id)
+    if month is not None:
+        query = query.where(batches.c.month == month)
+    states: dict[int, dict[str, int]] = {}
+    for batch_id, state, count in conn.execute(counted.group_by(packages.c.batch_id, packages.c.state)):
+        states.setdefault(batch_id, {})[state] = count
+    newest = {batch_id: (decision, by) for batch_id, decision, by in conn.execute(said)}
+    return [
+        BatchState(Batch(*place), at, states.get(place[0], {}), *newest.get(place[0], ("", "")))
+        for *place, at in conn.execute(query)
+    ]
 
 
 def lock_packages(conn: Connection, batch_id: int) -> list[Package]:

@@ -215,6 +215,17 @@ def packed_rows(conn: Connection, package_id: int) -> list[PackRow]:
     return [_pack_row(row) for row in conn.execute(query)]
 
 
+def sample_rows(conn: Connection, package_id: int, most: int) -> list[PackRow]:
+    """At most so many rows of a package, chosen by the digest of their record ids: always the same ones."""
+    query = (
+        _PACK_ROW.join(package_rows, package_rows.c.row_id == rows.c.id)
+        .where(package_rows.c.package_id == package_id)
+        .order_by(func.md5(rows.c.record_id))
+        .limit(most)
+    )
+    return [_pack_row(row) for row in conn.execute(query)]
+
+
 def package(conn: Connection, package_id: int) -> Package | None:
     """One package by id."""
     row = conn.execute(PACKAGE.where(packages.c.id == package_id)).one_or_none()
