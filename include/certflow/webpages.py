@@ -8,6 +8,7 @@ import datetime as dt
 import secrets
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from urllib.parse import quote, urlsplit
 
 from fastapi import FastAPI, Request, Response
@@ -59,11 +60,19 @@ class Pages:
         return HTMLResponse(html, status_code=status)
 
 
-def guard(app: FastAPI, pages: Pages, *, body_bytes: int, body_words: str, sign_in: str = "") -> None:
+def guard(
+    app: FastAPI,
+    pages: Pages,
+    *,
+    body_bytes: int,
+    larger: Mapping[str, int] = MappingProxyType({}),
+    sign_in: str = "",
+) -> None:
     """Put the guard before every route of the app and answer every error with a page.
 
-    `body_words` is what somebody reads whose body is larger than `body_bytes`. `sign_in`: where a person without login
-    is sent, as an address that the quoted address of the page is appended to.
+    No body may have more than `body_bytes`, but for the paths in `larger`: a form is taken in before its route asks for
+    a login, so only routes that read their body themselves stand there. `sign_in`: where a person without login is
+    sent, as an address that the quoted address of the page is appended to.
     """
 
     @app.middleware("http")
@@ -76,8 +85,8 @@ def guard(app: FastAPI, pages: Pages, *, body_bytes: int, body_words: str, sign_
             response = pages.show(request, "message", status=403, text="请从本系统的页面提交")
         elif not size.isdecimal():  # a body of unknown length would be taken in whole before anybody is asked
             response = pages.show(request, "message", status=411, text="提交的内容须注明长度")
-        elif int(size) > body_bytes:
-            response = pages.show(request, "message", status=413, text=body_words)
+        elif int(size) > (most := larger.get(_path(request), body_bytes)):
+            response = pages.show(request, "message", status=413, text=f"提交的内容超过 {_size(most)}")
         else:
             response = await go_on(request)
         for name, value in _HEADERS.items():
@@ -104,6 +113,14 @@ def guard(app: FastAPI, pages: Pages, *, body_bytes: int, body_words: str, sign_
     @app.exception_handler(RequestValidationError)
     async def refuse(request: Request, _error: RequestValidationError) -> Response:
         return pages.show(request, "message", status=400, text="提交的内容不完整")
+
+
+def _path(request: Request) -> str:
+    return request.url.path.removeprefix(request.scope.get("root_path", "").rstrip("/"))
+
+
+def _size(most: int) -> str:
+    return f"{most >> 20} MB" if most >> 20 else f"{most >> 10} KB"
 
 
 def _from_ourselves(request: Request) -> bool:

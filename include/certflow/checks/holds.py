@@ -15,14 +15,17 @@ from certflow.checks.judged import Judged
 from certflow.checks.notices import DECISIONS
 from certflow.checks.wording import mask_value
 from certflow.errors import Conflict
-from certflow.findings import Outcome
+from certflow.findings import FIELD_NAMES, FIELDS, Outcome
 from certflow.intake.gather import gather
 from certflow.intake.submission import Received
 from certflow.month import SHANGHAI
 from certflow.reference import Reference, load_reference
 from certflow.settings import Settings
+from certflow.zips import Packed, read_packed
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from sqlalchemy import Connection
 
     from certflow.registry.holds import Hold
@@ -48,12 +51,15 @@ def queue(
     exam_code: str | None = None,
     month: str | None = None,
     rule: str | None = None,
+    record: str | None = None,
+    limit: int | None = None,
 ) -> "list[Hold]":
-    """Everything that waits for a person, the oldest first."""
+    """Everything that waits for a person, the oldest first; narrowed where asked (see `registry.holds.queue`)."""
     from certflow.registry import holds
 
+    records = None if record is None else [record]
     with registry.read() as conn:
-        found = holds.queue(conn, account=account, exam_code=exam_code, month=month)
+        found = holds.queue(conn, account=account, exam_code=exam_code, month=month, records=records, limit=limit)
     return [one for one in found if rule is None or rule in one.rules]
 
 
@@ -67,6 +73,7 @@ def shown(settings: Settings, hold: "Hold", *, unmasked: bool) -> dict[str, obje
     def value(field: str | None, text: str | None) -> str | None:
         return text if unmasked or text is None else mask_value(field, text)
 
+    page = photo_page(settings, hold)
     return {
         "record": hold.record, "kind": hold.kind, "account": hold.account, "month": hold.month, "exam": hold.exam_code,
         "row": hold.row_no, "rows": hold.rows, "rules": list(hold.rules), "age_days": hold.age_days,
@@ -78,22 +85,53 @@ def shown(settings: Settings, hold: "Hold", *, unmasked: bool) -> dict[str, obje
             }
             for one in hold.evidence
         ],
-        "photo": _photo_page(settings, hold),
+        "photo": str(page) if page else None,
     }  # fmt: skip
 
 
-def _unfit(hold: "Hold") -> str:
-    """The decision that does not fit a row: no reissue where its exam is cancelled, else no proof."""
-    return "accept" if hold.cancelled else "proof"
+def compared(registry: "Registry", hold: "Hold", *, unmasked: bool) -> list[tuple[str, str, str]]:
+    """Every field of a held row: its name, the city's value, the database's; nothing for a file or a photo."""
+    from certflow.registry import holds
+
+    if hold.kind != "row":
+        return []
+    with registry.read() as conn:
+        sent, known = holds.both_sides(conn, hold.id)
+    show = (lambda _, text: text) if unmasked else mask_value
+    return [
+        (FIELD_NAMES[field], show(field, sent.get(field, "")), show(field, known.get(field, "")))
+        for field in FIELDS
+        if sent.get(field) or known.get(field)
+    ]
 
 
-def _photo_page(settings: Settings, hold: "Hold") -> str | None:
+def photo(settings: Settings, registry: "Registry", hold: "Hold", tag: str) -> bytes | None:
+    """A photo the hold is about, as its city sent it; None where it is none, or no JPEG that can be shown."""
+    from certflow import photo as camera
+    from certflow.registry import holds
+
+    with registry.read() as conn:
+        found = holds.photos_of(conn, hold).get(tag)
+    if found is None:
+        return None
+    place = settings.original(found.original)
+    data = read_packed(Packed(place, found.data_offset, found.packed_size, found.method, found.size, found.crc32))
+    return data if camera.thumbnail(data) else None
+
+
+def photo_page(settings: Settings, hold: "Hold") -> "Path | None":
+    """The protected page that shows the photos of the hold's file, by row; None where none came."""
     from certflow.registry.submissions import answer_tag
 
     folder = settings.contact_sheets / hold.account / (hold.month or feedback.UNKNOWN_MONTH)
     pages = sorted(folder.glob(f"*-{answer_tag(hold.file_id)}-*照片.html"))
     fitting = [page for page in pages if f"-{hold.exam_code}-照片" in page.name] or pages
-    return str(fitting[0]) if fitting else None
+    return fitting[0] if fitting else None
+
+
+def _unfit(hold: "Hold") -> str:
+    """The decision that does not fit a row: no reissue where its exam is cancelled, else no proof."""
+    return "accept" if hold.cancelled else "proof"
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,7 +189,7 @@ def _waiting(conn: "Connection", records: Sequence[str], decision: str) -> "list
     """The records as they wait now, locked; Conflict for one that does not, or that cannot be decided so."""
     from certflow.registry import holds
 
-    found = {one.record: one for one in holds.queue(conn, records=records)}
+    found = {one.record: one for one in holds.queue(conn, records=records, lock=True)}
     for record in records:
         if record not in found:
             before = holds.decided(conn, record)

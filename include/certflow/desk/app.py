@@ -6,7 +6,21 @@ from typing import Any
 
 from fastapi import FastAPI
 
-from certflow.desk import approvals, board, failures, runs
+from certflow.desk import (
+    approvals,
+    board,
+    cities,
+    deliveries,
+    exams,
+    failures,
+    holds,
+    proofs,
+    quality,
+    returns,
+    runs,
+    story,
+    trial,
+)
 from certflow.desk.airflow import Airflow
 from certflow.desk.desk import Desk
 from certflow.reference import load_reference
@@ -14,8 +28,13 @@ from certflow.registry.ledger import Registry
 from certflow.settings import Settings
 from certflow.webpages import guard
 
-_PAGES: tuple[ModuleType, ...] = (board, approvals, failures, runs)
+_PAGES: tuple[ModuleType, ...] = (
+    board, holds, approvals, failures, cities, exams, story, returns, proofs, deliveries, quality, trial, runs,
+)  # fmt: skip
 """Each with ``LINKS`` for the navigation and ``routes(desk)``; in the order of the navigation."""
+
+_FORM = 256 << 10
+"""Bytes of a form without a file, at most."""
 
 
 def create_app(
@@ -32,8 +51,8 @@ def create_app(
     """
     desk = Desk(settings, registry, load_reference(settings), login, airflow)
     app = FastAPI(title="工作台", docs_url=None, redoc_url=None, openapi_url=None, dependencies=[desk.entrance()])
-    most = settings.limits.archive_bytes
-    guard(app, desk.pages, body_bytes=most, body_words=f"提交的内容超过 {most >> 20} MB", sign_in=sign_in)
+    files = {"/trial": settings.limits.archive_bytes, "/returns/preview": returns.CARRIED, "/returns": returns.CARRIED}
+    guard(app, desk.pages, body_bytes=_FORM, larger=files, sign_in=sign_in)
     for page in _PAGES:
         desk.links += page.LINKS
         app.include_router(page.routes(desk))

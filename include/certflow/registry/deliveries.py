@@ -231,16 +231,17 @@ def counts(conn: Connection, account: str = "") -> dict[tuple[str, str], int]:
 
 
 def standing(
-    conn: Connection, account: str = "", states: Sequence[str] = (), default: str = "pickup"
+    conn: Connection, account: str = "", states: Sequence[str] = (), default: str = "pickup", limit: int | None = None
 ) -> list[Standing]:
-    """Certificates and where they are, by city and number."""
-    values = {"account": account, "states": list(states), "default": default}
+    """Certificates and where they are, by city and number; with a `limit` the newest so many."""
+    values = {"account": account, "states": list(states), "default": default, "limit": limit}
     return [Standing(*row) for row in conn.execute(text(_STANDING), values)]
 
 
-def punctuality(conn: Connection, limit_days: int) -> list[Punctuality]:
+def punctuality(conn: Connection, limit_days: int, account: str = "") -> list[Punctuality]:
     """及时推送 per city; only cities that have anything to push."""
-    return [Punctuality(*row) for row in conn.execute(text(_PUNCTUAL), {"limit": limit_days})]
+    values = {"limit": limit_days, "account": account}
+    return [Punctuality(*row) for row in conn.execute(text(_PUNCTUAL), values)]
 
 
 _REQUESTED = """
@@ -353,14 +354,16 @@ _STANDING = f"""
 SELECT d.id, r.record_id, d.account, s.city, r.management_no, r.name, t.exam_name, e.serial,
        CASE WHEN d.order_id IS NOT NULL THEN 'mail' ELSE coalesce(c.way, :default) END, d.state,
        coalesce(d.waybill, ''), m.at, d.kept_at
-FROM deliveries d JOIN rows r ON r.id = d.row_id JOIN submissions s ON s.id = r.submission_id
+FROM (SELECT * FROM deliveries
+      WHERE (:account = '' OR account = :account) AND state <> 'AWAITING'
+          AND (cardinality(CAST(:states AS text[])) = 0 OR state = ANY(:states))
+      ORDER BY id DESC LIMIT :limit) d
+JOIN rows r ON r.id = d.row_id JOIN submissions s ON s.id = r.submission_id
 JOIN certificates t ON t.id = r.certificate_id {_CHOICE} {_PRINT}
 JOIN LATERAL (
     SELECT (a.payload::jsonb ->> 'at')::timestamptz AS at FROM moves v JOIN audit a ON a.seq = v.audit_seq
     WHERE v.kind = 'delivery' AND v.object_id = d.id ORDER BY v.id DESC LIMIT 1
 ) m ON true
-WHERE (:account = '' OR d.account = :account) AND (cardinality(CAST(:states AS text[])) = 0 OR d.state = ANY(:states))
-    AND d.state <> 'AWAITING'
 ORDER BY d.account, r.management_no, d.id
 """  # noqa: S608 (parts of our own)
 
@@ -371,7 +374,7 @@ WITH facts AS (
            (now() AT TIME ZONE 'Asia/Shanghai')::date - (e.recorded_at AT TIME ZONE 'Asia/Shanghai')::date AS waits,
            d.state IN ('PRINTED', 'KEPT') AND c.way = 'mail' AS owed
     FROM deliveries d JOIN rows r ON r.id = d.row_id {_CHOICE} {_PRINT}
-    WHERE d.state <> 'AWAITING'
+    WHERE d.state <> 'AWAITING' AND (:account = '' OR d.account = :account)
 )
 SELECT account, count(*) FILTER (WHERE pushed), count(*) FILTER (WHERE pushed AND took <= :limit),
        coalesce(percentile_cont(0.5) WITHIN GROUP (ORDER BY took) FILTER (WHERE pushed), 0),

@@ -13,7 +13,8 @@ from typing import Any
 from sqlalchemy import Connection, func, insert, select, text, update
 
 from certflow.errors import Conflict
-from certflow.registry.schema import entries, files, hold_decisions, rows, submissions
+from certflow.registry.packages import Photo
+from certflow.registry.schema import certificates, entries, files, hold_decisions, rows, submissions
 
 LIMIT_DAYS = 31
 """What waits for a person longer than a month has missed a whole supplementary batch (I12)."""
@@ -95,13 +96,21 @@ def queue(
     exam_code: str | None = None,
     month: str | None = None,
     records: Sequence[str] | None = None,
+    lock: bool = False,
+    limit: int | None = None,
 ) -> list[Hold]:
-    """Everything that waits, the oldest first; narrowed where asked. With `records` it is locked until the end."""
-    keys = {"account": account, "exam": exam_code, "month": month, "records": None if records is None else [*records]}
+    """Everything that waits, the oldest first; narrowed where asked, with a `limit` to the first so many of each kind.
+
+    With `lock` nobody else decides about it until the end of the transaction.
+    """
+    keys = {
+        "account": account, "exam": exam_code, "month": month, "records": None if records is None else [*records],
+        "limit": limit,
+    }  # fmt: skip
     found = []
     for query in (_ROWS, _FILES, _PHOTOS):
-        lock = "" if records is None else query.lock
-        found += [row._mapping for row in conn.execute(text(f"{query.text}{lock}"), keys)]  # noqa: SLF001 (SQLAlchemy's public name for access by column)
+        words = f"{query.text} LIMIT :limit{query.lock if lock else ''}"
+        found += [row._mapping for row in conn.execute(text(words), keys)]  # noqa: SLF001 (SQLAlchemy's public name for access by column)
     about = _evidence(conn, [submission for one in found for submission in one["submissions"]],
                       [one["id"] for one in found if one["kind"] == "file"])  # fmt: skip
     holds = [
@@ -124,6 +133,26 @@ def decided(conn: Connection, record: str) -> tuple[str, str, datetime] | None:
         .limit(1)
     ).one_or_none()
     return None if row is None else (str(row.decision), str(row.by), row.at)
+
+
+def both_sides(conn: Connection, row_id: int) -> tuple[Mapping[str, str], Mapping[str, str]]:
+    """The 11 values of a row as its city sent them, and what its certificate in the database says (PII); by field."""
+    columns = {field: certificates.c[name] for field, name in _REGISTERED.items()}
+    found = conn.execute(
+        select(rows.c.sent, rows.c.certificate_id, *columns.values())
+        .outerjoin(certificates, certificates.c.id == rows.c.certificate_id)
+        .where(rows.c.id == row_id)
+    ).one()
+    known = {} if found.certificate_id is None else dict(zip(columns, found[2:], strict=True))
+    return dict(found.sent), {field: str(value or "") for field, value in known.items()}
+
+
+def photos_of(conn: Connection, hold: Hold) -> dict[str, Photo]:
+    """The photos a line of the queue is about, as people call them, the one that would be printed first."""
+    if hold.kind == "file":
+        return {}
+    found = conn.execute(text(_PHOTOS_OF), {"id": hold.id, "row": hold.kind == "row"})
+    return {str(tag): Photo(*rest) for tag, *rest in found}
 
 
 def rivals(conn: Connection, row_ids: Sequence[int]) -> list[tuple[str, str]]:
@@ -337,6 +366,11 @@ _WANTED = """
     AND (CAST(:exam AS text) IS NULL OR {exam} = :exam) AND (CAST(:month AS text) IS NULL OR {month} = :month)
     AND (CAST(:records AS text[]) IS NULL OR {record} = ANY(CAST(:records AS text[])))
 """
+_REGISTERED = {
+    "ZSGLH": "management_no", "KSXM": "name", "ZJHM": "id_number", "ZJLB": "id_type", "XB": "sex", "BKJB": "level",
+    "BKZY": "specialty", "CSNY": "birth_month", "PZRQ": "approved_on", "BMS": "city",
+}  # fmt: skip
+"""Field of the notice → column of the certificate database."""
 _TAG = "'F' || lpad(f.id::text, 6, '0')"
 _PHOTO_TAG = f"{_TAG} || '-' || lpad(e.ordinal::text, 4, '0')"
 
@@ -387,6 +421,14 @@ _PHOTOS = _Query(
     ORDER BY e.id""",  # noqa: S608 (our own words)
     " FOR UPDATE OF e",
 )
+
+_PHOTOS_OF = f"""
+    SELECT {_PHOTO_TAG} AS tag, f.sha256, e.data_offset, e.packed_size, e.method, e.size, e.crc32, e.sha256
+    FROM entries e JOIN files f ON f.id = e.file_id LEFT JOIN rows r ON :row AND r.id = :id
+    WHERE e.role = 'photo' AND (e.id = r.photo_entry_id OR NOT :row AND e.id = :id
+        OR :row AND EXISTS (SELECT FROM findings n WHERE n.row_id = :id AND n.entry_id = e.id))
+    ORDER BY e.id <> coalesce(r.photo_entry_id, 0), e.id
+"""  # noqa: S608 (our own words)
 
 _FINDINGS = f"""
     SELECT n.*, {_PHOTO_TAG} AS tag FROM findings n

@@ -163,3 +163,8 @@ def unjudged(conn: Connection) -> dict[str, int]:
         .group_by(files.c.account)
     )
     return {str(account): int(count) for account, count in found}
+
+
+def exam_seen(conn: Connection, code: str) -> bool:
+    """Whether anything was ever submitted for an exam of this code."""
+    return conn.scalar(select(submissions.c.id).where(submissions.c.exam_code == code).limit(1)) is not None

@@ -175,9 +175,11 @@ def by_number(conn: Connection, number: str, *, lock: bool = False) -> Proof | N
     return _one(conn, query.with_for_update(of=proofs) if lock else query)
 
 
-def register(conn: Connection, account: str | None = None, management_no: str | None = None) -> list[Proof]:
-    """The register, newest first; of one city, or about one certificate."""
-    query = _PROOF.order_by(proofs.c.id.desc())
+def register(
+    conn: Connection, account: str | None = None, management_no: str | None = None, limit: int | None = None
+) -> list[Proof]:
+    """The register, newest first; of one city, or about one certificate; at most so many lines."""
+    query = _PROOF.order_by(proofs.c.id.desc()).limit(limit)
     if account is not None:
         query = query.where(proofs.c.account == account)
     if management_no is not None:

@@ -82,6 +82,11 @@ def standing(conn: Connection, account: str, month: str) -> Standing:
     )  # fmt: skip
 
 
+def sent_for(conn: Connection, account: str, month: str) -> list[SentFile]:
+    """What came from `account` for a month, newest first; trial files are left out."""
+    return _files(conn, files.c.account == account, files.c.month == month, files.c.lane == "month")[::-1]
+
+
 def sent_on(conn: Connection, account: str, day: date) -> list[SentFile]:
     """What came from `account` on a day in China, trial files included, oldest first."""
     begin = datetime(day.year, day.month, day.day, tzinfo=SHANGHAI)

@@ -14,7 +14,7 @@ _FONT = "Noto Sans CJK SC, Noto Sans SC, Microsoft YaHei, sans-serif"
 
 def trend(
     labels: Sequence[str], city: Sequence[float | None], province: Sequence[float | None], *, names: tuple[str, str],
-    marks: Sequence[int] = (),
+    marks: Sequence[int] = (), title: str = "",
 ) -> str:  # fmt: skip
     """Two lines of shares (0–1) over time, `None` a gap; `marks` are positions to point at (change-points)."""
     width, height, left, right, top, bottom = 720, 190, 46, 70, 16, 34
@@ -27,7 +27,7 @@ def trend(
     def y(value: float) -> float:
         return top + (height - top - bottom) * (1 - value / ceiling)
 
-    parts = [_open(width, height, f"{names[0]}与{names[1]}的差错率")]
+    parts = [_open(width, height, title or f"{names[0]}与{names[1]}的差错率")]
     for tick in range(5):
         value = ceiling * tick / 4
         parts.append(f'<line x1="{left}" x2="{width - right}" y1="{y(value):.1f}" y2="{y(value):.1f}" stroke="#ddd"/>')
@@ -45,6 +45,19 @@ def trend(
     for at in marks:
         place = f'cx="{x(at):.1f}" cy="{y(city[at] or 0):.1f}"'
         parts.append(f'<circle {place} r="8" fill="none" stroke="{ORANGE}" stroke-width="2"/>')
+    return "".join([*parts, "</svg>"])
+
+
+def spark(counts: Sequence[tuple[int, int]], *, title: str) -> str:
+    """Small columns of counts, one per month; those that changed (not 0) stand out by colour and by a dot above."""
+    each, height, most = 6, 26, max((count for count, _ in counts), default=0) or 1
+    parts = [_open(each * len(counts), height, title)]
+    for at, (count, change) in enumerate(counts):
+        tall = max(1.0, (height - 6) * count / most) if count else 0.5
+        colour, x, y = ORANGE if change else BLUE, at * each, height - tall
+        parts.append(f'<rect x="{x}" y="{y:.1f}" width="{each - 2}" height="{tall:.1f}" fill="{colour}"/>')
+        if change:
+            parts.append(f'<circle cx="{x + 2}" cy="{max(2.0, y - 4):.1f}" r="2" fill="{ORANGE}"/>')
     return "".join([*parts, "</svg>"])
 
 

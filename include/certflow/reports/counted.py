@@ -7,12 +7,14 @@ held until commit): months of rows that moved since the last look are counted an
 from collections import defaultdict
 from collections.abc import Sequence
 from threading import Lock
-
-from sqlalchemy import Connection
+from typing import TYPE_CHECKING
 
 from certflow.month import Month
 from certflow.registry import appeals, quality
 from certflow.registry.quality import Cause, CityMonth
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
 
 
 class Counted:
@@ -23,7 +25,7 @@ class Counted:
         self._link = self._judged = 0
         self._months: dict[str, tuple[list[CityMonth], list[Cause]]] = {}
 
-    def between(self, conn: Connection, first: str, last: str) -> tuple[list[CityMonth], list[Cause]]:
+    def between(self, conn: "Connection", first: str, last: str) -> tuple[list[CityMonth], list[Cause]]:
         """As `quality.city_months` and `quality.causes` between two months, both included."""
         with self._lock:
             self._forget(conn)
@@ -34,7 +36,7 @@ class Counted:
             found = [self._months[month] for month in wanted]
         return [one for months, _ in found for one in months], [one for _, causes in found for one in causes]
 
-    def _forget(self, conn: Connection) -> None:
+    def _forget(self, conn: "Connection") -> None:
         # Looked up before anything is counted: what is committed in between is counted twice, never missed.
         judged = appeals.judged(conn)
         link, changed = quality.changed_months(conn, self._link)
@@ -44,7 +46,7 @@ class Counted:
             self._months.pop(month, None)
         self._link, self._judged = link, judged
 
-    def _count(self, conn: Connection, unknown: Sequence[str]) -> None:
+    def _count(self, conn: "Connection", unknown: Sequence[str]) -> None:
         months: dict[str, list[CityMonth]] = defaultdict(list)
         causes: dict[str, list[Cause]] = defaultdict(list)
         for one in quality.city_months(conn, unknown[0], unknown[-1]):

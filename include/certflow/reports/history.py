@@ -4,6 +4,7 @@ import math
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from certflow.registry import quality
 from certflow.registry.ledger import Registry
@@ -78,6 +79,7 @@ def change_points(points: Sequence[Point]) -> list[Point]:
     return made
 
 
+@lru_cache(maxsize=1 << 16)  # pages ask the same again until a month changes
 def fisher(count: int, total: int, base_count: int, base_total: int) -> float:
     """Twice the smaller tail of the hypergeometric distribution, at most 1: two shares being one by chance."""
     every, hits = total + base_total, count + base_count

@@ -32,10 +32,11 @@ _TREND = 24
 """Months of the trend picture, at most."""
 _RECORD_LINES = 20_000
 """Lines of evidence in a workbook, at most."""
-_RANKING = (
+RANKING = (
     "名次", "地市", "申请件", "差错件 / 差错率", "95% 置信区间", "待核实率", "按时率", "平均轮次", "未了结", "退回文件",
     "未报月数",
 )  # fmt: skip
+"""Columns of the ranking."""
 _DEFINED = Section(
     "指标怎样计算", ("指标", "怎样计算"), DEFINITIONS, (10, 80), whole=True, small=True,
     words=(
@@ -224,7 +225,7 @@ def _ranking(now: Standing) -> Report:
     )
     sections = (
         Section(
-            "排名", _RANKING, [_ranking_line(one) for one in (*ordered, whole)],
+            "排名", RANKING, [ranking_line(one) for one in (*ordered, whole)],
             (6, 9, 8, 16, 17, 10, 9, 9, 8, 12, 9), frozenset(range(2, 11)),
         ),
         Section("各市差错率", picture=picture, words=("横线为 95% 置信区间，竖虚线为全省差错率。",), whole=True),
@@ -234,7 +235,8 @@ def _ranking(now: Standing) -> Report:
     return Report(title, now.state(""), (), sections, landscape=True)
 
 
-def _ranking_line(one: Score) -> list[str]:
+def ranking_line(one: Score) -> list[str]:
+    """A city's (or the province's) figures in the columns of `RANKING`."""
     return [
         "" if not one.account else "—" if one.rank is None else str(one.rank), one.city, str(one.requests),
         fraction(one.faulty, one.requests), _interval(one), percent(one.share(one.held)),

@@ -58,7 +58,7 @@ def create_app(  # noqa: C901 (one nested function per route)
 
     AtCounter = Annotated[Counter, Depends(counter)]  # noqa: N806 (a type)
 
-    guard(app, pages, body_bytes=_BODY, body_words=f"提交的内容超过 {LIST_BYTES >> 20} MB", sign_in=sign_in)
+    guard(app, pages, body_bytes=_BODY, sign_in=sign_in)
 
     @app.exception_handler(Slowed)
     async def slow_down(request: Request, error: Slowed) -> Response:
