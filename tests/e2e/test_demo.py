@@ -53,6 +53,7 @@ def test_every_planted_defect_is_found_and_nothing_sound_refused(home):
     assert {package["exam"] for package in summary["packages"]} >= {"034", "901"}
     assert summary["sent"] == len(summary["packages"])
     assert summary["returns"]["printed"] > 0
+    assert summary["delivery"]["handed"]
     assert summary["doctor"] == {"ok": True, "invariants": {f"I{number}": 0 for number in range(1, 13)}}
     for package in summary["packages"]:
         assert Path(package["file"]).is_file()

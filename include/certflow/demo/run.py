@@ -14,7 +14,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -25,7 +25,7 @@ from sqlalchemy import text
 from certflow import sftp
 from certflow.airflow_home import DagRunner
 from certflow.checks.run import render_quality
-from certflow.demo import authority, grading, leaks, screen
+from certflow.demo import authority, grading, leaks, post, screen
 from certflow.demo.province import MONTH, Province, generate
 from certflow.demo.servers import AuthoritySftp, CitySftp
 from certflow.dispatch.approve import approve
@@ -34,6 +34,7 @@ from certflow.reference import load_reference
 from certflow.registry import certificates, open_registry, packages, reprints, server
 from certflow.registry.doctor import examine
 from certflow.registry.ledger import Actor, Registry
+from certflow.registry.timeline import timeline
 from certflow.returns.reconcile import existing, report
 from certflow.settings import Settings
 
@@ -43,7 +44,7 @@ LOOK_SECONDS: Final = 0.3
 """Pause between the two looks: nobody else uploads here."""
 DAY: Final = 25 * 3600.0
 _ACTOR: Final = Actor("demo")
-_STEPS: Final = 12
+_STEPS: Final = 13
 _T = TypeVar("_T")
 
 
@@ -152,8 +153,13 @@ class _Month:
             "流程 reprint_reconciliation：对账入库",
             lambda: self.dag(runner, "reprint_reconciliation"),
         )
+        delivered = step(
+            "delivery",
+            "一市发放：EMS 订单与跟踪、现场领取与凭证",
+            lambda: post.deliver(self.settings, self.registry, _ACTOR),
+        )
         step("quality", "生成 Data Docs", pages.result)
-        return step("verify", "核对全部预期答案", lambda: self.verify(answers, taken, plan, before))
+        return step("verify", "核对全部预期答案", lambda: self.verify(answers, taken, plan, before, delivered))
 
     def start(self) -> DagRunner:
         """Everything that has to run; Airflow gets ready while the data are made."""
@@ -228,6 +234,7 @@ class _Month:
         taken: list[authority.Taken],
         plan: authority.Answers,
         before: tuple[int, str],
+        delivered: post.Delivered,
     ) -> dict[str, Any]:
         expect = self.told.expect
         with self.registry.read() as conn:
@@ -238,6 +245,8 @@ class _Month:
             prints = int(conn.scalar(text("SELECT count(*) FROM print_events")) or 0)
             batch = packages.batches_of(conn, str(MONTH))[0]
             built = packages.packages_of(conn, batch.id)
+            handed = timeline(conn, delivered.handed)
+            closed = int(conn.scalar(text("SELECT count(*) FROM rows WHERE state = 'CLOSED'")) or 0)
             returned: Counter[str] = Counter()
             for found in conn.scalars(text("SELECT id FROM returns ORDER BY id")):
                 returned.update(report(conn, existing(reprints.find(conn, found), found)).counts)
@@ -256,6 +265,12 @@ class _Month:
         buckets = {bucket: returned[bucket] for bucket in plan.counts()}
         expect(buckets == plan.counts(), f"对账结果 {buckets} 与上级返回 {plan.counts()} 不同")
         expect(prints == buckets["printed"], f"印制记录 {prints} 条，应为 {buckets['printed']} 条")
+        expect(
+            (delivered.signed, delivered.returned, closed) == (delivered.mailed - 1, 1, delivered.mailed)
+            and handed is not None
+            and len(handed["requests"][-1]["delivery"]["evidence"]) == 2,  # signature and ID
+            f"发放：邮寄 {delivered.mailed}，签收 {delivered.signed}，退回 {delivered.returned}，办结 {closed}",
+        )
         expect(self.fingerprint() == before, "证书数据库的内容被改动")
         problems = examine(self.registry, self.settings) | {"I10": leaks.search(self.settings, self.registry)}
         invariants = {name: len(problems[name]) for name in sorted(problems, key=lambda name: int(name[1:]))}
@@ -279,6 +294,7 @@ class _Month:
             ],
             "sent": sent,
             "returns": buckets,
+            "delivery": asdict(delivered) | {"city": self.names[delivered.account]},
             "doctor": {"ok": not sick, "invariants": invariants},
         }
 

@@ -48,6 +48,13 @@ def show(
         f"返回：已印制 {returned['printed']}，退回 {returned['refused']}，未返回 {returned['missing']}，"
         f"多余 {returned['extra']}，不一致 {returned['changed']}，重复 {returned['duplicate']}"
     )
+    delivered = summary["delivery"]
+    console.print(
+        f"发放（{delivered['city']}）：邮寄 {delivered['mailed']}，签收 {delivered['signed']}，"
+        f"退回 {delivered['returned']}，现场领取 1；一本证书从报送到签字的全程：\n"
+        f"  CERTFLOW_HOME={settings.home} certflow trace {delivered['handed']}",
+        soft_wrap=True,
+    )
     for words, path in (
         ("数据包", settings.packages),
         ("退回单和回执（含个人信息）", settings.feedback),
