@@ -6,6 +6,7 @@ home as numbered versions and replace a table as a whole::
     reference/exams/1.csv  2.csv  current      # `current` holds the file name of the version in force
 """
 
+import functools
 import os
 import tempfile
 from pathlib import Path
@@ -31,6 +32,7 @@ __all__ = [
 TABLES = tuple(READERS)
 """Names of the tables that can be loaded."""
 _SHIPPED = Path(__file__).parent
+_File = tuple[str, Path, int, int]
 
 
 def load_reference(settings: Settings) -> Reference:
@@ -38,9 +40,15 @@ def load_reference(settings: Settings) -> Reference:
 
     ConfigurationError when a loaded table was damaged since, or the chosen rule set does not exist.
     """
-    tables: dict[str, Any] = {table: _read(table, _in_force(settings, table)) for table in TABLES}
-    if settings.rule_set not in tables["rule_sets"]:
-        message = f"没有规则集 {settings.rule_set}；可选：{'、'.join(tables['rule_sets'])}（CERTFLOW_RULE_SET）"
+    return _loaded(settings.rule_set, tuple(_marked(table, _in_force(settings, table)) for table in TABLES))
+
+
+@functools.lru_cache(maxsize=4)
+def _loaded(rule_set: str, files: tuple[_File, ...]) -> Reference:
+    """The tables of these files; asked for many times a page, and read again only when a file is another one."""
+    tables: dict[str, Any] = {table: _read(table, file) for table, file, _, _ in files}
+    if rule_set not in tables["rule_sets"]:
+        message = f"没有规则集 {rule_set}；可选：{'、'.join(tables['rule_sets'])}（CERTFLOW_RULE_SET）"
         raise ConfigurationError(message)
     return Reference(
         exams=tables["exams"],
@@ -72,6 +80,15 @@ def load_table(settings: Settings, table: str, file: Path) -> int:
         number += 1
     _replace(folder / "current", f"{number}{suffix}\n".encode())
     return number
+
+
+def _marked(table: str, file: Path) -> _File:
+    """A file with its time of change (ns) and size; zeros where there is none, so that reading it says so."""
+    try:
+        found = file.stat()
+    except OSError:
+        return table, file, 0, 0
+    return table, file, found.st_mtime_ns, found.st_size
 
 
 def _in_force(settings: Settings, table: str) -> Path:
