@@ -48,6 +48,8 @@ _CHECK_CODES = np.array([ord(sign) for sign in _CHECK_SIGNS], dtype=np.int32)
 _MONTH_DAYS = np.array([0, 31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31], dtype=np.int32)
 
 Bools = NDArray[np.bool_]
+Numbers = NDArray[np.str_]
+"""Document numbers as `signs` gives them: read once, asked for many things."""
 
 
 def form_ok(kind: str, ids: Sequence[str]) -> Bools:
@@ -56,7 +58,12 @@ def form_ok(kind: str, ids: Sequence[str]) -> Bools:
     return np.fromiter((fits(number) is not None for number in ids), dtype=np.bool_, count=len(ids))
 
 
-def checksum_ok(ids: Sequence[str]) -> Bools:
+def signs(ids: Sequence[str]) -> Numbers:
+    """Numbers as the functions below read them; of a longer one its first 19 signs."""
+    return np.array(ids, dtype="U19")
+
+
+def checksum_ok(ids: Sequence[str] | Numbers) -> Bools:
     """Whether each is an 18-digit number with the right ISO 7064 MOD 11-2 sign; False for any other form."""
     codes = _codes(ids)
     digits = codes[:, :17] - ord("0")
@@ -85,26 +92,20 @@ def to_18(number: str) -> str:
     return body + check_digit(body)
 
 
-def birth_dates(ids: Sequence[str]) -> NDArray[np.str_]:
+def birth_dates(ids: Sequence[str] | Numbers) -> NDArray[np.str_]:
     """The digits of the birth date, ``YYYYMMDD``, as they stand in 18- or 15-digit numbers; ``""`` for other forms.
 
     The date may be impossible: see `date_ok`.
     """
-    codes = _codes(ids)
-    long, short = _forms(codes)
-    found = np.zeros((len(ids), 8), dtype=np.int32)
-    found[long] = codes[long, 6:14]
-    found[short, :2] = (ord("1"), ord("9"))
-    found[short, 2:] = codes[short, 6:12]
-    return found.view("U8").reshape(len(ids))
+    return _date_codes(ids)[0].view("U8").reshape(len(ids))
 
 
-def births(ids: Sequence[str]) -> NDArray[np.str_]:
+def births(ids: Sequence[str] | Numbers) -> NDArray[np.str_]:
     """The birth month ``YYYYMM`` in 18- or 15-digit numbers; ``""`` for other forms."""
     return birth_dates(ids).astype("U6")
 
 
-def sexes(ids: Sequence[str]) -> NDArray[np.str_]:
+def sexes(ids: Sequence[str] | Numbers) -> NDArray[np.str_]:
     """男 or 女 by the parity of digit 17 (15-digit: the last digit); ``""`` for other forms."""
     codes = _codes(ids)
     long, short = _forms(codes)
@@ -112,32 +113,46 @@ def sexes(ids: Sequence[str]) -> NDArray[np.str_]:
     return np.where(long | short, np.where(digit % 2 == 1, "男", "女"), "")
 
 
-def date_ok(ids: Sequence[str]) -> Bools:
+def date_ok(ids: Sequence[str] | Numbers) -> Bools:
     """Whether the date inside is one of the calendar (D05); False where there is none."""
-    dates = birth_dates(ids)
-    present = dates != ""
-    numbers = np.where(present, dates, "00000000").astype(np.int64)
+    numbers, present = _dates(ids)
     year, month, day = numbers // 10_000, numbers // 100 % 100, numbers % 100
     leap = (year % 4 == 0) & ((year % 100 != 0) | (year % 400 == 0))
     longest = _MONTH_DAYS[np.where((month >= 1) & (month <= 12), month, 0)] - ((month == 2) & ~leap)
     return np.asarray(present & (year >= 1800) & (day >= 1) & (day <= longest), dtype=np.bool_)
 
 
-def ages(ids: Sequence[str], on: date) -> NDArray[np.int64]:
+def ages(ids: Sequence[str] | Numbers, on: date) -> NDArray[np.int64]:
     """Completed years on a day, by the date inside; -1 where there is none. Negative beyond -1: born later."""
-    dates = birth_dates(ids)
-    present = dates != ""
-    numbers = np.where(present, dates, "00000000").astype(np.int64)
+    numbers, present = _dates(ids)
     years = np.floor_divide(on.year * 10_000 + on.month * 100 + on.day - numbers, 10_000)
     return np.where(present, np.where(years < 0, years - 1, years), -1)
 
 
-def areas(ids: Sequence[str]) -> NDArray[np.str_]:
+def areas(ids: Sequence[str] | Numbers) -> NDArray[np.str_]:
     """The first six digits of 18- or 15-digit numbers; ``""`` for other forms."""
     codes = _codes(ids)
     long, short = _forms(codes)
     found = np.where((long | short)[:, None], codes[:, :6], 0).astype(np.int32)
     return found.view("U6").reshape(len(ids))
+
+
+def _dates(ids: Sequence[str] | Numbers) -> tuple[NDArray[np.int64], Bools]:
+    """The birth dates as numbers, YYYYMMDD, and where there are any."""
+    codes, present = _date_codes(ids)
+    digits = np.where(present[:, None], codes - ord("0"), 0).astype(np.int64)
+    return digits @ (10 ** np.arange(7, -1, -1)), present
+
+
+def _date_codes(ids: Sequence[str] | Numbers) -> tuple[NDArray[np.int32], Bools]:
+    """Code points of the birth dates, shape (n, 8), and where there are any; zeros elsewhere."""
+    codes = _codes(ids)
+    long, short = _forms(codes)
+    found = np.zeros((len(ids), 8), dtype=np.int32)
+    found[long] = codes[long, 6:14]
+    found[short, :2] = (ord("1"), ord("9"))
+    found[short, 2:] = codes[short, 6:12]
+    return found, long | short
 
 
 def _forms(codes: NDArray[np.int32]) -> tuple[Bools, Bools]:
@@ -150,7 +165,6 @@ def _forms(codes: NDArray[np.int32]) -> tuple[Bools, Bools]:
     return long, short
 
 
-def _codes(ids: Sequence[str]) -> NDArray[np.int32]:
+def _codes(ids: Sequence[str] | Numbers) -> NDArray[np.int32]:
     """Code points, shape (n, 19): a 19th sign betrays a number that is too long."""
-    signs = np.array(ids, dtype="U19")
-    return signs.view(np.int32).reshape(len(ids), 19)
+    return np.array(ids, dtype="U19").view(np.int32).reshape(len(ids), 19)

@@ -4,6 +4,7 @@ The measures ask here which lines need a closer look; a month in which all is in
 """
 
 import operator
+from collections import Counter, defaultdict
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from typing import Any, TypeVar
 
@@ -19,10 +20,9 @@ DIGITS = (0x30, 0x39)
 CAPITALS = (0x41, 0x5A)
 IDEOGRAPHS = (0x3400, 0x9FFF)
 """Those that have no other form: none of them is changed by NFKC."""
+HAN = ((0x3400, 0x9FFF), (0xF900, 0xFAFF), (0x20000, 0x3FFFF))
 PLAIN = (DIGITS, CAPITALS, IDEOGRAPHS)
 """Signs that every way of reading a cell leaves as they are."""
-_WIDTH = 32
-"""Signs of a text that are looked at; a longer one is never told to be plain."""
 
 
 def by_value(function: Callable[[_Value], _Made], values: Sequence[_Value]) -> list[_Made]:
@@ -31,23 +31,44 @@ def by_value(function: Callable[[_Value], _Made], values: Sequence[_Value]) -> l
     return list(map(made.__getitem__, values))
 
 
+def shared(values: Sequence[str]) -> list[str]:
+    """The same texts, equal ones as one object: every later look at them finds it near."""
+    known = {value: value for value in values}
+    return list(map(known.__getitem__, values))
+
+
 def lengths(values: Sequence[str]) -> NDArray[np.int64]:
     """How long each text is, in characters."""
     return np.fromiter(map(len, values), dtype=np.int64, count=len(values))
 
 
 def only(values: Sequence[str], *ranges: tuple[int, int]) -> Bools:
-    """Whether each text has no other signs than those of these ranges of code points; an empty one has none.
+    """Whether each text has no other signs than those of these ranges of code points; an empty one has none."""
+    return ~_having(values, ~_within(_signs(values), ranges))
 
-    Texts beyond 32 characters, and any with a NUL, are False.
-    """
-    sizes = lengths(values)
-    width = max(1, min(_WIDTH, int(sizes.max(initial=0))))
-    codes = np.array(values, dtype=f"U{width}").view(np.uint32).reshape(len(values), width)
-    fits = codes == 0
+
+def having(values: Sequence[str], *ranges: tuple[int, int]) -> Bools:
+    """Whether each text has at least one sign of these ranges of code points."""
+    return _having(values, _within(_signs(values), ranges))
+
+
+def _signs(values: Sequence[str]) -> NDArray[np.uint32]:
+    return np.frombuffer("".join(values).encode("utf-32-le", "surrogatepass"), dtype=np.uint32)
+
+
+def _within(signs: NDArray[np.uint32], ranges: Iterable[tuple[int, int]]) -> Bools:
+    found = np.zeros(len(signs), dtype=np.bool_)
     for low, high in ranges:
-        fits |= (codes >= low) & (codes <= high)
-    return np.asarray(fits.all(axis=1) & (np.count_nonzero(codes, axis=1) == sizes), dtype=np.bool_)
+        found |= (signs >= low) & (signs <= high)
+    return found
+
+
+def _having(values: Sequence[str], told: Bools) -> Bools:
+    """Which texts a sign of which this was told belongs to."""
+    found = np.zeros(len(values), dtype=np.bool_)
+    if told.any():
+        found[np.searchsorted(np.cumsum(lengths(values)), np.flatnonzero(told), side="right")] = True
+    return found
 
 
 def lines(mask: Bools) -> list[int]:
@@ -60,6 +81,15 @@ def spread(where: Bools, values: Iterable[object]) -> list[object]:
     column = np.full(len(where), None, dtype=object)
     column[where] = list(values)
     return column.tolist()
+
+
+def groups(values: Sequence[Hashable | None]) -> list[list[int]]:
+    """The lines of each value that several lines share, in the order of the first ones; None is no value."""
+    repeated = {value for value, times in Counter(values).items() if times > 1} - {None}
+    found: dict[Hashable, list[int]] = defaultdict(list)
+    for line in (line for line, value in enumerate(values) if value in repeated) if repeated else ():
+        found[values[line]].append(line)
+    return [*found.values()]
 
 
 def equal(one: Sequence[Any], other: Sequence[Any]) -> Bools:

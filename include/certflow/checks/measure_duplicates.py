@@ -7,6 +7,7 @@ from dataclasses import InitVar, dataclass, field
 from typing import TYPE_CHECKING
 
 from certflow import keys
+from certflow.checks import columns
 from certflow.checks.measure_files import Standing
 from certflow.checks.measure_rows import Rows, clean
 from certflow.findings import FIELDS
@@ -56,28 +57,32 @@ def measure(
     accounts and months it has requests of; `cities`: by account.
     """
     marks = _Marks(len(rows))
-    contents = list(zip(*(rows.text(f"clean_{name}") for name in _CONTENT), strict=True))
+    here = [counted[owner] for owner in rows.owner]
     numbers = rows.text("clean_ZSGLH")
-    groups: dict[object, list[int]] = defaultdict(list)
-    for line in range(len(rows)):
-        if counted[rows.owner[line]]:
-            groups[numbers[line] or contents[line]].append(line)
-    for lines in groups.values():
-        if len(lines) > 1:
-            _compare(rows, standings, contents, lines, marks)
-    for line, number in enumerate(numbers):
-        if number in earlier and counted[rows.owner[line]] and marks.same[line] is None:
-            sent = (contents[line], photos[line])
-            _compare_earlier(earlier[number], standings[rows.owner[line]], sent, line, marks)
-    _measure_person(rows, counted, marks)
-    single = [
-        here if city is None else False
-        for here, city in zip((counted[owner] for owner in rows.owner), marks.city, strict=True)
-    ]
+    known = [line for line, number in enumerate(numbers) if number in earlier]
+    for lines in columns.groups(
+        [(number or _sent(rows, line)) if here[line] else None for line, number in enumerate(numbers)]
+    ):
+        _compare(rows, standings, lines, marks)
+    for line in known:
+        if here[line] and marks.same[line] is None:
+            sent = (_sent(rows, line), photos[line])
+            _compare_earlier(earlier[numbers[line]], standings[rows.owner[line]], sent, line, marks)
+    for lines in columns.groups(
+        [
+            (owner, person) if person and same is None and count else None
+            for owner, person, same, count in zip(rows.owner, rows.persons, marks.same, here, strict=True)
+        ]
+    ):
+        for line in lines:
+            marks.person[line] = False
+    single = [count and city is None for count, city in zip(here, marks.city, strict=True)]
     _measure_cities(rows, standings, single, elsewhere, cities)
-    rows.columns["reissues"] = [
-        _reissues(earlier.get(number, ()), standings[owner]) for number, owner in zip(numbers, rows.owner, strict=True)
-    ]
+    first = [_reissues((), standing) for standing in standings]
+    reissues: list[object] = [first[owner] for owner in rows.owner]
+    for line in known:
+        reissues[line] = _reissues(earlier[numbers[line]], standings[rows.owner[line]])
+    rows.columns["reissues"] = reissues
     rows.columns |= {
         "dup_row": marks.same, "dup_different": marks.different, "dup_city": marks.city, "dup_open": marks.open,
         "dup_person": marks.person, "dup_where": marks.where, "open_where": marks.open_where,
@@ -90,7 +95,7 @@ def measure_portraits(rows: Rows, photos: "Photos", portraits: Mapping[str, Abst
     `portraits`: by SHA-256 the ID numbers of requests that came with it.
     """
     for position, ((_, entry), lines) in enumerate(zip(photos.members, photos.rows, strict=True)):
-        person = keys.id_key(rows.text("clean_ZJHM")[lines[0]]) if lines else None
+        person = rows.persons[lines[0]] if lines else None
         if any(keys.id_key(number) != person for number in portraits.get(entry.sha256 or "", ())):
             photos.columns["photo_difference"][position] = 0.0
 
@@ -99,14 +104,17 @@ def repeated_share(
     rows: Rows, standings: Sequence[Standing], earlier: "Mapping[str, Sequence[Earlier]]"
 ) -> list[float | None]:
     """Per submission the share of rows whose content the same account sent for an earlier month (D39)."""
-    contents = zip(*(rows.text(f"clean_{name}") for name in _CONTENT), strict=True)
     counts = [0] * len(standings)
-    for owner, number, content in zip(rows.owner, rows.text("clean_ZSGLH"), contents, strict=True):
-        standing = standings[owner]
-        if standing.month is not None and number:
-            counts[owner] += any(
-                one.account == _city(standing) and one.month < str(standing.month) and _content(one) == content
-                for one in earlier.get(number, ())
+    for line, number in enumerate(rows.text("clean_ZSGLH")):
+        if number not in earlier:
+            continue
+        standing = standings[rows.owner[line]]
+        if standing.month is not None:
+            counts[rows.owner[line]] += any(
+                one.account == _city(standing)
+                and one.month < str(standing.month)
+                and _content(one) == _sent(rows, line)
+                for one in earlier[number]
             )
     return [count / standing.rows if standing.rows else None for count, standing in zip(counts, standings, strict=True)]
 
@@ -114,7 +122,6 @@ def repeated_share(
 def _compare(
     rows: Rows,
     standings: Sequence[Standing],
-    contents: list[tuple[str, ...]],
     lines: list[int],
     marks: _Marks,
 ) -> None:
@@ -123,7 +130,7 @@ def _compare(
     cities = {_city(standings[rows.owner[line]]) for line in lines}
     for line in lines:
         standing = standings[rows.owner[line]]
-        kind = (contents[line], _city(standing), standing.exam.code if standing.exam else None, standing.month)
+        kind = (_sent(rows, line), _city(standing), standing.exam.code if standing.exam else None, standing.month)
         first = kinds.setdefault(kind, line)
         if first != line:
             marks.same[line], marks.where[line] = False, _place(rows, line, first)
@@ -172,17 +179,6 @@ def _compare_earlier(
             marks.open[line], marks.open_where[line] = False, f"已在 {one.month} 申报"  # D27
 
 
-def _measure_person(rows: Rows, counted: Sequence[bool], marks: _Marks) -> None:
-    groups: dict[tuple[int, str], list[int]] = defaultdict(list)
-    for line, number in enumerate(rows.text("clean_ZJHM")):
-        if number and marks.same[line] is None and counted[rows.owner[line]]:
-            groups[rows.owner[line], keys.id_key(number)].append(line)
-    for lines in groups.values():
-        if len(lines) > 1:
-            for line in lines:
-                marks.person[line] = False
-
-
 def _measure_cities(
     rows: Rows,
     standings: Sequence[Standing],
@@ -202,22 +198,21 @@ def _measure_cities(
     for known, places in elsewhere.items():
         for city, when in places:
             seen[keys.id_key(known), when].add(city)
-    persons = []
-    for line, number in enumerate(rows.text("clean_ZJHM")):
-        standing = standings[rows.owner[line]]
-        account, month = _city(standing), standing.month
-        person = None
-        if number and account is not None and month is not None and counted[line]:
-            person = (keys.id_key(number), str(month), account)
-            seen[person[:2]].add(account)
-        persons.append(person)
-    others = [[] if one is None else sorted(seen[one[:2]] - {one[2]}) for one in persons]
-    rows.columns |= {
-        "dup_person_city": [None if one is None else not found for one, found in zip(persons, others, strict=True)],
-        "person_where": [
-            "、".join(cities[one].name if one in cities else one for one in found) or None for found in others
-        ],
-    }
+    months = [str(one.month) if one.month is not None and _city(one) is not None else "" for one in standings]
+    persons = [
+        (person, months[owner]) if person and months[owner] and count else None
+        for person, owner, count in zip(rows.persons, rows.owner, counted, strict=True)
+    ]
+    own = [_city(one) or "" for one in standings]
+    for lines in columns.groups(persons):
+        seen[persons[lines[0]] or ("", "")] |= {own[rows.owner[line]] for line in lines}
+    alone: list[object] = [None if one is None else True for one in persons]
+    where: list[object] = [None] * len(rows)
+    for line, one in [(line, one) for line, one in enumerate(persons) if one is not None and one in seen]:
+        if found := sorted(seen[one] - {own[rows.owner[line]]}):
+            alone[line] = False
+            where[line] = "、".join(cities[one].name if one in cities else one for one in found)
+    rows.columns |= {"dup_person_city": alone, "person_where": where}
 
 
 def _reissues(before: "Sequence[Earlier]", standing: Standing) -> int | None:
@@ -226,6 +221,11 @@ def _reissues(before: "Sequence[Earlier]", standing: Standing) -> int | None:
         return None
     year_ago = f"{standing.month.year - 1}{standing.month.number:02d}"
     return 1 + sum(one.state in _REISSUED and year_ago < one.month <= str(standing.month) for one in before)
+
+
+def _sent(rows: Rows, line: int) -> tuple[str, ...]:
+    """The content of a row as it is compared."""
+    return tuple(rows.text(f"clean_{name}")[line] for name in _CONTENT)
 
 
 def _place(rows: Rows, line: int, other: int) -> str:

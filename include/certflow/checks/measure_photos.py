@@ -15,6 +15,7 @@ from functools import partial
 import numpy as np
 
 from certflow import faces, keys, photo
+from certflow.checks import columns
 from certflow.checks.measure_files import Standing
 from certflow.checks.measure_rows import Rows
 from certflow.errors import SubmissionError
@@ -96,16 +97,18 @@ def _measure(member: tuple[Received, Entry], *, with_faces: bool) -> Measures:
 
 
 def _derive(photos: Photos, standings: Sequence[Standing]) -> None:
-    columns, size = photos.columns, len(photos)
+    measured, size = photos.columns, len(photos)
     nothing: list[object] = [None] * size
     large = [(exam := standings[owner].exam) is not None and exam.family in LARGE for owner in photos.owner]
     for source, stem in (("photo_bytes", "photo_bytes"), ("photo_core_bytes", "photo_core")):
-        values = columns.get(source, nothing)
-        columns[f"{stem}_normal"] = [None if big else value for big, value in zip(large, values, strict=True)]
-        columns[f"{stem}_large"] = [value if big else None for big, value in zip(large, values, strict=True)]
-    columns["photo_dimensions"] = [
+        values = measured.get(source, nothing)
+        measured[f"{stem}_normal"] = [None if big else value for big, value in zip(large, values, strict=True)]
+        measured[f"{stem}_large"] = [value if big else None for big, value in zip(large, values, strict=True)]
+    measured["photo_dimensions"] = [
         f"{width}×{height}" if width is not None and height is not None else None
-        for width, height in zip(columns.get("photo_width", nothing), columns.get("photo_height", nothing), strict=True)
+        for width, height in zip(
+            measured.get("photo_width", nothing), measured.get("photo_height", nothing), strict=True
+        )
     ]
 
 
@@ -121,10 +124,13 @@ class _Applicants:
 def _match(photos: Photos, rows: Rows, count: int) -> dict[int, int]:
     """Line of the row frame → line of the photo frame, where there is one; fills `Photos.rows` and the name columns."""
     applicants = [_Applicants() for _ in range(count)]
-    lines = zip(rows.owner, rows.text("clean_ZJHM"), rows.text("clean_KSXM"), rows.text("clean_ZP"), strict=True)
-    for line, (owner, number, name, given) in enumerate(lines):
-        if number:
-            applicants[owner].by_id[keys.id_key(number)].append(line)
+    lines = zip(rows.owner, rows.persons, rows.text("clean_KSXM"), rows.text("clean_ZP"), strict=True)
+    pictured = set(photos.owner)
+    for line, (owner, person, name, given) in enumerate(lines):
+        if owner not in pictured:
+            continue
+        if person:
+            applicants[owner].by_id[person].append(line)
         if name:
             applicants[owner].by_name[keys.name_key(name)].append(line)
         if given:
@@ -200,10 +206,7 @@ def _compare(photos: Photos, rows: Rows) -> None:
     None where no other person's photo is alike. 0 for the same bytes.
     """
     size = len(photos)
-    persons = [
-        keys.id_key(rows.text("clean_ZJHM")[lines[0]]) if lines else f"\0{position}"
-        for position, lines in enumerate(photos.rows)
-    ]
+    persons = [rows.persons[lines[0]] if lines else f"\0{position}" for position, lines in enumerate(photos.rows)]
     difference: list[object] = [None] * size
     by_digest: dict[str | None, list[int]] = defaultdict(list)
     for position, (_, entry) in enumerate(photos.members):
@@ -250,10 +253,11 @@ def _measure_rows(photos: Photos, rows: Rows, matches: dict[int, int], free_from
     present: list[object] = [None] * size
     named_right: list[object] = [None] * size
     exact: list[object] = [None] * size
-    for line in range(size):
-        year = rows.columns["approved_year"][line]
+    years, names = rows.columns["approved_year"], columns.by_value(base_name, rows.text("clean_ZP"))
+    for line, (year, given) in enumerate(zip(years, names, strict=True)):
         needed = year is None or int(str(year)) < free_from
-        given = base_name(rows.text("clean_ZP")[line])
+        if not needed and not given and line not in matches:
+            continue
         canonical = f"{rows.text('clean_ZJHM')[line]}.jpg"
         if line in matches:
             present[line], exact[line] = True, given == canonical
@@ -262,13 +266,13 @@ def _measure_rows(photos: Photos, rows: Rows, matches: dict[int, int], free_from
             named_right[line] = None if given in ("", canonical) else False  # D36
         elif given:
             named_right[line] = False
-    lines: list[list[int]] = [[] for _ in range(size)]
+    lines: dict[int, list[int]] = defaultdict(list)
     for position, owned in enumerate(photos.rows):
         if not photos.columns["photo_repeated"][position]:
             for line in owned:
                 lines[line].append(position)
     rows.columns |= {
-        "photo_lines": list(lines),
+        "photo_lines": [lines.get(line, ()) for line in range(size)],
         "photo": [matches.get(line) for line in range(size)],
         "photo_present": present, "photo_zp_ok": named_right, "photo_zp_exact": exact,
     }  # fmt: skip

@@ -18,12 +18,15 @@ from certflow import identity, keys
 from certflow.checks import columns
 from certflow.checks.measure_files import Standing
 from certflow.findings import FIELDS
+from certflow.identity import Bools
 from certflow.intake.submission import Submission
 from certflow.reference import Reference
 
 REQUIRED = ("KSXM", "ZJHM", "ZJLB", "XB", "CSNY", "PZRQ", "BMS")
 """Fields no application can do without; ZSGLH, BKJB, BKZY and ZP may be empty for some certificates."""
 DATES = ("CSNY", "PZRQ")
+_FEW = ("ZJLB", "XB", "BKJB", "BKZY", "CSNY", "PZRQ", "BMS")
+"""Fields of few different values."""
 
 _STRAY = re.compile(
     "[\\s\u00ad\u180e\u200b-\u200f\u202a-\u202e\u2060-\u2064\ufeff\uff10-\uff19\uff21-\uff3a\uff41-\uff5a]|^['’‘＇]"
@@ -34,6 +37,7 @@ _EMOJI = re.compile("[\U0001f000-\U0001faff\u2600-\u27bf\u2b50\u2b55\u200d\u20e3
 _SCIENTIFIC = re.compile(r"[0-9](?:\.[0-9]+)?[eE]\+?[0-9]{1,3}")
 _GLYPH = re.compile("[?？□■\u3007\ufffd\ufffc*＊\ue000-\uf8ff\U000f0000-\U0010ffff]")
 _LATIN = re.compile("[A-Za-zÀ-ɏ]")
+_NUMBER = re.compile("[0-9]{4}")
 _HAN = re.compile("[\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]")
 
 
@@ -45,6 +49,8 @@ class Rows:
     """Position of the submission the row belongs to."""
     number: list[int]
     """Row number as Excel shows it."""
+    persons: list[str] = field(default_factory=list)
+    """By `keys.id_key` of the ID number; empty where there is none."""
     columns: dict[str, list[object]] = field(default_factory=dict)
 
     def text(self, name: str) -> list[str]:
@@ -77,12 +83,17 @@ def gather(submissions: Sequence[Submission]) -> Rows:
     rows.columns |= sent
     rows.columns |= {"row_visible": visible, "row_unmerged": unmerged}
     for name in FIELDS:
+        if name in _FEW:
+            rows.columns[name] = [*columns.shared(rows.text(name))]
         values = rows.text(name)
         odd = columns.lines(~columns.only(values, *columns.PLAIN))
         cleaned: list[object] = [*values]
         for line, text in zip(odd, columns.by_value(partial(clean, name), [values[line] for line in odd]), strict=True):
             cleaned[line] = text
         rows.columns[f"clean_{name}"] = cleaned
+    rows.persons = [*rows.text("clean_ZJHM")]
+    for line in columns.lines(columns.lengths(rows.persons) == 15):
+        rows.persons[line] = keys.id_key(rows.persons[line])
     _measure_cells(rows, kinds)
     return rows
 
@@ -106,24 +117,41 @@ def measure(rows: Rows, standings: Sequence[Standing], reference: Reference) -> 
 
 def shares(rows: Rows, count: int) -> tuple[list[float | None], list[str]]:
     """Per submission the largest share of rows in which one column holds another column's kind of value (D38)."""
-    tests: tuple[tuple[str, str, Callable[[str], bool]], ...] = (
-        ("证件号码（ZJHM）", "clean_ZJHM", lambda value: _HAN.search(value) is None),
-        ("姓名（KSXM）", "clean_KSXM", lambda value: re.search("[0-9]{4}", value) is None),
-        ("性别（XB）", "clean_XB", lambda value: value in ("男", "女", "") or re.search("[0-9]{4}", value) is None),
-        ("批准日期（PZRQ）", "clean_PZRQ", lambda value: _HAN.search(value.translate(_DATE_SIGNS)) is None),
-        ("出生年月（CSNY）", "clean_CSNY", lambda value: _HAN.search(value.translate(_DATE_SIGNS)) is None),
-        ("管理号（ZSGLH）", "clean_ZSGLH", lambda value: _HAN.search(value) is None),
+    tests: tuple[tuple[str, str, Callable[[list[str]], Bools]], ...] = (
+        ("证件号码（ZJHM）", "clean_ZJHM", _with_ideographs),
+        ("姓名（KSXM）", "clean_KSXM", _with_number),
+        ("性别（XB）", "clean_XB", _with_number),
+        ("批准日期（PZRQ）", "clean_PZRQ", _with_words),
+        ("出生年月（CSNY）", "clean_CSNY", _with_words),
+        ("管理号（ZSGLH）", "clean_ZSGLH", _with_ideographs),
     )
     owners = np.array(rows.owner, dtype=np.int64)
     totals = np.bincount(owners, minlength=count).tolist()
     best: list[float | None] = [None if total == 0 else 0.0 for total in totals]
     named = [""] * count
-    for title, column, fits in tests:
-        wrong = ~np.array(columns.by_value(fits, rows.text(column)), dtype=np.bool_)
-        for position, bad in enumerate(np.bincount(owners[wrong], minlength=count).tolist()):
+    for title, column, strange in tests:
+        for position, bad in enumerate(np.bincount(owners[strange(rows.text(column))], minlength=count).tolist()):
             if totals[position] and bad / totals[position] > (best[position] or 0.0):
                 best[position], named[position] = bad / totals[position], title
     return best, named
+
+
+def _with_ideographs(values: list[str]) -> Bools:
+    return columns.having(values, *columns.HAN)
+
+
+def _with_number(values: list[str]) -> Bools:
+    found = columns.having(values, columns.DIGITS)
+    for line in columns.lines(found):
+        found[line] = _NUMBER.search(values[line]) is not None
+    return found
+
+
+def _with_words(values: list[str]) -> Bools:
+    found = columns.having(values, *columns.HAN)
+    for line in columns.lines(found):
+        found[line] = _HAN.search(values[line].translate(_DATE_SIGNS)) is not None
+    return found
 
 
 def clean(name: str, value: str) -> str:
@@ -203,28 +231,34 @@ def _stray(name: str, value: str, kind: str) -> bool:
 
 def _measure_dates(rows: Rows, standings: Sequence[Standing]) -> None:
     form, style = [""] * len(rows), [""] * len(rows)
-    parsed = {name: columns.by_value(keys.parse_date, rows.text(f"clean_{name}")) for name in DATES}
+    dated = rows.text("cell_date")
     for name in DATES:
-        values, dated = rows.text(f"clean_{name}"), rows.text("cell_date")
-        odd = columns.by_value(lambda date: date.fault != "" or date.styled, parsed[name])
+        values = rows.text(f"clean_{name}")
+        odd = columns.by_value(_is_odd_date, values)
         for line in columns.lines(np.array(odd, dtype=np.bool_)):
-            if values[line] == "":
-                continue
-            if parsed[name][line].fault:
+            parsed = keys.parse_date(values[line])
+            if parsed.fault:
                 form[line] = f"{form[line]},{name}" if form[line] else name
-            if parsed[name][line].styled and name not in dated[line]:
+            if parsed.styled and name not in dated[line]:
                 style[line] = f"{style[line]},{name}" if style[line] else name
-    approved = [item.value for item in parsed["PZRQ"]]
+    approved = columns.by_value(lambda text: keys.parse_date(text).value, rows.text("clean_PZRQ"))
     rows.columns |= {
         "date_form": [*form],
         "date_style": [*style],
-        "birth": columns.by_value(lambda date: date.value[:6], parsed["CSNY"]),
+        "birth": columns.by_value(lambda text: keys.parse_date(text).value[:6], rows.text("clean_CSNY")),
         "approved": [*approved],
         "approved_year": columns.by_value(lambda value: int(value[:4]) if value else None, approved),
         "approved_fault": columns.by_value(
             lambda one: _approved_fault(one[0], standings[one[1]]), list(zip(approved, rows.owner, strict=True))
         ),
     }
+
+
+def _is_odd_date(text: str) -> bool:
+    if text == "":
+        return False
+    parsed = keys.parse_date(text)
+    return parsed.fault != "" or parsed.styled
 
 
 def _approved_fault(value: str, standing: Standing) -> str | None:
@@ -243,6 +277,7 @@ def _approved_fault(value: str, standing: Standing) -> str | None:
 
 def _measure_identity(rows: Rows, standings: Sequence[Standing], reference: Reference) -> None:
     numbers, size = rows.text("clean_ZJHM"), len(rows)
+    signs = identity.signs(numbers)
     types = rows.text("clean_ZJLB")
     named = {text: reference.id_type_named(text) for text in set(types) if text}
     kinds = [found.kind if (found := named.get(text)) is not None else None for text in types]
@@ -254,15 +289,15 @@ def _measure_identity(rows: Rows, standings: Sequence[Standing], reference: Refe
         if kind == "":
             continue
         lines = np.flatnonzero((of_kind == position) & present)
-        ids = [numbers[line] for line in lines]
-        fits = identity.form_ok(kind, ids)
+        fits = identity.form_ok(kind, [numbers[line] for line in lines])
         told["id_form_ok"][lines] = fits.tolist()
         if kind not in identity.CHECKED_KINDS:
             continue
-        lines, ids = lines[fits], [number for number, fit in zip(ids, fits, strict=True) if fit]
-        if not ids:
+        lines = lines[fits]
+        if not len(lines):
             continue
-        long = columns.lengths(ids) == 18
+        ids = signs[lines]
+        long = np.char.str_len(ids) == 18
         ages = _ages(ids, np.array(rows.owner, dtype=np.int64)[lines], standings)
         possible = identity.date_ok(ids) & (ages >= 0)
         sexes, births = given_sex[lines], given_birth[lines]
@@ -297,13 +332,13 @@ def _canonical(rows: Rows) -> list[object]:
     return column.tolist()
 
 
-def _ages(ids: list[str], owners: NDArray[np.int64], standings: Sequence[Standing]) -> NDArray[np.int64]:
+def _ages(ids: identity.Numbers, owners: NDArray[np.int64], standings: Sequence[Standing]) -> NDArray[np.int64]:
     """Completed years at the end of the month each row is reported for."""
-    ages = np.zeros(len(ids), dtype=np.int64)
+    ages = np.zeros(len(owners), dtype=np.int64)
     days = {owner: _last_day(standings[owner]) for owner in np.unique(owners).tolist()}
     for day in set(days.values()):
         here = np.isin(owners, [owner for owner, one in days.items() if one == day])
-        ages[here] = identity.ages([ids[line] for line in np.flatnonzero(here)], day)
+        ages[here] = identity.ages(ids[here], day)
     return ages
 
 

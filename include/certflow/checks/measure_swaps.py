@@ -6,11 +6,12 @@ Where a column holds another kind of value altogether `measure_rows.shares` sees
 from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
 from certflow import identity, keys
+from certflow.checks import columns
 from certflow.checks.measure_files import Standing
 from certflow.checks.measure_rows import Rows
+from certflow.identity import Bools
 
 
 def measure(rows: Rows, standings: Sequence[Standing], files: dict[str, list[object]]) -> None:
@@ -28,36 +29,38 @@ def measure(rows: Rows, standings: Sequence[Standing], files: dict[str, list[obj
                 files["shift_share"][position], files["shift_share_detail"][position] = count / total, title
 
 
-def _numbers(rows: Rows) -> NDArray[np.bool_]:
+def _numbers(rows: Rows) -> Bools:
     """A sound 18-digit ID number as 管理号, and none as ID number."""
-    return _is_id(rows.text("clean_ZSGLH")) & ~_is_id(rows.text("clean_ZJHM"))
-
-
-def _is_id(values: Sequence[str]) -> NDArray[np.bool_]:
-    found = np.zeros(len(values), dtype=np.bool_)
-    fitting = [line for line, value in enumerate(values) if len(value) == 18 and value[:17].isdecimal()]
-    if fitting:
-        texts = [values[line] for line in fitting]
-        found[fitting] = identity.checksum_ok(texts) & identity.date_ok(texts)
+    found = _is_id(rows.text("clean_ZSGLH"))
+    numbers, lines = rows.text("clean_ZJHM"), np.flatnonzero(found)
+    found[lines] = ~_is_id([numbers[line] for line in lines])
     return found
 
 
-def _dates(rows: Rows) -> NDArray[np.bool_]:
+def _is_id(values: Sequence[str]) -> Bools:
+    signs = identity.signs(values)
+    return identity.checksum_ok(signs) & identity.date_ok(signs)
+
+
+def _dates(rows: Rows) -> Bools:
     """Born after the certificate was approved."""
-    pairs = zip(rows.text("clean_CSNY"), rows.text("clean_PZRQ"), strict=True)
-    years = [(born[:4], approved[:4]) for born, approved in pairs]
-    return np.array([b.isdecimal() and a.isdecimal() and len(a) == 4 and b > a for b, a in years], dtype=np.bool_)
+    born = columns.by_value(_year, rows.text("clean_CSNY"))
+    approved = columns.by_value(_year, rows.text("clean_PZRQ"))
+    return np.array([len(a) == 4 and b > a for b, a in zip(born, approved, strict=True)], dtype=np.bool_)
 
 
-def _words(rows: Rows, standings: Sequence[Standing]) -> NDArray[np.bool_]:
+def _year(text: str) -> str:
+    return text[:4] if text[:4].isdecimal() else ""
+
+
+def _words(rows: Rows, standings: Sequence[Standing]) -> Bools:
     """A level of the exam as specialty, and none as level."""
-    known: dict[tuple[int, str, str], bool] = {}
-    found = []
-    for pair in zip(rows.owner, rows.text("clean_BKJB"), rows.text("clean_BKZY"), strict=True):
-        if pair not in known:
-            owner, level, specialty = pair
-            exam = standings[owner].exam
-            levels = exam.levels if exam is not None else {}
-            known[pair] = keys.text_key(specialty) in levels and keys.text_key(level) not in levels
-        found.append(known[pair])
-    return np.array(found, dtype=np.bool_)
+
+    def swapped(one: tuple[int, str, str]) -> bool:
+        owner, level, specialty = one
+        exam = standings[owner].exam
+        levels = exam.levels if exam is not None else {}
+        return keys.text_key(specialty) in levels and keys.text_key(level) not in levels
+
+    triples = zip(rows.owner, rows.text("clean_BKJB"), rows.text("clean_BKZY"), strict=True)
+    return np.array(columns.by_value(swapped, [*triples]), dtype=np.bool_)

@@ -3,8 +3,10 @@
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 from certflow import keys
+from certflow.checks import columns
 from certflow.checks.judged import Judged, JudgedRow
 from certflow.checks.measure_files import Standing, is_nil
 from certflow.checks.measure_photos import Photos
@@ -18,6 +20,8 @@ _GRAVITY = {severity: rank for rank, severity in enumerate(Severity)}
 _SCOPES = {scope: rank for rank, scope in enumerate((Scope.FILE, Scope.ENTRY, Scope.PHOTO, Scope.ROW))}
 SHIFTED = "BOOK-SHIFTED"
 """Swapped columns are one diagnosis: nothing is said of the single rows and photos of such a file (D38)."""
+_End = tuple[Outcome, tuple[str, ...]]
+"""How something ends by itself, and the codes that speak of it, gravest first."""
 _FIRST = (Outcome.ACCEPTED, Outcome.PROOF, Outcome.HELD, Outcome.RETURNED, Outcome.IGNORED)
 """A photo shared by several rows ends like the best of them."""
 
@@ -57,12 +61,24 @@ class Case:
 
 def conclude(case: Case) -> list[Judged]:
     """One `Judged` per submission."""
+    ends = _ends(case.rows, case.found)
+    sent = _by_field([case.rows.text(name) for name in FIELDS])
+    emitted = _by_field(_emitted(case.rows))
     lines, pictures = _lines_by_owner(case.rows.owner), _lines_by_owner(case.photos.owner)
     entries: dict[int, dict[tuple[str, int], list[Finding]]] = defaultdict(dict)
     for line, (owner, sha256, ordinal) in enumerate(case.entry_lines):
         entries[owner][sha256, ordinal] = case.found.entries[line]
     return [
-        _conclude(case, position, lines[position], pictures[position], entries[position])
+        _conclude(
+            case,
+            position,
+            lines[position],
+            pictures[position],
+            entries[position],
+            own=ends,
+            sent=sent,
+            emitted=emitted,
+        )
         for position in range(len(case.submissions))
     ]
 
@@ -80,12 +96,16 @@ def _conclude(
     lines: Sequence[int],
     pictures: Sequence[int],
     others: Mapping[tuple[str, int], list[Finding]],
+    *,
+    own: Sequence[_End],
+    sent: Sequence[dict[str, str]],
+    emitted: Sequence[dict[str, str]],
 ) -> Judged:
+    """`own`, `sent`, `emitted`: per line of the row frame, of all submissions."""
     submission, standing = case.submissions[position], case.standings[position]
     rows, photos, found, settings = case.rows, case.photos, case.found, case.settings
     outcome, reason = file_outcome(found.files[position])
-    own = {line: _row_outcome(line, rows, found) for line in lines}
-    ends = {line: _with_file(end, outcome) for line, (end, _) in own.items()}
+    ends = {line: _with_file(own[line][0], outcome) for line in lines}
     if outcome is Outcome.ACCEPTED and settings.partial_files == "hold" and Outcome.RETURNED in ends.values():
         ends = {line: _with_file(end, Outcome.HELD) for line, end in ends.items()}
     judged_rows = tuple(
@@ -93,8 +113,8 @@ def _conclude(
             row=rows.number[line],
             outcome=ends[line],
             rules=own[line][1] if reason != SHIFTED else (SHIFTED,),
-            sent={name: rows.text(name)[line] for name in FIELDS},
-            emitted=_emitted(line, rows),
+            sent=sent[line],
+            emitted=emitted[line],
             certificate_id=rows.columns["certificate_id"][line],  # type: ignore[arg-type]
             photo=None if (photo := rows.columns["photo"][line]) is None else photos.members[photo],  # type: ignore[call-overload]
         )
@@ -106,7 +126,7 @@ def _conclude(
     ]
     if reason != SHIFTED:
         findings += [finding for line in pictures for finding in found.photos[line]]
-        findings += [finding for line in lines for finding in _row_findings(line, rows, found)]
+        findings += [finding for line in lines if line in found.rows for finding in _row_findings(line, rows, found)]
     findings.sort(key=lambda one: (_SCOPES[one.scope], one.row or 0, _GRAVITY[one.severity]))
     verdict = Verdict(outcome.value) if outcome is not Outcome.ACCEPTED else verdict_of(ends.values())
     return Judged(
@@ -128,12 +148,25 @@ def _conclude(
     )
 
 
+def _ends(rows: Rows, found: Found) -> list[_End]:
+    """How each row ends by itself; a closer look is taken at those of which something is said."""
+    ends: list[_End] = [
+        (Outcome.PROOF if live is False else Outcome.ACCEPTED, ()) for live in rows.columns["exam_live"]
+    ]
+    pictured = rows.columns["photo_lines"]
+    spoken = {position for position, findings in found.photos.items() if findings}
+    for line, (repeated, pictures) in enumerate(zip(rows.columns["dup_row"], pictured, strict=True)):
+        if line in found.rows or repeated is False or not spoken.isdisjoint(pictures):  # type: ignore[arg-type]
+            ends[line] = _row_outcome(line, rows, found)
+    return ends
+
+
 def _row_outcome(line: int, rows: Rows, found: Found) -> tuple[Outcome, tuple[str, ...]]:
     """Outcome of a row by itself and its photo, and the codes that speak of it, gravest first."""
     findings = _row_findings(line, rows, found)
     if rows.columns["dup_row"][line] is False:
         return Outcome.IGNORED, tuple(finding.rule for finding in findings)
-    for position in rows.columns["photo_lines"][line] or ():  # type: ignore[attr-defined]
+    for position in rows.columns["photo_lines"][line]:  # type: ignore[attr-defined]
         findings = [*findings, *found.photos[position]]
     findings.sort(key=lambda one: _GRAVITY[one.severity])
     outcome = gravest(findings)
@@ -158,17 +191,28 @@ def _with_file(row: Outcome, file: Outcome) -> Outcome:
     return file
 
 
-def _emitted(line: int, rows: Rows) -> dict[str, str]:
+def _emitted(rows: Rows) -> list[list[str]]:
     """What we would print: the database wins (DOMAIN §3.1); dates in the form the notice's fields are printed in."""
-    emitted = {name: rows.text(f"clean_{name}")[line] for name in FIELDS}
-    emitted["KSXM"] = rows.text("KSXM")[line].strip()
-    if rows.columns["db_person_ok"][line]:
-        emitted |= {name: str(rows.columns[f"db_{name}"][line]) for name in SOURCES}
+    emitted = {name: rows.text(f"clean_{name}") for name in FIELDS}
+    emitted["KSXM"] = [name.strip() for name in rows.text("KSXM")]
+    known = rows.columns["db_person_ok"]
+    for name in SOURCES:
+        pairs = zip(known, rows.text(f"db_{name}"), emitted[name], strict=True)
+        emitted[name] = [held if right else own for right, held, own in pairs]
     for name, signs in (("CSNY", 6), ("PZRQ", 8)):
-        parsed = keys.parse_date(emitted[name]).value
-        emitted[name] = parsed[:signs] if parsed else emitted[name]
-    emitted["ZP"] = f"{emitted['ZJHM']}.jpg" if rows.columns["photo"][line] is not None else ""
-    return emitted
+        emitted[name] = columns.by_value(partial(_dated, signs), emitted[name])
+    pictured = zip(emitted["ZJHM"], rows.columns["photo"], strict=True)
+    emitted["ZP"] = [f"{number}.jpg" if photo is not None else "" for number, photo in pictured]
+    return [*emitted.values()]
+
+
+def _dated(signs: int, text: str) -> str:
+    return keys.parse_date(text).value[:signs] or text
+
+
+def _by_field(texts: Sequence[Sequence[str]]) -> list[dict[str, str]]:
+    """Eleven columns as one dictionary a row."""
+    return [dict(zip(FIELDS, row, strict=True)) for row in zip(*texts, strict=True)]
 
 
 def _entry_outcomes(
@@ -189,7 +233,7 @@ def _photo_outcomes(
     case: Case,
     file: tuple[Outcome, str],
     pictures: Sequence[int],
-    own: Mapping[int, tuple[Outcome, tuple[str, ...]]],
+    own: Sequence[_End],
     ends: Mapping[int, Outcome],
 ) -> dict[tuple[str, int], tuple[Outcome, str]]:
     ended: dict[tuple[str, int], tuple[Outcome, str]] = {}
@@ -215,9 +259,7 @@ def _all_returned(lines: Sequence[int], ends: Mapping[int, Outcome]) -> bool:
     return bool(lines) and all(ends[line] is Outcome.RETURNED for line in lines)
 
 
-def _like_rows(
-    lines: Sequence[int], own: Mapping[int, tuple[Outcome, tuple[str, ...]]], ends: Mapping[int, Outcome]
-) -> tuple[Outcome, str]:
+def _like_rows(lines: Sequence[int], own: Sequence[_End], ends: Mapping[int, Outcome]) -> tuple[Outcome, str]:
     """A good photo goes where its rows go."""
     best = min(lines, key=lambda line: _FIRST.index(ends[line]))
     end = ends[best]

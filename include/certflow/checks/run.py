@@ -8,6 +8,7 @@ import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -407,7 +408,10 @@ def _judge(
     standings = [measure_files.stand(one, reference, today) for one in submissions]
     submissions = _with_earlier_photos(submissions, standings, settings, registry)
     rows = measure_rows.gather(submissions)
-    facts = _ask(registry, submissions, rows, lane, without)
+    with ThreadPoolExecutor(max_workers=1) as pool:  # the database works while the rows are measured by themselves
+        asked = pool.submit(_ask, registry, submissions, rows, lane, without)
+        measure_rows.measure(rows, standings, reference)
+        facts = asked.result()
     found, judgements = outcome.Found(), []
 
     files = measure_files.measure(
@@ -418,12 +422,10 @@ def _judge(
     files["shift_share_detail"] = list(shifted)
     measure_swaps.measure(rows, standings, files)
     files["file_repeated"] = list(measure_duplicates.repeated_share(rows, standings, facts.earlier))
-    places = [wording.Place(position) for position in range(len(submissions))]
-    judgements += _run(in_force, Scope.FILE, files, places, found.files)
+    judgements += _run(in_force, Scope.FILE, files, found.files, size=len(submissions), place=wording.Place)
 
     ends = [outcome.file_outcome(found.files[position])[0] for position in range(len(submissions))]
     counted = [end in (Outcome.ACCEPTED, Outcome.HELD) for end in ends]
-    measure_rows.measure(rows, standings, reference)
     measure_registry.measure(rows, standings, reference, facts.match, electronic=rule_set.electronic_replaces_paper)
     photos = measure_photos.measure(submissions, standings, rows, settings, rule_set.photo_free_from)
     measure_duplicates.measure(
@@ -431,19 +433,23 @@ def _judge(
         elsewhere=facts.elsewhere, cities=reference.cities,
     )  # fmt: skip
     measure_duplicates.measure_portraits(rows, photos, facts.portraits)
-    row_places = [wording.Place(owner, number) for owner, number in zip(rows.owner, rows.number, strict=True)]
-    judgements += _run(in_force, Scope.ROW, rows.columns, row_places, found.rows)
 
-    photo_places = [
-        wording.Place(owner, rows.number[lines[0]] if lines else None, entry.name)
-        for owner, lines, (_, entry) in zip(photos.owner, photos.rows, photos.members, strict=True)
-    ]
-    judgements += _run(in_force, Scope.PHOTO, photos.columns, photo_places, found.photos)
+    def of_row(line: int) -> wording.Place:
+        return wording.Place(rows.owner[line], rows.number[line])
+
+    def of_photo(line: int) -> wording.Place:
+        lines, (_, entry) = photos.rows[line], photos.members[line]
+        return wording.Place(photos.owner[line], rows.number[lines[0]] if lines else None, entry.name)
 
     members, entries = measure_files.measure_entries(submissions)
-    entry_places = [wording.Place(owner, entry=entry.name) for owner, _, entry in members]
-    judgements += _run(in_force, Scope.ENTRY, entries, entry_places, found.entries)
 
+    def of_entry(line: int) -> wording.Place:
+        owner, _, entry = members[line]
+        return wording.Place(owner, entry=entry.name)
+
+    judgements += _run(in_force, Scope.ROW, rows.columns, found.rows, size=len(rows), place=of_row)
+    judgements += _run(in_force, Scope.PHOTO, photos.columns, found.photos, size=len(photos), place=of_photo)
+    judgements += _run(in_force, Scope.ENTRY, entries, found.entries, size=len(members), place=of_entry)
     lines = [(owner, received.sha256, entry.ordinal) for owner, received, entry in members]
     judged = outcome.conclude(outcome.Case(submissions, standings, rows, photos, found, lines, settings))
     return _Case(judged, judgements, tuple(sorted(set(rows.text("clean_ZSGLH")))), facts)
@@ -495,22 +501,24 @@ def _run(
     in_force: Iterable[Rule],
     scope: Scope,
     columns: Mapping[str, Sequence[object]],
-    places: Sequence[wording.Place],
     found: dict[int, list[Any]],
+    *,
+    size: int,
+    place: Callable[[int], wording.Place],
 ) -> "list[Judgement]":
-    """Judge one frame by every suite that speaks of it."""
+    """Judge one frame of `size` lines by every suite that speaks of it."""
     from certflow.checks import frame, judge  # late: pandas and Great Expectations take seconds to import
 
     judgements = []
     for suite in suites.SUITES:
         chosen = [rule for rule in in_force if rule.suite == suite and rule.scope is scope]
-        if not chosen or not places:
+        if not chosen or not size:
             continue
         suites.require_columns(chosen, frozenset(columns) | _COLUMNS.get(scope, frozenset()))
         wanted = {name for rule in chosen for name in rule.columns}
-        judgement = judge.judge(frame.build(columns, wanted, len(places)), chosen)
+        judgement = judge.judge(frame.build(columns, wanted, size), chosen)
         judgements.append(judgement)
         for breach in judgement.breaches:
-            for line, finding in wording.findings(breach, columns, places):
+            for line, finding in wording.findings(breach, columns, place):
                 found[line].append(finding)
     return judgements

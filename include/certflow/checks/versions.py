@@ -7,7 +7,7 @@ sound and is not sent again is taken from the earlier version. A 退回单 that 
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -55,10 +55,10 @@ class Changes:
 
 
 def earlier_photos(
-    submission: Submission, found: "Iterable[EarlierPhoto]", settings: Settings, account: str
+    submission: Submission, found: "Sequence[EarlierPhoto]", settings: Settings, account: str
 ) -> tuple[tuple[Received, Entry], ...]:
     """Photos of earlier versions for the rows that come without one now, by ID number; the newest of each."""
-    if submission.sheet is None:
+    if submission.sheet is None or not found:
         return ()
     sent = {number for _, entry in submission.photos for number in numbers_in(entry.base_name)}
     wanted = {keys.id_key(clean("ZJHM", text)) for text in submission.sheet.values.get("ZJHM", ())} - sent - {""}

@@ -30,16 +30,19 @@ class Place:
 
 
 def findings(
-    breach: "Breach", columns: Mapping[str, Sequence[object]], places: Sequence[Place]
+    breach: "Breach", columns: Mapping[str, Sequence[object]], place: Callable[[int], Place]
 ) -> list[tuple[int, Finding]]:
-    """(line, finding) for each line of the breach; one per field where the rule speaks of every field."""
+    """(line, finding) for each line of the breach; one per field where the rule speaks of every field.
+
+    `place`: where a line lies.
+    """
     rule = breach.rule
     found = []
     for line in breach.lines:
         fields: Sequence[str | None] = [rule.field]
         if rule.field == EVERY_FIELD:
             fields = str(columns[rule.column][line]).split(",")
-        found += [(line, _finding(rule, field, line, columns, places[line])) for field in fields]
+        found += [(line, _finding(rule, field, line, columns, place(line))) for field in fields]
     return found
 
 

@@ -8,7 +8,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from certflow.identity import areas
+from certflow.identity import Numbers, areas
 from certflow.keys import text_key
 from certflow.naming import fold
 
@@ -152,7 +152,7 @@ class Reference:
         """The type with this name, alias or code."""
         return self._id_types_by_name.get(text_key(text))
 
-    def areas_known(self, ids: Sequence[str]) -> NDArray[np.bool_]:
+    def areas_known(self, ids: Sequence[str] | Numbers) -> NDArray[np.bool_]:
         """Whether the area of each 18- or 15-digit number is or was one (D06); True for other forms."""
         prefixes = areas(ids).astype("U4")
         known = {prefix: prefix == "" or prefix in self.area_prefixes for prefix in np.unique(prefixes).tolist()}

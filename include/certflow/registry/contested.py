@@ -41,7 +41,8 @@ def elsewhere(
         select(rows.c.id_number, submissions.c.account, submissions.c.month)
         .join(submissions, submissions.c.id == rows.c.submission_id)
         .where(
-            rows.c.id_number == func.any(wanted),
+            # One text is a fifth of the work of an array of a hundred thousand.
+            rows.c.id_number == func.any(func.string_to_array(" ".join(wanted), " ")),
             rows.c.state.not_in(("RETURNED", "IGNORED", "WITHDRAWN")),
             rows.c.submission_id.not_in(without),
         )

@@ -199,7 +199,8 @@ def earlier(conn: Connection, management_nos: Iterable[str], without: Sequence[i
         .join(submissions, submissions.c.id == rows.c.submission_id)
         .outerjoin(entries, entries.c.id == rows.c.photo_entry_id)
         .where(
-            rows.c.management_no == func.any(wanted),
+            # One text is a fifth of the work of an array of a hundred thousand; no number holds a line break.
+            rows.c.management_no == func.any(func.string_to_array("\n".join(wanted), "\n")),
             rows.c.state.not_in(("RETURNED", "IGNORED", "WITHDRAWN")),
             rows.c.submission_id.not_in(without),
         )
