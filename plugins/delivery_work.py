@@ -28,4 +28,5 @@ def settle(place: Workplace) -> dict[str, int]:
     from certflow.reference import load_reference
 
     expired = expire(place.settings, place.registry, load_reference(place.settings), place.actor)
-    return {"expired": expired, "exported": export_states(place.settings, place.registry)[1]}
+    made = export_states(place.settings, place.registry, place.actor)
+    return {"expired": expired, "exported": made.lines if made else 0}

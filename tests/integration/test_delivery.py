@@ -72,6 +72,10 @@ class Home:
         own = replace(self.settings, **settings) if settings else self.settings
         return run_city(own, self.registry, load_reference(own), CITY, self.actor)
 
+    def export(self, *, whole=False):
+        made = orders.export_states(self.settings, self.registry, self.actor, whole=whole)
+        return list(csv.DictReader(made.file.open(encoding="utf-8-sig"))) if made else []
+
     def states(self):
         """管理号 → state of the delivery and of the row."""
         with self.registry.read() as conn:
@@ -413,11 +417,38 @@ def test_states_are_exchanged_with_the_provinces_system(home):
     taken = home.list("issue.csv", ("管理号", "状态", "时间", "运单号"), *lines, kind="exchange")
     assert (taken.counts["moved"], taken.unknown) == (2, (4,))
     assert list(home.states().values()) == [("HANDED", "DELIVERED"), ("SIGNED", "CLOSED"), ("KEPT", "PRINTED")]
-    file, many = orders.export_states(home.settings, home.registry)
-    told = list(csv.DictReader(file.open(encoding="utf-8-sig")))
-    assert many == 3
+    told = home.export()
     assert [line["状态"] for line in told] == ["已领取", "已签收", "保管中"]
     assert told[1]["运单号"] == "EP1"
+
+
+def test_an_export_tells_what_changed_since_the_one_before_and_the_whole_when_asked(home):
+    home.print(3)
+    home.day()
+    one, two, three = (person.management_no for person in home.people)
+    assert [line["状态"] for line in home.export()] == ["保管中"] * 3
+    assert home.export() == []
+    home.choose(home.mail(home.people[0]), name="mail.csv")
+    assert [(line["管理号"], line["发放方式"]) for line in home.export()] == [(one, "邮寄")]
+    home.day()
+    with home.registry.read() as conn:
+        (reference,) = [found.order for found in deliveries.by_number(conn, [one]).values()]
+    assert [(line["管理号"], line["状态"]) for line in home.export()] == [(one, "已推送EMS")]
+    home.track((reference, "W1", "", ""))
+    assert [(line["管理号"], line["运单号"]) for line in home.export()] == [(one, "W1")]
+    with home.registry.begin(home.actor) as conn:
+        conn.execute(text("SELECT set_config('certflow.errand', 'undo', true)"))
+        conn.execute(update(schema.rows).where(schema.rows.c.management_no == two).values(state="SENT"))
+    assert [(line["管理号"], line["状态"]) for line in home.export()] == [(two, "待印制")]
+    assert [(line["管理号"], line["状态"]) for line in home.export(whole=True)] == [
+        (one, "已推送EMS"), (three, "保管中")
+    ]  # fmt: skip
+    assert home.export() == []
+    with home.registry.begin(home.actor) as conn:
+        conn.execute(update(schema.rows).where(schema.rows.c.management_no == two).values(state="PRINTED"))
+    names = [path.name for path in home.settings.path("delivery", "全省").iterdir()]
+    assert len(names) == 6
+    assert sum("全部" in name for name in names) == 2
 
 
 def test_a_workbook_of_ems_is_read_like_a_csv(home):
@@ -543,14 +574,14 @@ def test_the_commands_lead_from_the_list_to_the_bundle(home, monkeypatch):
     assert Path("look.png").read_bytes() == b"i"
     told = ask("delivery", "evidence", "link", number, two, "--kind", "本人身份证", "--by", "李四")
     assert told == "尚缺：无，凭证齐全\n"
-    because = ("--by", "李四", "--reason", "看错了")
-    assert ask("delivery", "evidence", "unlink", number, two, *because) == "已撤销关联。这本证书尚缺：本人身份证\n"
+    assert "尚缺：本人身份证" in ask("delivery", "evidence", "unlink", number, two, "--by", "李四", "--reason", "错")
     ask("delivery", "evidence", "link", number, two, "--kind", "本人身份证", "--by", "李四")
     told = ask("delivery", "move", three, "暂扣", "--by", "李四", "--reason", "身份存疑")
     assert told.endswith("保管中 → 暂扣\n")
     assert "暂扣" in ask("delivery", "status")
     assert json.loads(ask("delivery", "keeping", "--account", CITY, "--json"))["certificates"] == 1
-    assert json.loads(ask("delivery", "exchange", "--json"))["certificates"] == 3
+    assert "全部 3 本" in ask("delivery", "exchange")
+    assert json.loads(ask("delivery", "exchange", "--full", "--json"))["certificates"] == 3
     assert "EMS 跟踪：已签收" in ask("trace", one)
     assert json.loads(ask("trace", two, "--json"))["requests"][0]["state"] == "CLOSED"
     days = ("--from", "2020-01-01", "--to", "2099-12-31")

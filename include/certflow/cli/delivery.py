@@ -197,25 +197,31 @@ def exchange(
         Path | None, typer.Argument(metavar="[FILE]", exists=True, dir_okay=False, help="要读入的发放数据。")
     ] = None,
     *,
+    full: Annotated[bool, typer.Option("--full", help="导出全部证书，不只是上次导出以来有变动的。")] = False,
     json: AsJson = False,
 ) -> None:
-    """与全省统一的证书管理系统交换：有 FILE 时读入发放数据，没有时导出每本证书的状态。
+    """与全省统一的证书管理系统交换：有 FILE 时读入发放数据，没有时导出上次以来状态有变动的证书。
 
-    格式由 delivery-exchange.toml 规定（certflow delivery profile exchange）。
+    第一次导出全部。印制被撤销的，以“待印制”导出。格式由 delivery-exchange.toml 规定
+    （certflow delivery profile exchange）。
     例：certflow delivery exchange；certflow delivery exchange 发放数据.csv
     """
     from certflow.delivery.orders import export_states
     from certflow.delivery.profile import EXCHANGE
 
+    if file is not None and full:
+        raise typer.BadParameter("--full 只用于导出，不能与文件同时使用")
     if file is not None:
         _take(EXCHANGE, file, json=json)
         return
-    with desk() as (settings, registry, _actor):
-        target, many = export_states(settings, registry)
+    with desk() as (settings, registry, actor):
+        made = export_states(settings, registry, actor, whole=full)
     if json:
-        as_json({"file": str(target), "certificates": many})
+        as_json({"file": str(made.file) if made else "", "certificates": made.lines if made else 0})
+    elif made is None:
+        say("上次导出以来没有变动，没有写文件；要全部的，加 --full")
     else:
-        say(f"{target}（{many} 本）")
+        say(f"{made.file}（{'全部 ' if made.whole else ''}{made.lines} 本）")
 
 
 @delivery_app.command("profile")

@@ -34,6 +34,15 @@ class Order:
     lines: int
 
 
+@dataclass(frozen=True, slots=True)
+class Export:
+    """A list for the province-wide management system that was made now; `whole`: with every certificate."""
+
+    file: Path
+    lines: int
+    whole: bool
+
+
 def folder(settings: Settings, account: str, *parts: str) -> Path:
     """A city's part of the protected folder."""
     return settings.path("delivery", account, *parts)
@@ -100,22 +109,35 @@ def keeping_list(settings: Settings, registry: Registry, reference: Reference, a
     return file, len(kept)
 
 
-def export_states(settings: Settings, registry: Registry) -> tuple[Path, int]:
-    """Every printed certificate and where it is, for the province-wide management system; the file and how many."""
+def export_states(settings: Settings, registry: Registry, actor: Actor, *, whole: bool = False) -> Export | None:
+    """Where printed certificates are, for the province-wide management system; None when there is nothing to tell.
+
+    What has changed since the export before; the first time, and by `whole`, every one.
+    """
     sheet = _sheet(settings, EXCHANGE)
-    with registry.read() as conn:
-        found = ledger.standing(conn, default=settings.delivery_way)
-    rows = [
-        {
-            "管理号": one.management_no, "姓名": one.name, "证书编号": one.serial, "考试": one.exam, "城市": one.city,
-            "发放方式": WAYS[one.way], "状态": WORDS[one.state], "运单号": one.waybill,
-            "时间": f"{one.since.astimezone(SHANGHAI):%Y-%m-%d %H:%M:%S}",
-        }
-        for one in found
-    ]  # fmt: skip
-    file = settings.path("delivery", "全省", f"发放状态-{_today():%Y%m%d}.{sheet.format}")
-    write_list(file, sheet, rows, _FOOTER)
-    return file, len(found)
+    with registry.begin(actor) as conn:
+        ledger.take_turn(conn)
+        changed = None if whole else ledger.changed(conn)
+        found = ledger.standing(conn, default=settings.delivery_way, only=changed)
+        if not found:
+            return None
+        rows = [
+            {
+                "管理号": one.management_no, "姓名": one.name, "证书编号": one.serial, "考试": one.exam,
+                "城市": one.city, "发放方式": WAYS[one.way], "状态": WORDS[one.state], "运单号": one.waybill,
+                "时间": f"{one.since.astimezone(SHANGHAI):%Y-%m-%d %H:%M:%S}",
+            }
+            for one in found
+        ]  # fmt: skip
+        prefix = f"发放状态-{_today():%Y%m%d}-"
+        name = f"{prefix}{ledger.exports_named(conn, prefix) + 1}{'-全部' if changed is None else ''}.{sheet.format}"
+        file = settings.path("delivery", "全省", name)
+        write_list(file, sheet, rows, _FOOTER)
+        data = file.read_bytes()
+        digest = originals.keep(settings, data)
+        ledger.record_export(conn, {"name": name, "sha256": digest, "size": len(data), "lines": len(rows)})
+        note(conn, "delivery export", lines=len(rows), whole=changed is None, sha256=digest)
+    return Export(file, len(rows), changed is None)
 
 
 def expire(settings: Settings, registry: Registry, reference: Reference, actor: Actor) -> int:

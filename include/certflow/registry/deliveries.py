@@ -14,7 +14,14 @@ from sqlalchemy import Connection, func, insert, select, text, update
 from sqlalchemy.dialects.postgresql import insert as insert_or
 
 from certflow.registry.ledger import errand
-from certflow.registry.schema import deliveries, delivery_choices, delivery_events, delivery_files, delivery_orders
+from certflow.registry.schema import (
+    deliveries,
+    delivery_choices,
+    delivery_events,
+    delivery_exports,
+    delivery_files,
+    delivery_orders,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,11 +238,39 @@ def counts(conn: Connection, account: str = "") -> dict[tuple[str, str], int]:
 
 
 def standing(
-    conn: Connection, account: str = "", states: Sequence[str] = (), default: str = "pickup", limit: int | None = None
+    conn: Connection,
+    account: str = "",
+    states: Sequence[str] = (),
+    default: str = "pickup",
+    *,
+    limit: int | None = None,
+    only: Sequence[int] | None = None,
 ) -> list[Standing]:
-    """Certificates and where they are, by city and number; with a `limit` the newest so many."""
-    values = {"account": account, "states": list(states), "default": default, "limit": limit}
+    """Certificates and where they are, by city and number; with a `limit` the newest so many.
+
+    Of those in `only`, by delivery id, the ones whose print was taken back are told too (AWAITING).
+    """
+    values = {"account": account, "states": list(states), "default": default, "limit": limit, "only": only}
     return [Standing(*row) for row in conn.execute(text(_STANDING), values)]
+
+
+def changed(conn: Connection) -> list[int] | None:
+    """Deliveries of which something is new since the newest export: state, waybill, choice; None: there is none yet."""
+    if conn.scalar(select(delivery_exports.c.id).limit(1)) is None:
+        return None
+    return [int(one) for one in conn.scalars(text(_CHANGED))]
+
+
+def exports_named(conn: Connection, prefix: str) -> int:
+    """How many exports have a name that begins so."""
+    named = delivery_exports.c.name.startswith(prefix, autoescape=True)
+    return len(conn.execute(select(delivery_exports.c.id).where(named)).all())
+
+
+def record_export(conn: Connection, export: Mapping[str, object]) -> None:
+    """Remember an export (name, sha256, size, lines) and how far it reaches."""
+    reach = conn.execute(text(_REACH)).one()._asdict()
+    conn.execute(insert(delivery_exports).values(**export, **reach))
 
 
 def punctuality(conn: Connection, limit_days: int, account: str = "") -> list[Punctuality]:
@@ -355,7 +390,8 @@ SELECT d.id, r.record_id, d.account, s.city, r.management_no, r.name, t.exam_nam
        CASE WHEN d.order_id IS NOT NULL THEN 'mail' ELSE coalesce(c.way, :default) END, d.state,
        coalesce(d.waybill, ''), m.at, d.kept_at
 FROM (SELECT * FROM deliveries
-      WHERE (:account = '' OR account = :account) AND state <> 'AWAITING'
+      WHERE (:account = '' OR account = :account)
+          AND CASE WHEN CAST(:only AS bigint[]) IS NULL THEN state <> 'AWAITING' ELSE id = ANY(:only) END
           AND (cardinality(CAST(:states AS text[])) = 0 OR state = ANY(:states))
       ORDER BY id DESC LIMIT :limit) d
 JOIN rows r ON r.id = d.row_id JOIN submissions s ON s.id = r.submission_id
@@ -366,6 +402,20 @@ JOIN LATERAL (
 ) m ON true
 ORDER BY d.account, r.management_no, d.id
 """  # noqa: S608 (parts of our own)
+
+_CHANGED = """
+WITH last AS (SELECT * FROM delivery_exports ORDER BY id DESC LIMIT 1)
+SELECT m.object_id FROM last JOIN moves m ON m.id > last.last_move WHERE m.kind = 'delivery'
+UNION SELECT e.delivery_id FROM last JOIN delivery_events e ON e.id > last.last_event
+UNION SELECT d.id FROM last JOIN delivery_choices c ON c.id > last.last_choice
+    JOIN rows r ON r.management_no = c.management_no JOIN deliveries d ON d.row_id = r.id AND d.account = c.account
+"""
+
+_REACH = """
+SELECT coalesce((SELECT max(id) FROM moves), 0) AS last_move,
+       coalesce((SELECT max(id) FROM delivery_events), 0) AS last_event,
+       coalesce((SELECT max(id) FROM delivery_choices), 0) AS last_choice
+"""
 
 _PUNCTUAL = f"""
 WITH facts AS (

@@ -17,13 +17,21 @@ from sqlalchemy import Connection, func, select, union
 
 from certflow.registry.packages import all_packages
 from certflow.registry.proofs import page_path
-from certflow.registry.schema import delivery_files, delivery_orders, files, pickup_files, proofs, returns
+from certflow.registry.schema import (
+    delivery_exports,
+    delivery_files,
+    delivery_orders,
+    files,
+    pickup_files,
+    proofs,
+    returns,
+)
 from certflow.settings import Settings
 
 _SERVER = "postgres"
 """Folder of the embedded server: its files come and go by its own law."""
 _DIGITS = str.maketrans("０１２３４５６７８９Ｘｘ", "0123456789Xx")
-_KEPT = (files, returns, delivery_files, delivery_orders, pickup_files)
+_KEPT = (files, returns, delivery_files, delivery_orders, delivery_exports, pickup_files)
 """Tables whose lines vouch for an original."""
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 

@@ -604,6 +604,19 @@ delivery_events = Table(
 )  # fmt: skip
 """Every tracking line about one of our deliveries, once; append-only."""
 
+delivery_exports = Table(
+    "delivery_exports", metadata, _id(),
+    Column("name", Text, nullable=False, unique=True),  # 发放状态-20200901-1.csv
+    Column("sha256", Text, nullable=False),
+    Column("size", BigInteger, nullable=False),  # bytes
+    Column("lines", Integer, nullable=False),
+    Column("last_move", BigInteger, nullable=False),  # newest ids it knows of; the next tells what came after
+    Column("last_event", BigInteger, nullable=False),
+    Column("last_choice", BigInteger, nullable=False),
+    _now("made_at"),
+)  # fmt: skip
+"""What the province-wide management system was told; append-only."""
+
 pickup_files = Table(
     "pickup_files", metadata, _id(),
     Column("account", Text, nullable=False),

@@ -647,6 +647,20 @@ CREATE TABLE delivery_events (
 
 CREATE INDEX ix_delivery_events_waybill ON delivery_events (waybill);
 
+CREATE TABLE delivery_exports (
+    id BIGINT GENERATED ALWAYS AS IDENTITY,
+    name TEXT NOT NULL,
+    sha256 TEXT NOT NULL,
+    size BIGINT NOT NULL,
+    lines INTEGER NOT NULL,
+    last_move BIGINT NOT NULL,
+    last_event BIGINT NOT NULL,
+    last_choice BIGINT NOT NULL,
+    made_at TIMESTAMP WITH TIME ZONE DEFAULT now() NOT NULL,
+    CONSTRAINT pk_delivery_exports PRIMARY KEY (id),
+    CONSTRAINT uq_delivery_exports_name UNIQUE (name)
+);
+
 CREATE TABLE pickup_files (
     id BIGINT GENERATED ALWAYS AS IDENTITY,
     account TEXT NOT NULL,
