@@ -32,7 +32,8 @@ class Run:
     run_id: str
     title: str
     state: str
-    began: dt.datetime | None
+    began: dt.datetime
+    """Or when it is due, while it waits."""
     month: str
     """From its form or its partition key; empty: it is about no month."""
     batch: int | None
@@ -119,6 +120,12 @@ class AsPerson:
         """One task; `index` -1 where it is not mapped."""
         return _task(self._ask("GET", f"{_place(dag_id, run_id, task_id)}/{index}"))
 
+    def title(self, dag_id: str, task_id: str) -> str:
+        """A task's title: Airflow names some mapped tasks by their id only."""
+        return str(
+            self._ask("GET", f"/dags/{quote(dag_id, safe='')}/tasks/{quote(task_id, safe='')}")["task_display_name"]
+        )
+
     def error(self, task: Task) -> tuple[str, str]:
         """Type and words of the error that ended the task's last try; empty where its log tells none."""
         path = f"{_place(task.dag_id, task.run_id, task.task_id)}/logs/{task.attempt}"
@@ -192,7 +199,8 @@ def _place(dag_id: str, run_id: str, task_id: str) -> str:
 def _run(found: Mapping[str, Any]) -> Run:
     conf = found["conf"] or {}
     return Run(
-        found["dag_id"], found["dag_run_id"], found["dag_display_name"], found["state"], _moment(found["start_date"]),
+        found["dag_id"], found["dag_run_id"], found["dag_display_name"], found["state"],
+        dt.datetime.fromisoformat(found["start_date"] or found["run_after"]),
         str(conf.get("month") or found["partition_key"] or ""), conf.get("batch"), found["triggering_user_name"] or "",
     )  # fmt: skip
 

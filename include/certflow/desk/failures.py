@@ -44,6 +44,8 @@ _KINDS = {
 }  # fmt: skip
 """Error of the tree → what it means, whose turn it is, and whether running again helps before anybody did anything."""
 _OTHER = ("程序没有料到的错误", "技术人员：打开日志查明", False)
+_NUMBERED = {"month_end_send": "数据包", "reprint_reconciliation": "返回文件"}
+"""What the number of a mapped task counts."""
 _SENDS = {
     "BUILT": "尚未批准：重跑也不会上传。",
     "APPROVED": "已批准、尚未送达：重跑会上传它；先看上级那边是否已有，有则不发。",
@@ -61,7 +63,8 @@ class Card:
 
     task: Task
     about: str
-    """The city, exam or package; empty: the whole run."""
+    """The city, exam, package or file; empty: the whole run."""
+    title: str
     month: str
     what: str
     turn: str
@@ -118,24 +121,29 @@ def open_failures(api: AsPerson) -> list[Task]:
     since = f"{dt.datetime.now(dt.UTC) - dt.timedelta(_DAYS):%Y-%m-%dT%H:%M:%SZ}"
     seen: set[tuple[str, str, str, str]] = set()
     found: list[Task] = []
+    months: dict[tuple[str, str], str] = {}
+
+    def month_of(task: Task) -> str:
+        if (task.dag_id, task.run_id) not in months:
+            months[task.dag_id, task.run_id] = api.run(task.dag_id, task.run_id).month
+        return months[task.dag_id, task.run_id]
+
     for task in api.tasks(states=["failed"], start_date_gte=since):
-        month = api.run(task.dag_id, task.run_id).month
+        month = month_of(task)
         key = (task.dag_id, task.task_id, task.label, month)
         if key not in seen and len(found) < _MOST:
             seen.add(key)
-            if not _made_good(api, task, month):
+            if not any(one.label == task.label and month_of(one) == month for one in _later(api, task)):
                 found.append(task)
     return found
 
 
-def _made_good(api: AsPerson, task: Task, month: str) -> bool:
-    """Whether the same task, for the same city, exam, package and month, succeeded later."""
-    label = {"rendered_map_index_pattern": task.label} if task.label else {}
-    later = api.tasks(
-        task.dag_id, states=["success"], limit=10, task_id=task.task_id,
-        start_date_gt=f"{task.began:%Y-%m-%dT%H:%M:%S.%fZ}" if task.began else "", **label,
-    )  # fmt: skip
-    return any(one.label == task.label and api.run(one.dag_id, one.run_id).month == month for one in later)
+def _later(api: AsPerson, task: Task) -> list[Task]:
+    """Successes of the same task that began after it."""
+    narrowed = {"rendered_map_index_pattern": task.label} if task.label else {}
+    if task.began is not None:
+        narrowed["start_date_gt"] = task.began.astimezone(dt.UTC).isoformat()
+    return api.tasks(task.dag_id, states=["success"], limit=10, task_id=task.task_id, **narrowed)
 
 
 def card(desk: Desk, api: AsPerson, task: Task) -> Card:
@@ -151,19 +159,20 @@ def card(desk: Desk, api: AsPerson, task: Task) -> Card:
     mapped = f"/mapped/{task.index}" if task.index >= 0 else ""
     url = desk.airflow.url if desk.airflow else ""
     return Card(
-        task, _about(desk, task), api.run(task.dag_id, task.run_id).month, what, turn, helps, mask_text(said), again,
+        task, _about(desk, task), task.title if task.title != task.task_id else api.title(task.dag_id, task.task_id),
+        api.run(task.dag_id, task.run_id).month, what, turn, helps, mask_text(said), again,
         parts.get("失败怎么办", ""),
         f"{url}/dags/{task.dag_id}/runs/{quote(task.run_id, safe='')}/tasks/{task.task_id}{mapped}",
     )  # fmt: skip
 
 
 def _about(desk: Desk, task: Task) -> str:
-    """Whose task it is, in words: its label is a city's account, an exam's code or a package's number."""
+    """Whose task it is, in words: its label is a city's account, an exam's code or the number of something."""
     if task.label in desk.tables.cities:
         return desk.tables.cities[task.label].name
     if task.label in desk.tables.exams:
         return f"考试 {task.label} {desk.tables.exams[task.label].name}"
-    return f"数据包 {task.label}" if task.label.isdecimal() else task.label
+    return f"{_NUMBERED.get(task.dag_id, '')} {task.label}".strip()
 
 
 def _parts(doc: str) -> Mapping[str, str]:
