@@ -508,6 +508,8 @@ def test_one_timeline_from_the_citys_file_to_the_signature(home, capsys):
     for words in (
         "收到地市文件",
         "受理 → 已组包",
+        "数据包 1：批准",
+        "领取方式名单：邮寄",
         "补发：证书编号 SD1",
         "EMS 跟踪：已签收",
         "领取凭证 2：签名",

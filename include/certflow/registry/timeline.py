@@ -14,9 +14,9 @@ def timeline(conn: Connection, management_no: str) -> Fact | None:
     """Everything the database knows of a 管理号, or None when it knows nothing. Carries personal data.
 
     ``certificate``: the database's values or None; ``requests``: one object per row, newest last, with the ``files``
-    it came in (digests), its ``moves`` (at, from, to, by), ``packages`` (digests) with their ``transfers``, the
-    ``returns`` that spoke of it (digests, undone or not), ``proofs``, and its ``delivery`` (state, waybill, moves,
-    tracking, evidence with digests) or None; ``prints``: the print events, those that take one back included.
+    it came in (digests), its ``moves`` (at, from, to, by), ``packages`` (digests with ``decisions``, ``transfers``),
+    the ``returns`` that spoke of it (digests, undone or not), ``proofs``, and its ``delivery`` (state, waybill, moves,
+    choices, tracking, evidence with digests) or None; ``prints``: the print events, those that take one back included.
     """
     return _story(conn, management_no, certificates.c.management_no == management_no,
                   rows.c.management_no == management_no)  # fmt: skip
@@ -65,7 +65,10 @@ def _request(conn: Connection, row: Fact) -> Fact:
     return row | {
         "files": _facts(conn, _FILES, submission_id),
         "moves": _moves(conn, "row", row_id),
-        "packages": [one | {"transfers": _facts(conn, _TRANSFERS, one["id"])} for one in packages],
+        "packages": [
+            one | {"decisions": _facts(conn, _DECISIONS, one["id"]), "transfers": _facts(conn, _TRANSFERS, one["id"])}
+            for one in packages
+        ],
         "returns": _facts(conn, _RETURNS, row_id),
         "proofs": _facts(conn, _PROOFS, row_id),
         "delivery": _delivery(conn, row_id),
@@ -79,6 +82,7 @@ def _delivery(conn: Connection, row_id: int) -> Fact | None:
     number = found[0].pop("id")
     return found[0] | {
         "moves": _moves(conn, "delivery", number),
+        "choices": _facts(conn, _CHOICES, number),
         "tracking": _facts(conn, _TRACKING, number),
         "evidence": _facts(conn, _EVIDENCE, number),
     }
@@ -112,6 +116,14 @@ _PACKAGES = """
 SELECT p.id, p.file_name, p.sha256, p.state, p.built_at FROM packages p
 JOIN package_rows r ON r.package_id = p.id WHERE r.row_id = :id ORDER BY p.id
 """
+# Until the batch was rejected: what came after speaks of packages built anew.
+_DECISIONS = """
+SELECT a.decision, a.by, a.reason, a.at FROM packages p JOIN approvals a ON a.batch_id = p.batch_id
+WHERE p.id = :id AND a.at >= p.built_at AND NOT EXISTS (
+    SELECT FROM approvals e
+    WHERE e.batch_id = p.batch_id AND e.at >= p.built_at AND e.decision = 'rejected' AND e.id < a.id)
+ORDER BY a.id
+"""
 _TRANSFERS = "SELECT event, at FROM transfers WHERE package_id = :id ORDER BY id"
 _RETURNS = """
 SELECT r.id AS return_id, r.sha256, r.received_at, l.row_no, l.bucket, l.result, l.applied, u.at AS undone_at,
@@ -127,6 +139,11 @@ _DELIVERY = """
 SELECT d.id, d.state, coalesce(d.waybill, '') AS waybill, d.attempt, coalesce(o.name, '') AS order_list,
        coalesce(o.sha256, '') AS order_sha256
 FROM deliveries d LEFT JOIN delivery_orders o ON o.id = d.order_id WHERE d.row_id = :id
+"""
+_CHOICES = """
+SELECT c.way, c.row_no, f.sha256, f.received_at FROM deliveries d JOIN rows r ON r.id = d.row_id
+JOIN delivery_choices c ON c.management_no = r.management_no AND c.account = d.account AND r.management_no <> ''
+JOIN delivery_files f ON f.id = c.file_id WHERE d.id = :id ORDER BY c.id
 """
 _TRACKING = """
 SELECT e.happened_at, e.state, e.waybill, e.effect, e.row_no, f.sha256, f.received_at FROM delivery_events e

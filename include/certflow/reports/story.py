@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from certflow.delivery.states import WORDS
+from certflow.delivery.states import WAYS, WORDS
 from certflow.privacy import mask_id, mask_name, mask_text
 
 ROWS = {
@@ -21,6 +21,7 @@ TRANSFERS = {
     "renamed": "已改为正式名称", "sent": "已送达", "failed": "发送失败", "unknown": "是否送达不明",
     "withdrawn": "撤下未完成的文件", "resolved": "核实后了结",
 }  # fmt: skip
+DECISIONS = {"prepared": "经办", "approved": "批准", "rejected": "否决"}
 BUCKETS = {
     "printed": "已印制", "refused": "退回", "extra": "多余", "changed": "与上报不一致", "duplicate": "重复",
 }  # fmt: skip
@@ -80,10 +81,7 @@ def _events(request: dict[str, Any]) -> Iterator[tuple[str, str, str, str]]:
         back = "（撤销返回）" if (step["from"], step["to"]) in {("PRINTED", "SENT"), ("REFUSED", "SENT")} else ""
         yield step["at"], f"{_word(step['from'])} → {_word(step['to'])}{back}", step["by"], ""
     for one in request["packages"]:
-        state = PACKAGES.get(one["state"], one["state"])
-        yield one["built_at"], f"组入数据包 {one['id']}（现为{state}）", "", one["sha256"]
-        for step in one["transfers"]:
-            yield step["at"], f"数据包 {one['id']}：{TRANSFERS.get(step['event'], step['event'])}", "", ""
+        yield from _package(one)
     for one in request["returns"]:
         bucket = BUCKETS.get(one["bucket"], "未对账")
         yield one["received_at"], f"上级返回文件 {one['return_id']} 第 {one['row_no']} 行：{bucket}", "", one["sha256"]
@@ -107,6 +105,16 @@ def _events(request: dict[str, Any]) -> Iterator[tuple[str, str, str, str]]:
         yield from _delivery(request["delivery"])
 
 
+def _package(one: dict[str, Any]) -> Iterator[tuple[str, str, str, str]]:
+    state = PACKAGES.get(one["state"], one["state"])
+    yield one["built_at"], f"组入数据包 {one['id']}（现为{state}）", "", one["sha256"]
+    for said in one["decisions"]:
+        reason = f"（{said['reason']}）" if said["reason"] else ""
+        yield said["at"], f"数据包 {one['id']}：{DECISIONS[said['decision']]}{reason}", said["by"], ""
+    for step in one["transfers"]:
+        yield step["at"], f"数据包 {one['id']}：{TRANSFERS.get(step['event'], step['event'])}", "", ""
+
+
 def _delivery(delivery: dict[str, Any]) -> Iterator[tuple[str, str, str, str]]:
     for step in delivery["moves"]:
         before = f"{WORDS[step['from']]} → " if step["from"] else ""
@@ -117,6 +125,8 @@ def _delivery(delivery: dict[str, Any]) -> Iterator[tuple[str, str, str, str]]:
             step["by"],
             delivery["order_sha256"] if order else "",
         )
+    for one in delivery["choices"]:
+        yield one["received_at"], f"领取方式名单：{WAYS[one['way']]}", f"第 {one['row_no']} 行", one["sha256"]
     for one in delivery["tracking"]:
         told = f"运单号 {one['waybill']}" if one["effect"] == "waybill" else WORDS[one["state"]]
         at = one["received_at"] if one["effect"] == "waybill" else one["happened_at"]
