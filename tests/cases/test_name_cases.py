@@ -32,16 +32,17 @@ def exam(code: str, name: str):
 def of_exam(code: str, name: str):
     """An exam without levels of its own."""
 
-    def make(desk: Desk) -> bytes:
-        row = desk.person(BKJB="", BKZY="")
-        return zipped({f"{desk.stem(code=code, exam=name)}.XLS": book(row)})
+    def make(desk: Desk) -> dict[str, bytes]:
+        stem = desk.stem(code=code, exam=name)
+        return {f"{stem}.zip": zipped({f"{stem}.XLS": book(desk.person(BKJB="", BKZY=""))})}
 
     return make
 
 
 def city(name: str):
-    def make(desk: Desk) -> bytes:
-        return zipped({f"{desk.stem(city=name)}.XLS": book(desk.person(BMS=name))})
+    def make(desk: Desk) -> dict[str, bytes]:
+        stem = desk.stem(city=name)
+        return {f"{stem}.zip": zipped({f"{stem}.XLS": book(desk.person(BMS=name))})}
 
     return make
 

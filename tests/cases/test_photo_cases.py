@@ -10,6 +10,8 @@ from kit import Case, Desk, book, expect, judged, zipped
 from made_submissions import Row, portrait
 from PIL import Image, ImageCms
 
+from certflow.demo.photo_defects import emptied
+
 
 def sent(photos, count: int = 1, **changes: str):
     """A submission of `count` people who need photos; `photos` gives what lies in the folder."""
@@ -200,6 +202,8 @@ CASES = [
     Case("P07", "truncated", changed(lambda data: data[:-2000]), "returned", ("PHOTO-DAMAGED",), WRONG),
     Case("P07", "truncated, an end pasted on", changed(lambda data: data[:-2000] + b"\xff\xd9"), "returned", ("PHOTO-DAMAGED",)),
     Case("P08", "zeroed bytes inside", changed(zeroed), "returned", ("PHOTO-DAMAGED",), WRONG),
+    *(Case("P08", f"{size} zeroed bytes inside", changed(lambda data, size=size: emptied(data, size)), verdict, rules)
+      for size, verdict, rules in ((15, "accepted", ()), (16, "held", ("PHOTO-ZEROED",)), (32, "returned", ("PHOTO-DAMAGED",)))),
     Case("P09", "a zip behind the picture", changed(lambda data: data + b"PK\x03\x04x"), "returned", ("PHOTO-TRAILING",), WRONG),
     Case("P10", "a header that claims 65 500²", header(5, b"\xff\xdc\xff\xdc"), "returned", ("PHOTO-PIXELS",), WRONG),
     Case("P10", "a header that claims another height", header(5, (500).to_bytes(2, "big")), "returned", ("PHOTO-DAMAGED",)),

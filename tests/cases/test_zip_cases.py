@@ -124,6 +124,11 @@ def many(desk: Desk) -> bytes:
     return standard({f"{number}.jpg": b"" for number in range(70_000)})
 
 
+def in_zip_named(change):
+    """A sound submission in a zip of another name."""
+    return lambda desk: {f"{change(desk)}.zip": good(desk)}
+
+
 def two_exams(desk: Desk) -> bytes:
     one, other = desk.person(), desk.person(BKJB="", BKZY="")
     return zipped({f"{desk.stem()}.XLS": book(one), f"{desk.stem(code='902', exam='注册税务师')}.XLS": book(other)})
@@ -252,6 +257,14 @@ CASES = [
         "held", ("NAME-FOLDER",)),
     Case("Z43", "the photo folder differs in count and brackets", placed(lambda name: name.replace("(1人)/", "（9人）/")),
          "accepted", ("NAME-TOLERATED",)),
+    Case("Z43", "the zip is named for another city", in_zip_named(lambda desk: desk.stem(city="莱芜市")), "held",
+         ("NAME-ARCHIVE",), {"held": 1}, "正确名称："),
+    Case("Z43", "the zip is named for another month", in_zip_named(lambda desk: desk.stem(month="201812")), "held",
+         ("NAME-ARCHIVE",), {"held": 1}, "压缩包名称为“201812-034-"),
+    Case("Z43", "the zip's name differs in count and brackets", in_zip_named(lambda desk: desk.stem(9).replace("(", "（")),
+         "accepted", rows={"accepted": 1}),
+    Case("Z43", "the zip has any name", in_zip_named(lambda desk: f"{desk.city}五月"), "accepted", ("NAME-TOLERATED",),
+         {"accepted": 1}, "（压缩包未按规范命名），已按规范识别。正确名称："),
     Case("Z44", "one zip, two exams", two_exams, ("accepted", "accepted"), rows={"accepted": 1, "proof": 1}),
     Case("Z45", "workbook and photos in two zips", in_two_zips, "accepted", rows={"accepted": 1}),
     Case("Z45", "one exam's rows over two workbooks", over_two_books, ("held", "held"), ("BOOK-SECOND",), {"held": 3}),

@@ -27,7 +27,9 @@ ELSEWHERE = {
     "FILE-REPEATED": "tests/integration/test_check_city.py",
     "FILE-UNREADABLE": "tests/unit/checks/test_unforeseen.py",
     "PHOTO-UNREADABLE": "tests/unit/checks/test_unforeseen.py",
-    **dict.fromkeys(("ZIP-ENCODING", "ZIP-ENTRIES", "ZIP-NAMES", "ZIP-OVERLAP"), "tests/cases/test_zip_cases.py"),
+    **dict.fromkeys(
+        ("NAME-ARCHIVE", "ZIP-ENCODING", "ZIP-ENTRIES", "ZIP-NAMES", "ZIP-OVERLAP"), "tests/cases/test_zip_cases.py"
+    ),
     **dict.fromkeys(
         ("BOOK-ACTIVE", "BOOK-HIDDEN-SHEET", "BOOK-IMAGES", "BOOK-LIMIT", "BOOK-PASSWORD"),
         "tests/cases/test_book_cases.py",

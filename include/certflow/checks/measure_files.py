@@ -210,7 +210,7 @@ def _measure_repetition(
         if all(digest in known for digest in digests):
             duplicate[position], detail[position] = 1, known[digests[0]]
         elif seen.setdefault((*digests, submission.stem), paths) != paths:
-            duplicate[position], detail[position] = 1, "（本次一并提交的另一个文件）"
+            duplicate[position], detail[position] = 1, "本次一并提交的另一个文件"
     kinds = [
         (standing.month, standing.exam.code, naming.fold(submission.name.exam_name), standing.city.account)
         if submission.workbook is not None

@@ -252,7 +252,8 @@ def _show(found: dict[str, Any]) -> None:
     subject = " ".join(found[key] or "—" for key in ("month", "exam", "city"))
     parts = "，".join(f"{word} {counts[key]}" for key, word in _COUNTS.items())
     say(f"{_VERDICTS[found['verdict']]}  {found['file']}")
-    say(f"    {subject}：共 {counts['total']} 行，{parts}")
+    if counts["total"] or found["month"]:
+        say(f"    {subject}：共 {counts['total']} 行，{parts}")
     for finding in found["findings"]:
         place = f"第 {finding['row']} 行 " if finding["row"] is not None else ""
         say(f"    {_SEVERITIES[finding['severity']]} {finding['rule']} {place}{finding['message']}")

@@ -49,6 +49,8 @@ class _Draft:
     loose: list[Member] = field(default_factory=list)
     others: list[Member] = field(default_factory=list)
     folder_differs: bool = False
+    archive_nameless: bool = False
+    """The only workbook of a zip whose own name says nothing."""
     measures: Measures = field(default_factory=dict)
     sheet: Sheet | None = None
 
@@ -62,8 +64,9 @@ def gather(files: Sequence[Received], settings: Settings, reference: Reference) 
     """Submissions of these files, judged by nobody yet; every file is in at least one (name None: nothing parses).
 
     File columns beside those of `archive.unpack` and `workbook.read_sheet`: `zip_wrapper` (folders around the
-    content, Z41), `name_folder` (photo folder and workbook disagree, Z43), `name_tolerated` with its detail (only
-    brackets, width or count differ; photos beside the workbook, Z42), `book_second` (workbooks of the same name,
+    content, Z41), `name_folder` (photo folder and workbook disagree, Z43), `name_archive` (the zip is named for
+    something that is not in it), `name_tolerated` with its detail (only brackets, width or count differ; photos
+    beside the workbook, Z42; a zip with any name), `book_second` (workbooks of the same name,
     Z45), `nil_month` and `nil_city` (a nil report; its `file_fault` is None). `reference` resolves city names, so
     that 济南 and 济南市 meet.
     """
@@ -120,6 +123,7 @@ def _draft(archives: Sequence[Archive], reference: Reference) -> list[_Draft]:
             stem = _stem(entry.base_name)
             parsed = naming.parse(entry.base_name)
             drafts.append(_Draft(index, stem, parsed, _key(parsed, stem, reference), (one.received, entry)))
+        _compare_names(one.received.name, drafts[len(drafts) - len(books) :], reference)
         groups += _groups(index, one, reference, alone=not books)
     by_key: dict[Key, list[_Draft]] = defaultdict(list)
     for draft in drafts:
@@ -133,6 +137,19 @@ def _draft(archives: Sequence[Archive], reference: Reference) -> list[_Draft]:
     for index, one in enumerate(archives):
         _leave_rest(index, one, drafts, reference)
     return drafts
+
+
+def _compare_names(name: str, drafts: Sequence[_Draft], reference: Reference) -> None:
+    """Z43: a zip that is named for one month, exam and city and holds others, or whose name says nothing."""
+    outer = naming.parse(name)
+    if outer.name is None:
+        for draft in drafts if len(drafts) == 1 else ():
+            draft.archive_nameless = draft.parsed.name is not None
+    elif all(draft.parsed.name is not None for draft in drafts):
+        key = _key(outer, "", reference)
+        if all(draft.key != key for draft in drafts):
+            for draft in drafts:
+                draft.measures |= {"name_archive": 1, "name_archive_detail": _stem(name)}
 
 
 def _groups(index: int, one: Archive, reference: Reference, *, alone: bool) -> list[_Group]:
@@ -272,11 +289,13 @@ def _wrapped(draft: _Draft) -> bool:
 
 
 def _tolerated(draft: _Draft) -> str:
-    """Z42, Z43: what was overlooked about where the photos lie."""
+    """Z42, Z43: what was overlooked about where the photos lie and what the zip is called."""
     if draft.book is None or draft.folder_differs:
         return ""
     if any(group.named is None for group in draft.groups):
         return "照片没有放入同名文件夹"
     if any(group.stem.strip() != draft.stem for group in draft.groups if group.stem):
         return "照片文件夹与表格名称的写法或人数不同"
+    if draft.archive_nameless:
+        return "压缩包未按规范命名"
     return ""
