@@ -38,9 +38,10 @@ HEADROOM = 0.07
 _NEXT_MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
 _FRAMES = {0xC0, 0xC1, 0xC2, 0xC3, 0xC5, 0xC6, 0xC7, 0xC9, 0xCA, 0xCB, 0xCD, 0xCE, 0xCF}
 _SOS, _EOI, _SOI, _COM, _APP1, _APP14, _APP0, _DHT = 0xDA, 0xD9, 0xD8, 0xFE, 0xE1, 0xEE, 0xE0, 0xC4
-_ZEROED = b"\x00" * 32
-"""P08: more zeros than a block can hold: under ordinary code tables its 63 coefficients, all -1, take 24. Dark and
-grainy photos do come to 11."""
+_ZEROS = re.compile(rb"\x00{2,}")
+_ZEROED = 32
+"""P08: more zeros than a block can hold: under ordinary code tables its 63 coefficients, all -1, take 24 bytes. Dark
+and grainy photos do come to 11; what lies between is for the suite (`photo_zero_run`)."""
 
 Plane = npt.NDArray[np.uint8]
 
@@ -93,14 +94,15 @@ def measure(data: bytes, *, with_faces: bool = False) -> Measures:
     `photo_fault`: None, PHOTO-FORMAT (no baseline or progressive 8-bit JPEG; P01-P03, P05) or PHOTO-DAMAGED (P07,
     P08), with `photo_detail`; `photo_bytes`; `photo_core_bytes` (without padding, P13); `photo_width`,
     `photo_height` (px), `photo_components` (1 grey, 3 colour, 4 CMYK), `photo_progressive`, `photo_orientation`
-    (EXIF, 1 = upright), `photo_trailing` (bytes after the picture, P09), `photo_exif` (EXIF present, P25).
+    (EXIF, 1 = upright), `photo_trailing` (bytes after the picture, P09), `photo_exif` (EXIF present, P25),
+    `photo_zero_run` (longest run of zero bytes in the picture's data, P08; None where it says nothing).
     From the pixels, None when not decoded: `photo_hash` (64-bit dHash, 16 hex digits), `photo_thumb` (24 rows × 27
     columns of the green channel, 648 bytes), what `portrait.measure` gives and, `with_faces`, `faces.measure`.
     """
     measures: Measures = {
         "photo_fault": None, "photo_detail": "", "photo_bytes": len(data), "photo_core_bytes": None,
         "photo_width": None, "photo_height": None, "photo_components": None, "photo_progressive": None,
-        "photo_orientation": None, "photo_trailing": None, "photo_exif": None,
+        "photo_orientation": None, "photo_trailing": None, "photo_exif": None, "photo_zero_run": None,
         "photo_border_white": None, "photo_border_min": None, "photo_border_level": None, "photo_border_chroma": None,
         "photo_border_gradient": None, "photo_border_score": None, "photo_blank": None,
         "photo_blur": None, "photo_light": None, "photo_glare": None, "photo_colour": None,
@@ -354,17 +356,15 @@ def _huffman(body: bytes, header: _Header) -> None:
         at += 17 + sum(body[at + 1 : at + 17])
 
 
-def _zeroed(data: bytes, header: _Header) -> bool:
-    """Whether zeros lie where no encoder puts them; even strict decoders take most of them for picture (P08).
+def _zero_run(data: bytes, header: _Header) -> int | None:
+    """Longest run of zeros, in bytes; even strict decoders take most that were put there for picture (P08).
 
-    Only baseline files whose first AC table does not spend its all-zero code on "end of block": there a white
+    Only of baseline files whose first AC table does not spend its all-zero code on "end of block": there a white
     background is a run of zeros.
     """
-    return (
-        header.frame in (0xC0, 0xC1)
-        and header.tables.get(0, 0) != 0
-        and data.find(_ZEROED, header.scan_begins, header.end) >= 0
-    )
+    if header.frame not in (0xC0, 0xC1) or header.tables.get(0, 0) == 0:
+        return None
+    return max(map(len, _ZEROS.findall(data, header.scan_begins, header.end)), default=0)
 
 
 def _orientation(tiff: bytes) -> int:
@@ -418,7 +418,8 @@ def _of_pixels(data: bytes, header: _Header, with_faces: bool) -> Measures:
     space = {1: "GRAY", 3: "RGB", 4: "CMYK"}.get(header.components)
     if space is None:
         return {"photo_fault": "PHOTO-FORMAT", "photo_detail": f"{header.components} 个颜色分量"}
-    if _zeroed(data, header):
+    zeros = _zero_run(data, header)
+    if zeros is not None and zeros >= _ZEROED:
         return {"photo_fault": "PHOTO-DAMAGED", "photo_detail": "图像数据损坏"}
     try:
         pixels: Plane = simplejpeg.decode_jpeg(data[: header.end], colorspace=space, strict=True)
@@ -427,10 +428,11 @@ def _of_pixels(data: bytes, header: _Header, with_faces: bool) -> Measures:
     if pixels.shape[:2] != (header.height, header.width):
         return {"photo_fault": "PHOTO-DAMAGED", "photo_detail": "像素与头部不符"}
     if header.components == 4:
-        return {}  # P03: colour space alone decides
+        return {"photo_zero_run": zeros}  # P03: colour space alone decides
     thumb = _thumb(pixels[::2, ::2, 1 if header.components == 3 else 0])
     small = thumb.reshape(8, 3, 9, 3).mean(axis=(1, 3))
     return {
+        "photo_zero_run": zeros,
         "photo_hash": np.packbits(small[:, 1:] > small[:, :-1]).tobytes().hex(),
         "photo_thumb": thumb.tobytes(),
         **portrait.measure(pixels, thumb),

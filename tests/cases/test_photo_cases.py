@@ -10,7 +10,7 @@ from kit import Case, Desk, book, expect, judged, zipped
 from made_submissions import Row, portrait
 from PIL import Image, ImageCms
 
-from certflow.demo.photo_defects import emptied
+from certflow.demo.rare_defects import emptied
 
 
 def sent(photos, count: int = 1, **changes: str):

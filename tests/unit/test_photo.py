@@ -8,6 +8,7 @@ from made_photos import drawn, jpeg, lit
 from PIL import Image, ImageDraw
 
 from certflow import photo
+from certflow.demo.rare_defects import emptied
 
 
 def portrait(
@@ -143,7 +144,16 @@ def test_p08_a_dark_and_grainy_photo_is_not_taken_for_zeroed():
     dark = lit(0.7)(list(drawn(39))[38], np.random.default_rng(0))
     data = jpeg(dark, 93)
     assert bytes(8) in data, "the sample no longer shows what it is there for"
-    assert photo.measure(data)["photo_fault"] is None
+    measures = photo.measure(data)
+    assert measures["photo_fault"] is None
+    assert 8 <= measures["photo_zero_run"] <= 11
+
+
+@pytest.mark.parametrize("size", [15, 16, 31, 32])
+def test_p08_a_short_run_of_zeros_is_counted_and_a_long_one_is_damage(size):
+    measures = photo.measure(emptied(jpeg(next(drawn(1))), size))
+    assert measures["photo_fault"] == ("PHOTO-DAMAGED" if size == 32 else None)
+    assert measures["photo_zero_run"] == (None if size == 32 else size)
 
 
 @pytest.mark.parametrize("tail", [b"PK\x03\x04", b"<html>", b"\x00"])

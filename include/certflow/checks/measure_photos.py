@@ -32,6 +32,7 @@ COLUMNS = frozenset({
     "photo_core_normal", "photo_core_large", "photo_figures", "photo_figure_height", "photo_upside_down",
     "photo_dimensions", "photo_difference", "photo_border_gradient", "photo_border_score", "photo_blur", "photo_light",
     "photo_glare", "photo_colour", "photo_faces", "photo_face_width", "photo_face_x", "photo_face_y",
+    "photo_zero_run",
 })  # fmt: skip
 """Columns of the photo frame beside those named after a rule's code (``photo_extra``, ``zip_case``)."""
 _EXTENSIONS = re.compile(r"(?:\.jpe?g|\.jpe)+$", re.IGNORECASE)

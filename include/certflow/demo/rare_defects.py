@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 import numpy as np
+import simplejpeg
 
 from certflow.demo.cities import Photo
 from certflow.demo.file_defects import by_bytes, in_parcel
@@ -96,8 +97,30 @@ def one_too_many(plant: Planter) -> None:
     plant.file("名称人数少一人", "NAME-COUNT", "held", parcel)
 
 
+def partly_zeroed(plant: Planter) -> None:
+    parcel, row, photo = with_photo(plant)
+    photo.data = emptied(photo.data, 16)  # P08: as many as no drawn or real photo has by itself
+    plant.photo("照片内部少量数据被清零", "PHOTO-ZEROED", "held", parcel, photo, row=row)
+
+
+def emptied(data: bytes, size: int) -> bytes:
+    """So many bytes near the end set to zero, where even a strict decoder takes them for picture."""
+    for at in range(len(data) - 200, len(data) // 2, -1):
+        emptied = data[:at] + bytes(size) + data[at + size :]
+        if 0 in (data[at - 1], data[at + size]):
+            continue
+        try:
+            simplejpeg.decode_jpeg(emptied, strict=True)
+        except ValueError:
+            continue
+        return emptied
+    message = "a strict decoder sees zeros wherever they are put"
+    raise ValueError(message)
+
+
 ROWS: Final[tuple[Callable[[Planter], None], ...]] = (
     long_number, letter_for_digit, turned_digits, short_passport, before_the_exam, head_down, twins_by_case,
+    partly_zeroed,
     _typed("专业中有控制字符", "CELL-CHARS", "BKZY", "建筑\x07工程"),
     _typed("单元格 101 字", "CELL-LENGTH", "BKZY", "建筑工程" * 25 + "甲"),
     _typed("证件号码为科学计数", "CELL-TYPE", "ZJHM", "3.70102E+17"),
