@@ -57,17 +57,17 @@ def routes(desk: Desk) -> APIRouter:
             samples = {one.id: [_masked(row) for row in packages.sample_rows(conn, one.id, _SAMPLES)] for one in live}
         shown, problem = None, ""
         try:
-            shown, now = dossier(desk.settings, desk.registry, batch_id), gate(desk.settings, desk.registry, batch_id)
+            shown = dossier(desk.settings, desk.registry, batch_id)
         except Conflict as conflict:  # reopened, or not all of it is packed: nothing to approve yet
-            problem, now = str(conflict), None
+            problem = str(conflict)
         runs, silent = _runs(desk, request, chosen)
         prepared = said[-1] if said and said[-1]["decision"] == "prepared" else None
         return desk.show(
-            request, "approval", batch=chosen, found=shown, problem=problem, gate=now, packages=live, samples=samples,
+            request, "approval", batch=chosen, found=shown, problem=problem, packages=live, samples=samples,
             said=said, decisions=_DECISIONS, states=PACKAGES, paper=PAPER, runs=runs, silent=silent, prepared=prepared,
             two=desk.settings.two_person == "yes", exams=desk.tables.exams,
-            may_answer=now is not None and any(one.state == "BUILT" for one in live) and person.may(APPROVER),
-            to_send=now is not None and now.approved_by and any(one.state == "APPROVED" for one in live),
+            may_answer=shown is not None and any(one.state == "BUILT" for one in live) and person.may(APPROVER),
+            to_send=shown is not None and shown["approved_by"] and any(one.state == "APPROVED" for one in live),
         )  # fmt: skip
 
     @router.post("/approvals/{batch_id:int}/answer")
@@ -122,7 +122,7 @@ def routes(desk: Desk) -> APIRouter:
 
 def _batch(desk: Desk, batch_id: int) -> Batch:
     with desk.registry.read() as conn:
-        found = packages.batch(conn, batch_id)
+        found = packages.batch(conn, batch_id) if batch_id < 1 << 62 else None  # PostgreSQL counts no further
     if found is None:
         raise HTTPException(404, "没有这个批次")
     return found

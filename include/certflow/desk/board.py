@@ -11,7 +11,7 @@ from fastapi.responses import HTMLResponse
 
 from certflow.desk.approvals import PACKAGES
 from certflow.desk.clock import Clock, clock
-from certflow.desk.desk import Desk, Link
+from certflow.desk.desk import Desk, Link, newest
 from certflow.desk.failures import open_failures
 from certflow.desk.people import Person
 from certflow.desk.runs import month_of
@@ -75,7 +75,7 @@ def routes(desk: Desk) -> APIRouter:
             known = months.known(conn)
         if not month and not known:
             return desk.show(request, "board", month=None)
-        chosen = month_of(month) if month else _newest(known)
+        chosen = month_of(month) if month else newest(known)
         status = month_status(desk.registry, desk.settings, chosen)
         with desk.registry.read() as conn:
             waiting, batches = months.unjudged(conn), approvals.overview(conn, str(chosen))
@@ -100,12 +100,6 @@ def routes(desk: Desk) -> APIRouter:
         )  # fmt: skip
 
     return router
-
-
-def _newest(known: list[str]) -> Month:
-    """The newest month that has begun; a file may name one that has not."""
-    begun = [month for month in known if month <= str(Month.of(dt.datetime.now(dt.UTC)))]
-    return Month.parse((begun or known)[0])
 
 
 def _line(city: Mapping[str, Any], waiting: int) -> dict[str, Any]:

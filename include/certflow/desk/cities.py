@@ -10,7 +10,7 @@ from fastapi import APIRouter, Form, HTTPException, Request, Response
 from fastapi.responses import FileResponse, HTMLResponse
 
 from certflow.checks import suites
-from certflow.desk.desk import Desk, Link
+from certflow.desk.desk import Desk, Link, newest
 from certflow.desk.people import Person
 from certflow.logins import APPROVER, OPERATOR, VIEWER
 from certflow.privacy import mask_text
@@ -35,16 +35,16 @@ def routes(desk: Desk) -> APIRouter:  # noqa: C901, PLR0915 (one nested function
     viewer, operator = desk.may(VIEWER), desk.may(OPERATOR, province=True)
     judge = desk.may(OPERATOR, APPROVER, province=True)
 
-    def newest() -> str:
+    def latest() -> str:
         with desk.registry.read() as conn:
             known = months.known(conn)
-        return known[0] if known else ""
+        return str(newest(known)) if known else ""
 
     @router.get("/cities")
     def ranking(request: Request, person: Annotated[Person, viewer], period: str = "") -> Response:
         if person.account:
             return desk.to(request, f"/cities/{person.account}")
-        period = _period(period or newest() or "2020")
+        period = _period(period or latest() or "2020")
         now = scorecard.standing(desk.settings, desk.registry, period, desk.counted)
         ordered = sorted(now.cities, key=lambda one: (one.rank is None, one.rank or 0, one.account))
         return desk.show(
@@ -56,7 +56,7 @@ def routes(desk: Desk) -> APIRouter:  # noqa: C901, PLR0915 (one nested function
     @router.get("/cities/{account}")
     def newest_month(request: Request, person: Annotated[Person, viewer], account: str) -> Response:
         desk.own_city(person, account)
-        period = newest()
+        period = latest()
         if period:
             return desk.to(request, f"/cities/{account}/{period}")
         return desk.show(request, "city", city=desk.tables.cities[account], period="", card=None)
@@ -82,6 +82,7 @@ def routes(desk: Desk) -> APIRouter:  # noqa: C901, PLR0915 (one nested function
         rules = {rule.code: rule for rule in suites.load(desk.settings)}
         return desk.show(
             request, "city", city=desk.tables.cities[account], period=period, card=card, known=known, stand=stand,
+            years=sorted({month[:4] for month in known}, reverse=True),
             by_exam=by_exam, words=STATES, shown=[one for one in STATES if any(line[one] for line in by_exam.values())],
             files=[(one, mask_text(one.name), rules.get(one.reason or "")) for one in files], rules=rules,
             exams=desk.tables.exams, evidence=evidence[-SHOWN:][::-1], many=len(evidence), contested=contested,

@@ -1,7 +1,7 @@
 """What every page of the desk is given: settings, ledger, tables, the template house, and who may come in."""
 
 import datetime as dt
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -12,7 +12,7 @@ from fastapi.responses import HTMLResponse, RedirectResponse
 from certflow.desk.airflow import Airflow
 from certflow.desk.people import Person
 from certflow.logins import VIEWER
-from certflow.month import SHANGHAI
+from certflow.month import SHANGHAI, Month
 from certflow.reference import Reference
 from certflow.registry.ledger import Actor, Registry
 from certflow.reports.counted import Counted
@@ -99,6 +99,12 @@ def moment(at: dt.datetime | str | None) -> str:
     if isinstance(at, str):
         at = dt.datetime.fromisoformat(at)
     return "—" if at is None else f"{at.astimezone(SHANGHAI):%Y-%m-%d %H:%M}"
+
+
+def newest(known: Sequence[str]) -> Month:
+    """The newest of these months (newest first) that has begun; a file may name one that has not."""
+    begun = [month for month in known if month <= str(Month.of(dt.datetime.now(dt.UTC)))]
+    return Month.parse((begun or known)[0])
 
 
 def _below(path: str, link: str) -> bool:

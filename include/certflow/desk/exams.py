@@ -7,7 +7,7 @@ from fastapi import APIRouter, HTTPException, Request, Response
 from fastapi.responses import HTMLResponse
 
 from certflow.checks import suites
-from certflow.desk.desk import Desk, Link
+from certflow.desk.desk import Desk, Link, newest
 from certflow.desk.people import Person
 from certflow.logins import VIEWER
 from certflow.month import Month
@@ -32,14 +32,16 @@ def routes(desk: Desk) -> APIRouter:
     def listed(request: Request, _person: Annotated[Person, viewer]) -> HTMLResponse:
         with desk.registry.read() as conn:
             known = months.known(conn)
-        return desk.show(request, "exams", exams=desk.tables.exams, month=known[0] if known else "", families=FAMILIES)
+        return desk.show(
+            request, "exams", exams=desk.tables.exams, month=newest(known) if known else "", families=FAMILIES
+        )
 
     @router.get("/exams/{code}")
-    def newest(request: Request, _person: Annotated[Person, viewer], code: str) -> Response:
+    def latest(request: Request, _person: Annotated[Person, viewer], code: str) -> Response:
         _known(desk, code)
         with desk.registry.read() as conn:
             known = months.known(conn)
-        return desk.to(request, f"/exams/{code}/{known[0]}" if known else "/exams")
+        return desk.to(request, f"/exams/{code}/{newest(known)}" if known else "/exams")
 
     @router.get("/exams/{code}/{month}")
     def exam(request: Request, person: Annotated[Person, viewer], code: str, month: str) -> HTMLResponse:

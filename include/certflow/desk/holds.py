@@ -71,7 +71,7 @@ def routes(desk: Desk) -> APIRouter:  # noqa: C901, PLR0915 (one nested function
 
     @router.get("/holds")
     def listed(request: Request, person: Annotated[Person, viewer], done: str = "") -> HTMLResponse:
-        asked = _asked(request)
+        asked = _asked(request, person)
         found = queue(person, asked)
         with desk.registry.read() as conn:
             known = months.known(conn)
@@ -85,7 +85,7 @@ def routes(desk: Desk) -> APIRouter:  # noqa: C901, PLR0915 (one nested function
 
     @router.get("/holds/{record}")
     def one_hold(request: Request, person: Annotated[Person, viewer], record: str, done: str = "") -> HTMLResponse:
-        asked = _asked(request)
+        asked = _asked(request, person)
         decision = _done(desk, person, record)
         if decision is not None and waiting(person, record) is None:
             return desk.show(request, "hold_done", record=record, decision=decision, query=_query(asked))
@@ -112,7 +112,7 @@ def routes(desk: Desk) -> APIRouter:  # noqa: C901, PLR0915 (one nested function
         request: Request, person: Annotated[Person, operator], record: str, *, decision: Annotated[str, Form()] = "",
         reason: Annotated[str, Form()] = "", name: Annotated[str, Form()] = "", photo: Annotated[str, Form()] = "",
     ) -> Response:  # fmt: skip
-        asked = _asked(request)
+        asked = _asked(request, person)
         before = [one.record for one in queue(person, asked)]
         made = holds.Decision(
             decision, person.name, reason[:500], name.strip() or None if decision == "judge" else None,
@@ -146,8 +146,9 @@ def routes(desk: Desk) -> APIRouter:  # noqa: C901, PLR0915 (one nested function
     return router
 
 
-def _asked(request: Request) -> dict[str, str]:
-    return {name: text for name in _FILTERS if (text := request.query_params.get(name, "")) and text.isprintable()}
+def _asked(request: Request, person: Person) -> dict[str, str]:
+    asked = {name: request.query_params.get(name, "") for name in _FILTERS if not (name == "city" and person.account)}
+    return {name: text for name, text in asked.items() if text and text.isprintable()}
 
 
 def _query(asked: "Mapping[str, str]") -> str:

@@ -7,10 +7,9 @@ from fastapi import APIRouter, HTTPException, Request, Response
 from fastapi.responses import FileResponse, HTMLResponse
 
 from certflow.checks import suites
-from certflow.desk.desk import Desk, Link
+from certflow.desk.desk import Desk, Link, newest
 from certflow.desk.people import Person
 from certflow.logins import VIEWER
-from certflow.month import Month
 from certflow.registry import months
 from certflow.reports import charts
 from certflow.reports.history import Series, series
@@ -34,7 +33,8 @@ def routes(desk: Desk) -> APIRouter:
     def span() -> tuple[str, str]:
         with desk.registry.read() as conn:
             known = months.known(conn)
-        return (str(Month.parse(known[0]).plus(1 - SPAN)), known[0]) if known else ("", "")
+        last = newest(known) if known else None
+        return ("", "") if last is None else (str(last.plus(1 - SPAN)), str(last))
 
     def histories(person: Person, by: tuple[str, ...], rule: str = "") -> list[Series]:
         first, last = span()

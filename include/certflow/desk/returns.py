@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
 from fastapi import APIRouter, Form, HTTPException, Request, Response
+from fastapi import Path as FromPath
 from fastapi.responses import HTMLResponse
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import UploadFile
@@ -28,6 +29,8 @@ from certflow.returns.reconcile import Reconciliation, existing, preview, reconc
 from certflow.returns.undo import undo
 
 T = TypeVar("T")
+Number = Annotated[int, FromPath(le=1 << 62)]
+"""Of a return; PostgreSQL counts no further."""
 LINKS = (Link("/returns", "上级返回"),)
 MOST = 16 << 20
 """Bytes of a file that is brought in over a page: some 100 000 lines."""
@@ -53,7 +56,7 @@ def routes(desk: Desk) -> APIRouter:  # noqa: C901 (one nested function per rout
         )  # fmt: skip
 
     @router.get("/returns/{number}")
-    def one_return(request: Request, _person: Annotated[Person, viewer], number: int) -> HTMLResponse:
+    def one_return(request: Request, _person: Annotated[Person, viewer], number: Number) -> HTMLResponse:
         with desk.registry.read() as conn:
             try:
                 found = report(conn, existing(reprints.find(conn, number), number))
@@ -87,13 +90,13 @@ def routes(desk: Desk) -> APIRouter:  # noqa: C901 (one nested function per rout
         return desk.to(request, f"/returns/{number}")
 
     @router.post("/returns/{number}/again")
-    def again(request: Request, person: Annotated[Person, operator], number: int) -> Response:
+    def again(request: Request, person: Annotated[Person, operator], number: Number) -> Response:
         _apply(desk, number, desk.actor(person))
         return desk.to(request, f"/returns/{number}")
 
     @router.post("/returns/{number}/undo")
     def take_back(
-        request: Request, person: Annotated[Person, operator], number: int, reason: Annotated[str, Form()] = ""
+        request: Request, person: Annotated[Person, operator], number: Number, reason: Annotated[str, Form()] = ""
     ) -> Response:
         undo(desk.registry, number, by=person.name, reason=reason[:500], actor=desk.actor(person))
         answers.write(desk.settings, desk.registry)
