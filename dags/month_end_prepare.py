@@ -45,11 +45,11 @@ def month_end_prepare() -> None:
 
     @task(task_display_name="最后收取", map_index_template="{{ task.op_kwargs['account'] }}")
     def final_pull(account: str) -> dict[str, Any]:
-        import city_work
+        import month_work
         from workplace import workplace
 
         with workplace() as place:
-            return city_work.take_in(place, account)
+            return month_work.final_pull(place, account)
 
     @task(task_display_name="统计未报地市")
     def missing() -> dict[str, int]:

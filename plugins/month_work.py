@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import time
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import get_current_context
 from airflow.sdk.exceptions import AirflowSkipException
 
-from certflow.errors import Conflict
+from certflow.errors import Busy, Conflict, TransferError
 from run_form import tell_moved
 from workplace import this_month
 
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 APPROVE = "批准"
 REJECT = "退回"
 """The two answers on Airflow's page."""
+_PATIENCE, _PAUSE = 600.0, 5.0
+"""Seconds to wait for another run that takes in the same city, and between two looks."""
 
 
 def count_reported(place: Workplace) -> dict[str, int]:
@@ -27,6 +30,23 @@ def count_reported(place: Workplace) -> dict[str, int]:
 
     status = [city.status for city in reporting(place.settings, place.registry, this_month())]
     return {one: status.count(one) for one in ("reported", "nil", "missing")}
+
+
+def final_pull(place: Workplace, account: str) -> dict[str, Any]:
+    """Take the city in; the freeze comes next, so whoever does it already (the intake of these minutes) is awaited.
+
+    TransferError after `_PATIENCE` seconds: the task is tried again later. A skipped one would skip the freeze with it.
+    """
+    from city_work import take_in
+
+    begun = time.monotonic()
+    while True:
+        try:
+            return take_in(place, account)
+        except Busy as busy:
+            if time.monotonic() - begun > _PATIENCE:
+                raise TransferError("该市仍在由另一个运行收取，稍后重试") from busy
+        time.sleep(_PAUSE)
 
 
 def freeze(place: Workplace) -> dict[str, Any]:
