@@ -93,8 +93,10 @@ def _csv(data: bytes, limits: Limits, encodings: Sequence[str]) -> list[_Grid]:
             rows = list(csv.reader(io.StringIO(text, newline=""), strict=True))
         except csv.Error:
             break
-        if len(rows) > limits.workbook_rows or "\x00" in text:
-            raise SubmissionError("BOOK-LIMIT" if "\x00" not in text else "BOOK-DAMAGED")
+        if "\x00" in text:
+            raise SubmissionError("BOOK-DAMAGED")
+        if len(rows) > limits.workbook_rows:
+            raise SubmissionError("BOOK-LIMIT", f"至多 {limits.workbook_rows} 行，请分成几份")
         return [(0, rows, ["".join("t" if cell.strip() else " " for cell in row) for row in rows])]
     raise SubmissionError("BOOK-DAMAGED")
 
@@ -102,6 +104,8 @@ def _csv(data: bytes, limits: Limits, encodings: Sequence[str]) -> list[_Grid]:
 def told(error: SubmissionError) -> str:
     """The fault in the words of whoever sent the list."""
     words = _WORDS.get(error.fault, "文件不能读取")
+    if error.fault == "BOOK-LIMIT" and error.detail:
+        return f"{words}：{error.detail}"
     return f"{words}，须有：{error.detail}" if error.fault == "BOOK-HEADER" else words
 
 

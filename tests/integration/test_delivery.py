@@ -243,6 +243,19 @@ def test_an_order_has_one_waybill(home):
     assert (taken.state, taken.reason) == ("HELD", "第 2 行的订单已有另一个运单号")
 
 
+def test_an_order_list_may_have_more_than_9999_lines(home):
+    home.print(2)
+    home.mailed()
+    with home.registry.begin(home.actor) as conn:
+        # 10000 and 1000 are different lines, though a number padded to four places by the database is cut to them.
+        for one, line in ((1, 1_000), (2, 10_000)):
+            where = schema.deliveries.c.id == one
+            conn.execute(update(schema.deliveries).where(where).values(order_line=line))
+        found = deliveries.by_number(conn, [one.management_no for one in home.people])
+        known = deliveries.by_order(conn, [one.order for one in found.values()])
+    assert sorted((one.order.rpartition("-")[2], one.id) for one in known.values()) == [("1000", 1), ("10000", 2)]
+
+
 def test_one_parcel_may_hold_two_certificates(home):
     home.print(2)
     home.choose(*(home.mail(one) for one in home.people))

@@ -328,7 +328,7 @@ WHERE d.id = n.id
 
 _COLUMNS = """
 d.id, r.record_id, d.account, d.state, coalesce(d.waybill, ''),
-coalesce(o.name || '-' || lpad(d.order_line::text, 4, '0'), ''), r.management_no
+coalesce(o.name || '-' || to_char(d.order_line, 'FM999990000'), ''), r.management_no
 """
 _FROM = """
 FROM deliveries d JOIN rows r ON r.id = d.row_id LEFT JOIN delivery_orders o ON o.id = d.order_id
