@@ -22,8 +22,8 @@ from certflow.lists import told
 from certflow.month import SHANGHAI
 
 _HEADERS = {
-    "Content-Security-Policy": "default-src 'none'; style-src 'nonce-{nonce}'; img-src 'self'; form-action 'self'; "
-    "base-uri 'none'; frame-ancestors 'self'",
+    "Content-Security-Policy": "default-src 'none'; style-src 'nonce-{nonce}'; img-src 'self' data:; "
+    "form-action 'self'; base-uri 'none'; frame-ancestors 'self'",
     "Cache-Control": "no-store",
     "Referrer-Policy": "no-referrer",
     "X-Content-Type-Options": "nosniff",

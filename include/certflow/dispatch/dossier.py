@@ -22,9 +22,10 @@ _MOST_TOLD = 50
 def dossier(settings: Settings, registry: Registry, batch_id: int) -> dict[str, Any]:
     """The batch as plain data.
 
-    ``exams`` and ``cities``: rows this month, last month (None: no such month) and the mean of up to twelve months
-    before; ``missing``: cities; ``held``: rows that wait for a person; ``paper``; ``packages`` with digests and, for a
-    later revision, the record ids it has more and less than the one it replaces.
+    ``reasons``: why a person has to look; ``approved_by``: who approved exactly this set; ``exams`` and ``cities``:
+    rows this month, last month (None: no such month) and the mean of up to twelve months before; ``missing``: cities;
+    ``held``: rows that wait for a person; ``paper``; ``packages`` with digests and, for a later revision, the record
+    ids it has more and less than the one it replaces.
     """
     shown = gate(settings, registry, batch_id)
     reference = load_reference(settings)
@@ -44,6 +45,7 @@ def dossier(settings: Settings, registry: Registry, batch_id: int) -> dict[str, 
         "rule_set": batch.rule_set,
         "digest": shown.digest,
         "reasons": list(shown.reasons),
+        "approved_by": shown.approved_by,
         "rows": sum(one.row_count for one in live if not one.companion),
         "photos": sum(one.photo_count for one in live if not one.companion),
         "exams": _compared(batch.month, [(one.exam_code, one.state, one.rows) for one in counted], names),
