@@ -149,7 +149,11 @@ CREATE TRIGGER deliveries_changed AFTER UPDATE ON deliveries REFERENCING OLD TAB
 -- is awaited again; once it has left the house the graph of deliveries refuses that, and with it the undo.
 CREATE FUNCTION certflow_printed() RETURNS trigger LANGUAGE plpgsql SET enable_nestloop = off AS $$
 BEGIN
-    IF (SELECT count(*) FROM became WHERE state = 'PRINTED') + (SELECT count(*) FROM was WHERE state = 'PRINTED') = 0 THEN
+    -- What follows reads all deliveries: nothing to be done for what is handed out.
+    IF NOT EXISTS (
+        SELECT FROM was JOIN became USING (id)
+        WHERE was.state <> became.state AND (became.state = 'PRINTED' OR was.state = 'PRINTED' AND became.state = 'SENT')
+    ) THEN
         RETURN NULL;
     END IF;
     UPDATE deliveries d SET state = 'AWAITING', kept_at = NULL
