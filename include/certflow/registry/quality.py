@@ -196,15 +196,17 @@ def evidence(conn: Connection, first: str, last: str, account: str) -> list[Evid
 
 
 def changed_months(conn: Connection, since: int) -> tuple[int, set[str]]:
-    """The newest link of the audit chain, and the months whose rows moved after the link `since`."""
-    found = conn.scalars(
+    """The newest link of the audit chain, and the months whose rows moved after the link `since`; of one moment."""
+    link, months = conn.execute(
         text(
+            "SELECT coalesce((SELECT max(seq) FROM audit), 0), ARRAY("
             "SELECT DISTINCT s.month FROM moves m JOIN rows r ON r.id = m.object_id"
-            " JOIN submissions s ON s.id = r.submission_id WHERE m.audit_seq > :since AND m.kind = 'row'"
+            " JOIN submissions s ON s.id = r.submission_id"
+            " WHERE m.audit_seq > :since AND m.kind = 'row' AND :since > 0)"
         ),
         {"since": since},
-    )
-    return int(conn.scalar(text("SELECT coalesce(max(seq), 0) FROM audit")) or 0), set(found) if since else set()
+    ).one()
+    return int(link), set(months)
 
 
 def months_of(period: str) -> tuple[str, str]:
