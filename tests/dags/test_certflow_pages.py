@@ -1,5 +1,7 @@
 """Pages mounted into Airflow: closed without its login, and for a login only what the operator's file says."""
 
+import re
+
 import pytest
 from airflow.api_fastapi.auth.managers.simple.user import SimpleAuthManagerUser
 from airflow.api_fastapi.core_api.security import get_user
@@ -8,6 +10,7 @@ from fastapi.testclient import TestClient
 from sqlalchemy import insert
 
 from certflow.errors import CertflowError
+from certflow.logins import begin, logins
 from certflow.registry import schema
 from certflow_pages import CertflowPages, Mounted, desk, verification
 
@@ -46,7 +49,8 @@ def browser(app, login="", at="/verify"):
 @pytest.mark.parametrize("build", [desk, verification])
 def test_every_route_is_closed_without_airflows_login(app, build):
     app, at = build(), f"/{build.__name__}"
-    walked = [(method, route.path) for route in app.routes for method in route.methods]
+    places = re.compile(r"{\w+(?::\w+)?}")
+    walked = [(method, places.sub("1", route.path)) for route in app.routes for method in route.methods]
     assert walked
     with browser(app, at=at) as nobody:
         for method, path in walked:
@@ -82,6 +86,15 @@ def test_a_login_verifies_for_its_own_city_or_not_at_all(app, login, status, wor
         assert (answer.status_code, words in answer.text) == (status, True)
         assert PERSON["name"] not in answer.text
         assert client.get("/verify/").status_code == 200, "a code may be checked by whoever is logged in"
+
+
+def test_the_login_of_certflow_up_has_its_seat_unless_a_file_says_otherwise(settings):
+    settings.home.mkdir(parents=True)
+    begin(settings, "operator")
+    assert logins(settings)["operator"].roles == {"operator", "approver"}
+    settings.path("logins.toml").write_text('[a]\nroles = ["viewer"]\n', encoding="utf-8")
+    begin(settings, "operator")
+    assert set(logins(settings)) == {"a"}
 
 
 def test_a_login_that_is_taken_out_is_out_at_once(app, settings):
