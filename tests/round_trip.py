@@ -8,6 +8,7 @@ import contextlib
 import csv
 import hashlib
 import itertools
+import os
 import random
 import zipfile
 from collections.abc import Iterator, Sequence
@@ -19,13 +20,18 @@ from small_month import Person, SmallMonth
 from sqlalchemy import create_engine, make_url, select, text
 
 from certflow import excel
+from certflow.delivery import orders, pickup
+from certflow.delivery.daily import EVIDENCE_DROP, run_city
+from certflow.delivery.profile import CHOICES, EMS
+from certflow.delivery.take import move, take_file
 from certflow.dispatch import send as sending
 from certflow.dispatch.approve import approve, reject
 from certflow.dispatch.assemble import assemble
 from certflow.dispatch.freeze import freeze
 from certflow.errors import Conflict
 from certflow.month import Month
-from certflow.registry import holds, open_registry, packages, schema, server, transfers
+from certflow.reference import load_reference
+from certflow.registry import deliveries, holds, open_registry, packages, schema, server, transfers
 from certflow.registry.doctor import examine
 from certflow.registry.ledger import Actor, Registry
 from certflow.registry.reprints import IN_FORCE
@@ -41,6 +47,9 @@ ACCOUNTS = (
     "370100", "370200", "370300", "370400", "370500", "370600", "370700", "370800", "370900", "371000", "371100",
     "371300", "371400", "371500", "371600", "371700",
 )  # fmt: skip
+WAYS = (("邮寄", "张三", "13800000000", "济南市某路1号"), ("现场领取", "", "", ""))
+ON_THE_WAY = (("已收寄", "2020-09-01 10:00"), ("派送中", "2020-09-03 08:00"))
+REFERENCE = load_reference(Settings())
 _databases = itertools.count(1)
 
 
@@ -152,6 +161,8 @@ class Province:
     ends: dict[int, tuple[str, str, int]] = field(default_factory=dict)
     """Row → (PRINTED or REFUSED, serial, return) as it must be."""
     applied: dict[int, Returned] = field(default_factory=dict)
+    told: dict[str, list[str]] = field(default_factory=dict)
+    """管理号 → how EMS said that its parcels ended."""
     desks: dict[str, SmallMonth] = field(default_factory=dict)
     numbers: Iterator[int] = field(default_factory=lambda: itertools.count(1))
     serials: Iterator[int] = field(default_factory=lambda: itertools.count(1))
@@ -303,10 +314,71 @@ class Province:
         try:
             undo(self.registry, number, by="李主任", reason="上级更正", actor=self.actor)
         except Conflict as error:
-            assert "申报在办" in str(error) or "新的印制记录" in str(error)  # noqa: PT017 (either is right)
+            right = ("申报在办", "新的印制记录", "已经发放", "已经交寄")
+            assert any(words in str(error) for words in right)  # noqa: PT017 (each is right)
             return
         del self.applied[number]
         self.ends = {row: end for row, end in self.ends.items() if end[2] != number}
+
+    # the paper
+
+    def deliver(self, draw: random.Random) -> None:
+        """Days of one city: choices, orders, tracking in any order, the desk, evidence; some of it is taken back."""
+        printed = self._sql("""
+            SELECT d.account, r.management_no FROM deliveries d JOIN rows r ON r.id = d.row_id
+            WHERE d.state <> 'AWAITING' ORDER BY d.id""")  # fmt: skip
+        if not printed:
+            return
+        account = draw.choice(printed)[0]
+        mine = sorted({number for city, number in printed if city == account})
+        ways = [(one, *draw.choice(WAYS)) for one in mine if draw.random() < 0.5]
+        if ways:
+            self._list(CHOICES, [("管理号", "领取方式", "收件人", "联系电话", "收件地址"), *ways], account)
+        self._day(account)
+        with self.registry.read() as conn:
+            known = deliveries.by_number(conn, mine, account).values()
+        told = []
+        for one in known:
+            if one.order and draw.random() < 0.7:
+                end = draw.choice(("妥投", "妥投", "退回"))
+                self.told.setdefault(one.management_no, []).append(end)
+                told += [
+                    (one.order, f"W-{one.order}", word, at) for word, at in (*ON_THE_WAY, (end, "2020-09-04 10:00"))
+                ]
+        draw.shuffle(told)
+        if told:
+            self._list(EMS, [("订单号", "运单号", "状态", "时间"), *told, told[0]])
+        drop = orders.folder(self.settings, account, EVIDENCE_DROP)
+        for one in known:
+            for kind in draw.choice(((), ("签名",), ("签名", "本人身份证"))) if one.state == "KEPT" else ():
+                file = drop / f"{one.management_no}_{kind}.png"
+                file.write_bytes(f"{one.management_no} {kind} {next(self.serials)}".encode())
+                os.utime(file, (1, 1))
+        self._day(account)
+        self._link_was_wrong(draw)
+
+    def _list(self, kind: str, lines: Sequence[Sequence[str]], account: str = "") -> None:
+        path = self.settings.home.parent / f"list-{next(self.serials)}.csv"
+        with path.open("w", encoding="utf-8-sig", newline="") as stream:
+            csv.writer(stream).writerows(lines)
+        taken = take_file(self.settings, self.registry, kind, path, actor=self.actor, account=account)
+        assert (taken.state, taken.unknown) == ("APPLIED", ()), taken.reason
+
+    def _day(self, account: str) -> None:
+        assert run_city(self.settings, self.registry, REFERENCE, account, self.actor).held == ()
+
+    def _link_was_wrong(self, draw: random.Random) -> None:
+        """Sometimes nobody came: all evidence of one certificate is taken back, and it lies at the desk again."""
+        links = self._sql("""
+            SELECT r.management_no, l.file_id FROM pickup_links l LEFT JOIN pickup_unlinks u ON u.link_id = l.id
+            JOIN deliveries d ON d.id = l.delivery_id JOIN rows r ON r.id = d.row_id
+            WHERE d.state = 'HANDED' AND u.id IS NULL ORDER BY 1, 2""")
+        if not links or draw.random() < 0.5:
+            return
+        wrong, told = draw.choice(links)[0], {"by": "李四", "reason": "拿错了", "actor": self.actor}
+        for file in sorted({file for number, file in links if number == wrong}):
+            pickup.unlink(self.settings, self.registry, file, wrong, **told)
+        move(self.registry, wrong, "KEPT", **told)
 
     # what must be true
 
@@ -314,10 +386,13 @@ class Province:
         """Every row in one state, the ends the right ones, one delivery per row and package."""
         states = dict(self._sql("SELECT id, state FROM rows"))
         assert len(states) == self.rows
-        ended = {row: state for row, state in states.items() if state in ("PRINTED", "REFUSED")}
+        ends = {"PRINTED": "PRINTED", "DELIVERED": "PRINTED", "CLOSED": "PRINTED", "REFUSED": "REFUSED"}
+        ended = {row: ends[state] for row, state in states.items() if state in ends}
         assert ended == {row: state for row, (state, _, _) in self.ends.items()}
         printed = dict(self._sql(f"SELECT p.row_id, p.serial FROM print_events p WHERE {IN_FORCE}"))
         assert printed == {row: serial for row, (state, serial, _) in self.ends.items() if state == "PRINTED"}
+        closed = {number for (number,) in self._sql("SELECT management_no FROM rows WHERE state = 'CLOSED'")}
+        assert {number for number, words in self.told.items() if set(words) == {"妥投"}} <= closed
         digests = [hashlib.sha256(path.read_bytes()).hexdigest() for path in self.far.rglob("*.zip")]
         assert len(digests) == len(set(digests))
 

@@ -1,4 +1,4 @@
-"""City, worker, authority and operator in any order: no invariant is ever broken."""
+"""City, worker, authority, operator and post in any order: no invariant is ever broken."""
 
 import random
 import tempfile
@@ -84,6 +84,11 @@ def machine(postgres):  # noqa: C901 (one class of short rules)
         @rule(choice=CHOICE)
         def return_is_undone(self, choice):
             self.province.take_back(choice)
+
+        @precondition(lambda self: self.province.applied)
+        @rule(seed=CHOICE)
+        def paper_is_delivered(self, seed):
+            self.province.deliver(random.Random(seed))
 
         @invariant()
         def the_books_agree(self):

@@ -1,4 +1,4 @@
-"""Months on end with sixteen cities and an authority that answers late, in part, twice and wrongly."""
+"""Months on end with sixteen cities, an authority that answers late, in part, twice and wrongly, and the post."""
 
 import gc
 import random
@@ -64,13 +64,17 @@ def test_every_row_stays_in_one_state_and_no_month_costs_more_than_the_one_befor
                 for share in (0.6, 0.7):  # in part, and what was answered already once more
                     one.answer(draw, share, folder=f"{told}*")
             _taken(one, draw)
+            for _ in ACCOUNTS[:4]:
+                one.deliver(draw)
             one.month = one.month.plus(1)
             seconds.append(time.process_time() - begun)
             memory.append(_resident())
             one.check()
             one.examine()
         ends = [state for state, _, _ in one.ends.values()]
+        delivered = {state for (state,) in one._sql("SELECT DISTINCT state FROM deliveries")}
     assert {"PRINTED", "REFUSED"} <= set(ends)
+    assert months <= LATE or {"SIGNED", "HANDED", "KEPT"} <= delivered
     if months > LATE:
         busy = seconds[late:months]  # from the first answer to the last upload
         third = len(busy) // 3
