@@ -30,11 +30,7 @@ def routes(desk: Desk) -> APIRouter:
 
     @router.get("/exams")
     def listed(request: Request, _person: Annotated[Person, viewer]) -> HTMLResponse:
-        with desk.registry.read() as conn:
-            known = months.known(conn)
-        return desk.show(
-            request, "exams", exams=desk.tables.exams, month=newest(known) if known else "", families=FAMILIES
-        )
+        return desk.show(request, "exams", exams=desk.tables.exams, families=FAMILIES)
 
     @router.get("/exams/{code}")
     def latest(request: Request, _person: Annotated[Person, viewer], code: str) -> Response:
