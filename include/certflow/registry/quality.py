@@ -85,7 +85,7 @@ _JUDGED = """
             m.to_state AS verdict
         FROM rows r JOIN submissions s ON s.id = r.submission_id
             JOIN moves m ON m.kind = 'row' AND m.object_id = r.id AND m.from_state = 'JUDGED'
-        WHERE s.lane = 'month' AND s.month BETWEEN :first AND :last AND m.to_state <> 'IGNORED'
+        WHERE s.lane = 'month' AND s.month BETWEEN :first AND :last AND m.to_state <> 'IGNORED' {mine}
     ), excused AS (
         SELECT a.finding_id FROM appeals a JOIN appeal_decisions d ON d.appeal_id = a.id AND d.upheld
     ), faults AS (
@@ -188,7 +188,8 @@ def evidence(conn: Connection, first: str, last: str, account: str) -> list[Evid
     WHERE f.severity = 'error' AND o.account = :account AND o.lane = 'month' AND o.duplicate_of IS NULL
         AND (j.verdict = 'RETURNED'
             OR f.scope = 'file' AND o.state = 'RETURNED' AND o.month BETWEEN :first AND :last)
-    ORDER BY coalesce(j.month, o.month), f.id"""
+    ORDER BY coalesce(j.month, o.month), f.id""",
+            of_account=True,
         ),
         {"first": first, "last": last, "account": account},
     )
@@ -216,6 +217,9 @@ def months_of(period: str) -> tuple[str, str]:
     return (str(Month.parse(period)),) * 2
 
 
-def _about_judged(select: str) -> TextClause:
-    """A query over the rows of the month lane as they were judged, the excused findings and the rows at fault."""
-    return text(_JUDGED + select)
+def _about_judged(select: str, *, of_account: bool = False) -> TextClause:
+    """A query over the rows of the month lane as they were judged, the excused findings and the rows at fault.
+
+    `of_account`: over those of one account alone, the parameter ``account``.
+    """
+    return text(_JUDGED.format(mine="AND s.account = :account" if of_account else "") + select)
