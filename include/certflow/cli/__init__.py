@@ -46,14 +46,20 @@ for room in (judging, papers, province, months, returns, holds, letters, reports
     app.add_typer(room.app)
 
 
-@app.callback()
-def start(
-    *, version: Annotated[bool, typer.Option("--version", help="显示版本号后退出。", is_eager=True)] = False
-) -> None:
-    """What every command begins with."""
-    if version:
+def _version(wanted: bool) -> None:
+    if wanted:
         typer.echo(__version__)
         raise typer.Exit
+
+
+@app.callback()
+def start(
+    *,
+    version: Annotated[
+        bool, typer.Option("--version", help="显示版本号后退出。", is_eager=True, callback=_version)
+    ] = False,
+) -> None:
+    """What every command begins with."""
 
 
 def main() -> None:

@@ -88,7 +88,7 @@ def write(settings: Settings, alerts: Sequence[Alert], now: dt.datetime) -> list
 
 
 def message(alerts: Iterable[Alert]) -> str:
-    """One recipient's message: kinds as headings, one line per alert."""
+    """One recipient's message: kinds as headings, one line per alert; the province's names the run book."""
     lines: list[str] = []
     by_kind: dict[str, list[Alert]] = defaultdict(list)
     for one in alerts:
@@ -96,6 +96,8 @@ def message(alerts: Iterable[Alert]) -> str:
     for kind, ones in sorted(by_kind.items()):
         lines.append(f"【{KINDS[kind]}】{len(ones)} 项")
         lines += [f"  {one.text}" for one in ones]
+    if any(one.recipient == PROVINCE for ones in by_kind.values() for one in ones):
+        lines.append("怎么办：见运维手册（docs/runbook.zh-CN.md）中同名的各节。")
     return "\n".join(lines) + "\n"
 
 

@@ -1,0 +1,121 @@
+"""The Chinese guides say only what the program knows: commands, buttons, quoted words and anchors."""
+
+import re
+import shlex
+from datetime import date
+from html import unescape
+from pathlib import Path
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from certflow import __version__
+from certflow.cli import app
+from certflow.desk.failures import _KINDS, _OTHER
+from certflow.reports.alerts import KINDS, PROVINCE, Alert, message
+
+ROOT = Path(__file__).parents[3]
+RUNBOOK = ROOT / "docs" / "runbook.zh-CN.md"
+GUIDES = [RUNBOOK]
+PROGRAM = typer.main.get_command(app)
+SYMPTOMS = (
+    "city-missing", "bad-zip", "host-key", "authority-disk-full", "unknown", "month-not-sent", "month-reopened",
+    "late-correction", "held-too-long", "returns-overdue", "restore", "key-rotation", "year-end", "upgrade", "failures",
+)  # fmt: skip
+
+
+def commands(text: str) -> list[str]:
+    """Every command line of ours: in the fenced blocks and between backticks."""
+    fenced = [line for block in re.findall(r"```console\n(.*?)```", text, re.DOTALL) for line in block.splitlines()]
+    spoken = re.findall(r"`([^`\n]+)`", re.sub(r"```.*?```", "", text, flags=re.DOTALL))
+    return [line for line in (*fenced, *spoken) if line.startswith("certflow ")]
+
+
+def resolved(line: str):
+    """The command a line means and the words behind its name."""
+    command, words, path = PROGRAM, shlex.split(line)[1:], []
+    while words and words[0] in getattr(command, "commands", {}):
+        path.append(words.pop(0))
+        command = command.commands[path[-1]]
+    return command, path, words
+
+
+def fit(line: str, folder: Path) -> None:
+    """A usage error where the line is no whole command or a word of it does not fit; nothing is run but help."""
+    command, path, words = resolved(line)
+    if words == ["--version"]:
+        assert CliRunner().invoke(app, words).output.strip() == __version__
+        return
+    if hasattr(command, "commands"):
+        pytest.fail(f"no such command: {line}")
+    for word in words:
+        if re.fullmatch(r"[^-][^/]*\.(csv|xlsx|zip)", word):
+            (folder / word).touch()
+    command.make_context(" ".join(path), list(words))
+    assert CliRunner().invoke(app, [*path, "--help"]).exit_code == 0
+
+
+CASES = [pytest.param(line, id=line) for guide in GUIDES for line in commands(guide.read_text(encoding="utf-8"))]
+
+
+@pytest.mark.parametrize("line", CASES)
+def test_every_command_of_a_guide_is_one_and_its_words_fit(line, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    fit(line, tmp_path)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "certflow month undo 202005", "certflow month", "certflow month reject 202005 --by 张主任",
+        "certflow holds list --town 370100", "certflow month resolve 十二 --delivered --by 张主任 --reason 电话",
+    ],
+)  # fmt: skip
+def test_a_command_that_does_not_fit_is_noticed(line, tmp_path):
+    with pytest.raises(BaseException, match=r"(?i)no such|missing|valid integer"):
+        fit(line, tmp_path)
+
+
+def spoken_by_the_program() -> str:
+    found: list[str] = []
+    for folder, kind in (("include", "*.py"), ("include", "*.html"), ("dags", "*.py"), ("expectations", "*.json")):
+        found += [unescape(path.read_text(encoding="utf-8")) for path in sorted((ROOT / folder).rglob(kind))]
+    return "\n".join(found)
+
+
+@pytest.mark.parametrize("guide", GUIDES, ids=lambda path: path.name)
+def test_quoted_words_and_buttons_are_the_programs_own(guide):
+    text, known = guide.read_text(encoding="utf-8"), spoken_by_the_program()
+    quoted = [part for words in re.findall(r"「([^」]+)」", text) for part in re.split("……", words)]
+    pressed = re.findall(r"【([^】　]+)】", text)
+    assert len(pressed) > 3
+    assert [words for words in (*quoted, *pressed) if words not in known] == []
+
+
+@pytest.mark.parametrize("guide", GUIDES, ids=lambda path: path.name)
+def test_every_link_within_a_guide_arrives(guide):
+    text = guide.read_text(encoding="utf-8")
+    anchors = re.findall(r'<a id="([^"]+)"></a>\n## ', text)
+    assert len(anchors) == len(set(anchors))
+    for target, anchor in re.findall(r"\]\(([^)#]*)#([^)]+)\)", text):
+        there = (guide.parent / target).read_text(encoding="utf-8") if target else text
+        assert f'<a id="{anchor}"></a>' in there
+    for target in re.findall(r"\]\(([^)#:]+)\)", text):
+        assert (guide.parent / target).exists()
+
+
+def test_an_alert_of_the_province_names_the_runbook_and_a_citys_does_not():
+    told = {to: message([Alert("city-missing", "370100", to, "未报", date(2020, 6, 1))]) for to in (PROVINCE, "370100")}
+    assert RUNBOOK.relative_to(ROOT).as_posix() in told[PROVINCE]
+    assert RUNBOOK.name not in told["370100"]
+
+
+def test_the_runbook_has_a_page_for_every_symptom_alert_and_failure():
+    text = RUNBOOK.read_text(encoding="utf-8")
+    pages = dict(re.findall(r'<a id="([^"]+)"></a>\n## (.+)', text))
+    assert set(pages) == set(SYMPTOMS)
+    assert {kind: pages[kind] for kind in KINDS} == KINDS
+    assert [what for what, *_ in (*_KINDS.values(), _OTHER) if f"「{what}」" not in text] == []
+    for page in re.split(r'<a id="', text)[1:-1]:
+        assert all(head in page for head in ("**样子**", "**意思**", "**怎么办**", "**怎样算好了**")), page[:20]
