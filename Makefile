@@ -22,20 +22,22 @@ help: ## this list
 demo: $(READY) ## one synthetic month from end to end (ROWS=20000 SEED=2020)
 	@$(BIN)/certflow demo run --rows $(ROWS) --seed $(SEED)
 
-test: $(READY) ## the whole test suite (ARGS="-k send -x" narrows it)
-	@$(BIN)/python -m pytest $(ARGS)
+test: $(READY) ## the whole test suite, two files at a time (ARGS="-k send -x" narrows it)
+	@$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
 
 long: $(READY) ## the tests that take minutes, and those that measure speed
 	@$(BIN)/python -m pip install -q --only-binary :all: 'atheris>=3' || echo "no wheel of the fuzzer here: fuzzing is left out"
 	@$(BIN)/python -m pytest -m long $(ARGS)
 
-bench: $(READY) ## time and memory of intake, row checks and returns at the sizes that matter (needs 6 GB of disk)
+bench: $(READY) ## time and memory of intake, row checks, returns and the desk at the sizes that matter (needs 6 GB of disk)
 	@$(BIN)/python tests/bench/bench_intake.py
 	@$(BIN)/python tests/bench/bench_checks.py
 	@$(BIN)/python tests/bench/bench_returns.py
+	@$(BIN)/python tests/bench/bench_desk.py
 
-e2e: $(READY) ## only the tests that drive the real scheduler
-	@$(BIN)/python -m pytest tests/e2e $(ARGS)
+e2e: $(READY) ## only the tests that drive the real scheduler, and a browser where there is a Chromium
+	@$(BIN)/python -m pip install -q --only-binary :all: 'playwright>=1.50' || echo "no wheel of playwright here: the browser tests are left out"
+	@$(BIN)/python -m pytest tests/e2e -m "slow or long" $(ARGS)
 
 lint: $(READY) ## ruff, ruff format and mypy --strict
 	@$(BIN)/ruff check .
