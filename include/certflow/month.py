@@ -3,9 +3,10 @@
 A month comes from a file name, a parameter or a partition key, never from the clock.
 """
 
+import calendar
 import re
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from typing import Self
 from zoneinfo import ZoneInfo
 
@@ -39,6 +40,11 @@ class Month:
         """The month in Shanghai of an aware moment (only to compare with, never to choose a month by)."""
         local = moment.astimezone(SHANGHAI)
         return cls(local.year, local.month)
+
+    @property
+    def last_day(self) -> date:
+        """The day on which the month's applications are reported."""
+        return date(self.year, self.number, calendar.monthrange(self.year, self.number)[1])
 
     def plus(self, months: int) -> "Month":
         """The month `months` later (earlier when negative)."""

@@ -157,6 +157,19 @@ def test_the_rule_set_of_2023_sends_rows_with_an_electronic_certificate_back(
     assert new.rule_set == "2023"
 
 
+def test_each_month_of_one_call_is_judged_by_the_rules_of_its_time(
+    registry: Registry, actor: Actor, settings: Settings, tmp_path: Path
+) -> None:
+    certificates.load(registry, actor, write_registry(tmp_path / "r.csv", PEOPLE[:3], DZZS=lambda _: "是"))
+    different = dict(PEOPLE[2]) | {"BKZY": f" {PEOPLE[2]['BKZY']}"}
+    made = [Made(rows=[PEOPLE[0]], month="202305"), Made(rows=[PEOPLE[1], different], month="202306")]
+    files = [one.write(tmp_path) for one in made]
+    old, new = check(files, settings, load_reference(settings), registry=registry)
+    assert (old.rule_set, [row.outcome for row in old.rows]) == ("2020", [Outcome.ACCEPTED])
+    assert (new.rule_set, [row.outcome for row in new.rows]) == ("2023", [Outcome.RETURNED] * 2)
+    assert not any(finding.rule == "DB-ECERT" for finding in old.findings)
+
+
 def test_a_city_is_judged_once_recorded_and_answered(loaded: Registry, actor: Actor, settings: Settings) -> None:
     made = Made()
     made.rows = [dict(PEOPLE[0]), dict(PEOPLE[1]) | {"XB": ""}, dict(PEOPLE[2]) | {"KSXM": "甲□"}, dict(PEOPLE[0])]

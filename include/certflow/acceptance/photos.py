@@ -9,6 +9,7 @@ from certflow import photo
 from certflow.checks import suites
 from certflow.errors import Conflict, SubmissionError
 from certflow.findings import Scope, Severity
+from certflow.reference import load_reference
 from certflow.settings import Settings
 
 LARGE = ("ruankao", "tongxin")
@@ -69,12 +70,11 @@ def _breaches(settings: Settings, data: bytes, *, large: bool) -> list[tuple[str
         "photo_core_large" if large else "photo_core_normal": [core],
         "photo_dimensions": [f"{measured['photo_width']}×{measured['photo_height']}" if core is not None else None],
     }
+    rule_set = load_reference(settings).rule_set_of(None, settings.rule_set).name
     rules = [
         rule
         for rule in suites.load(settings, ["photo"])
-        if rule.scope is Scope.PHOTO
-        and rule.severity in (Severity.ERROR, Severity.HOLD)
-        and rule.belongs_to(settings.rule_set)
+        if rule.scope is Scope.PHOTO and rule.severity in (Severity.ERROR, Severity.HOLD) and rule.belongs_to(rule_set)
     ]
     wanted = {column for rule in rules for column in rule.columns}
     judged = judge.judge(frame.build(columns, wanted, 1), rules)

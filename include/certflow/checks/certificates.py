@@ -52,8 +52,9 @@ def judge_export(settings: Settings, file: Path, encoding: str = "utf-8-sig") ->
 
     ConfigurationError when the suite is broken.
     """
-    rules = [one for one in suites.load(settings, (suites.REGISTRY,)) if one.belongs_to(settings.rule_set)]
     reference = load_reference(settings)
+    rule_set = reference.rule_set_of(None, settings.rule_set).name
+    rules = [one for one in suites.load(settings, (suites.REGISTRY,)) if one.belongs_to(rule_set)]
     found: dict[str, Warned] = {}
     repeated = iter(_repeated(file, encoding))
     export = read_export(file, encoding)

@@ -21,6 +21,7 @@ from certflow.checks.measure_rows import Rows
 from certflow.errors import SubmissionError
 from certflow.intake import archive
 from certflow.intake.submission import Entry, Measures, Received, Submission
+from certflow.reference import RuleSet
 from certflow.settings import Settings
 
 LARGE = ("ruankao", "tongxin")
@@ -64,9 +65,13 @@ class Photos:
 
 
 def measure(
-    submissions: Sequence[Submission], standings: Sequence[Standing], rows: Rows, settings: Settings, free_from: int
+    submissions: Sequence[Submission],
+    standings: Sequence[Standing],
+    rows: Rows,
+    settings: Settings,
+    rule_sets: Sequence[RuleSet],
 ) -> Photos:
-    """The photo frame; adds ``photo_*`` columns to the row frame. `free_from`: first year that needs no photo."""
+    """The photo frame; adds ``photo_*`` columns to the row frame. `rule_sets`: per submission."""
     photos = Photos()
     for position, submission in enumerate(submissions):
         for member in (*submission.photos, *submission.earlier_photos):
@@ -82,7 +87,7 @@ def measure(
     _derive(photos, standings)
     matches = _match(photos, rows, len(submissions))
     _compare(photos, rows)
-    _measure_rows(photos, rows, matches, free_from)
+    _measure_rows(photos, rows, matches, [one.photo_free_from for one in rule_sets])
     return photos
 
 
@@ -249,14 +254,15 @@ def _apart(one: object, other: object) -> float:
     return float(np.abs(first - second).mean())
 
 
-def _measure_rows(photos: Photos, rows: Rows, matches: dict[int, int], free_from: int) -> None:
+def _measure_rows(photos: Photos, rows: Rows, matches: dict[int, int], free_from: Sequence[int]) -> None:
+    """`free_from`: per submission the first year of certificates that need no photo."""
     size = len(rows)
     present: list[object] = [None] * size
     named_right: list[object] = [None] * size
     exact: list[object] = [None] * size
     years, names = rows.columns["approved_year"], columns.by_value(base_name, rows.text("clean_ZP"))
     for line, (year, given) in enumerate(zip(years, names, strict=True)):
-        needed = year is None or int(str(year)) < free_from
+        needed = year is None or int(str(year)) < free_from[rows.owner[line]]
         if not needed and not given and line not in matches:
             continue
         canonical = f"{rows.text('clean_ZJHM')[line]}.jpg"

@@ -14,7 +14,7 @@ from certflow.checks import columns
 from certflow.checks.measure_files import Standing
 from certflow.checks.measure_rows import Rows
 from certflow.identity import Bools
-from certflow.reference import Reference
+from certflow.reference import Reference, RuleSet
 
 SOURCES = {
     "KSXM": "name", "ZJHM": "id_number", "ZJLB": "id_type", "XB": "sex", "BKJB": "level", "BKZY": "specialty",
@@ -28,13 +28,11 @@ def measure(
     standings: Sequence[Standing],
     reference: Reference,
     found: Mapping[str, Sequence[object]] | None,
-    *,
-    electronic: bool,
+    rule_sets: Sequence[RuleSet],
 ) -> None:
     """Add the ``db_*`` columns; with `found` None (no database) all of them are silent.
 
-    `found` is the answer of `registry.certificates.match`, aligned with the rows; `electronic`: whether the rule set
-    sends rows with an electronic certificate back.
+    `found` is the answer of `registry.certificates.match`, aligned with the rows; `rule_sets`: per submission.
     """
     size = len(rows)
     nothing: list[object] = [None] * size
@@ -47,6 +45,7 @@ def measure(
     if found is None:
         rows.columns |= {name: list(nothing) for name in names}
         return
+    electronic = [one.electronic_replaces_paper for one in rule_sets]
     known = columns.lengths(rows.text("clean_ZSGLH")) > 0
     located = known & np.fromiter((key is not None for key in found["certificate_id"]), dtype=np.bool_, count=size)
     held = {source: _texts(found[source]) for source in (*SOURCES.values(), *_BESIDE)}
@@ -63,8 +62,8 @@ def measure(
     rows.columns |= told
     for line in columns.lines(located & ~alike):
         values = {name: column[line] for name, column in held.items()}
-        standing = standings[rows.owner[line]]
-        _compare(rows, told, line, values, standing=standing, reference=reference, electronic=electronic)
+        owner = rows.owner[line]
+        _compare(rows, told, line, values, standing=standings[owner], reference=reference, electronic=electronic[owner])
     _measure_fifteen(rows, told)
 
 
@@ -118,7 +117,7 @@ def _compare_alike(
     *,
     standings: Sequence[Standing],
     reference: Reference,
-    electronic: bool,
+    electronic: Sequence[bool],
 ) -> None:
     """What is left to say of rows that are alike: type, exam, electronic certificate, and the respect for history."""
     exams = [standing.exam for standing in standings]
@@ -133,8 +132,11 @@ def _compare_alike(
             list(zip(compress(rows.owner, alike.tolist()), _chosen(held["exam_code"], alike), strict=True)),
         ),
     )
-    if electronic:
-        papers = columns.by_value(lambda word: word != "是", _chosen(held["e_certificate"], alike))
+    if any(electronic):
+        papers = columns.by_value(
+            lambda one: one[1] != "是" if electronic[one[0]] else None,
+            list(zip(compress(rows.owner, alike.tolist()), _chosen(held["e_certificate"], alike), strict=True)),
+        )
         told["db_paper"] = columns.spread(alike, papers)
     for name in ("level_known", "specialty_known"):
         column = np.array(rows.columns[name], dtype=object)

@@ -3,7 +3,6 @@
 Every function adds columns of one length; None means "not applicable". What a column means is decided in the suites.
 """
 
-import calendar
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -343,10 +342,7 @@ def _ages(ids: identity.Numbers, owners: NDArray[np.int64], standings: Sequence[
 
 
 def _last_day(standing: Standing) -> date:
-    month = standing.month
-    if month is None:
-        return standing.today
-    return date(month.year, month.number, calendar.monthrange(month.year, month.number)[1])
+    return standing.today if standing.month is None else standing.month.last_day
 
 
 def _measure_person(rows: Rows) -> None:

@@ -57,6 +57,8 @@ class Case:
     entry_lines: Sequence[tuple[int, str, int]]
     """Per line of the entry frame: submission, sha256 of the file, ordinal."""
     settings: Settings
+    rule_sets: Sequence[str]
+    """Per submission the name of the rule set it was judged by."""
 
 
 def conclude(case: Case) -> list[Judged]:
@@ -136,7 +138,7 @@ def _conclude(
         rows=judged_rows,
         entries=_entry_outcomes(submission, (outcome, reason or ""), others)
         | _photo_outcomes(case, (outcome, reason or ""), pictures, own, ends),
-        rule_set=settings.rule_set,
+        rule_set=case.rule_sets[position],
         file_outcome=outcome,
         file_reason=reason,
         month=standing.month,

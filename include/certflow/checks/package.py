@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from certflow.checks import suites
 from certflow.findings import Scope
+from certflow.reference import load_reference
 from certflow.settings import Settings
 
 Columns = Mapping[str, Sequence[object]]
@@ -17,7 +18,8 @@ def package_judge(settings: Settings) -> Callable[[str, Mapping[Scope, Columns]]
 
     The value-free result is kept under the label for the quality reports. ConfigurationError when the suite is broken.
     """
-    rules = [one for one in suites.load(settings, (suites.PACKAGE,)) if one.belongs_to(settings.rule_set)]
+    rule_set = load_reference(settings).rule_set_of(None, settings.rule_set).name
+    rules = [one for one in suites.load(settings, (suites.PACKAGE,)) if one.belongs_to(rule_set)]
 
     def judge_package(label: str, measured: Mapping[Scope, Columns]) -> list[str]:
         from certflow.checks import frame, judge  # late: pandas and Great Expectations take seconds to import

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Protocol
 from certflow.checks import suites
 from certflow.findings import Scope
 from certflow.month import SHANGHAI
+from certflow.reference import load_reference
 from certflow.settings import Settings
 
 if TYPE_CHECKING:
@@ -56,7 +57,8 @@ def return_judge(settings: Settings) -> Callable[[Sequence[Line]], list[str]]:
 
     ConfigurationError when the suite is broken.
     """
-    rules = [one for one in suites.load(settings, (suites.RETURN,)) if one.belongs_to(settings.rule_set)]
+    rule_set = load_reference(settings).rule_set_of(None, settings.rule_set).name
+    rules = [one for one in suites.load(settings, (suites.RETURN,)) if one.belongs_to(rule_set)]
 
     def judge_return(lines: Sequence[Line]) -> list[str]:
         from certflow.checks import frame, judge  # late: pandas and Great Expectations take seconds to import

@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -32,6 +33,7 @@ from certflow.checks import (
     versions,
     wording,
 )
+from certflow.checks.facts import Facts, facts_of
 from certflow.checks.judged import Judged, JudgedRow
 from certflow.checks.suites import Rule
 from certflow.checks.suites import load as rules
@@ -50,7 +52,7 @@ if TYPE_CHECKING:
     from certflow.checks.judge import Judgement
     from certflow.registry.contested import Contested
     from certflow.registry.ledger import Actor, Registry
-    from certflow.registry.submissions import Earlier, PendingFile
+    from certflow.registry.submissions import PendingFile
 
 __all__ = [
     "Again",
@@ -102,27 +104,13 @@ class Again:
 
 
 @dataclass(frozen=True, slots=True)
-class _Facts:
-    """What the ledger and the database say about the rows of one call."""
-
-    database: bool
-    match: Mapping[str, Sequence[Any]] | None
-    earlier: "Mapping[str, Sequence[Earlier]]"
-    known: Mapping[str, str]
-    elsewhere: Mapping[str, AbstractSet[tuple[str, str]]]
-    """By ID number the (account, month) the ledger has requests of."""
-    portraits: Mapping[str, AbstractSet[str]]
-    """By SHA-256 of a photo the ID numbers the ledger has it for."""
-
-
-@dataclass(frozen=True, slots=True)
 class _Case:
     """Everything one call to the judge gave."""
 
     judged: list[Judged]
     judgements: "list[Judgement]"
     numbers: tuple[str, ...]
-    facts: _Facts
+    facts: Facts
 
 
 def check(
@@ -402,14 +390,17 @@ def _judge(
     without: tuple[int, ...] = (),
 ) -> _Case:
     every = suites.load(settings)
-    in_force = [rule for rule in every if rule.belongs_to(settings.rule_set) and rule.code not in waived]
-    rule_set = reference.rule_sets[settings.rule_set]
     today = datetime.now(SHANGHAI).date()
     standings = [measure_files.stand(one, reference, today) for one in submissions]
+    rule_sets = [reference.rule_set_of(one.month, settings.rule_set) for one in standings]
+    by_name = {one.name for one in rule_sets}
+    in_force = [rule for rule in every if rule.code not in waived and any(map(rule.belongs_to, by_name))]
+    names = [one.name for one in rule_sets]
+    run = partial(_run, in_force, names)
     submissions = _with_earlier_photos(submissions, standings, settings, registry)
     rows = measure_rows.gather(submissions)
     with ThreadPoolExecutor(max_workers=1) as pool:  # the database works while the rows are measured by themselves
-        asked = pool.submit(_ask, registry, submissions, rows, lane, without)
+        asked = pool.submit(facts_of, registry, submissions, rows, lane, without)
         measure_rows.measure(rows, standings, reference)
         facts = asked.result()
     found, judgements = outcome.Found(), []
@@ -422,12 +413,12 @@ def _judge(
     files["shift_share_detail"] = list(shifted)
     measure_swaps.measure(rows, standings, files)
     files["file_repeated"] = list(measure_duplicates.repeated_share(rows, standings, facts.earlier))
-    judgements += _run(in_force, Scope.FILE, files, found.files, size=len(submissions), place=wording.Place)
+    judgements += run(Scope.FILE, files, found.files, size=len(submissions), place=wording.Place)
 
     ends = [outcome.file_outcome(found.files[position])[0] for position in range(len(submissions))]
     counted = [end in (Outcome.ACCEPTED, Outcome.HELD) for end in ends]
-    measure_registry.measure(rows, standings, reference, facts.match, electronic=rule_set.electronic_replaces_paper)
-    photos = measure_photos.measure(submissions, standings, rows, settings, rule_set.photo_free_from)
+    measure_registry.measure(rows, standings, reference, facts.match, rule_sets)
+    photos = measure_photos.measure(submissions, standings, rows, settings, rule_sets)
     measure_duplicates.measure(
         rows, standings, counted, facts.earlier, photos.of_rows(rows),
         elsewhere=facts.elsewhere, cities=reference.cities,
@@ -447,50 +438,12 @@ def _judge(
         owner, _, entry = members[line]
         return wording.Place(owner, entry=entry.name)
 
-    judgements += _run(in_force, Scope.ROW, rows.columns, found.rows, size=len(rows), place=of_row)
-    judgements += _run(in_force, Scope.PHOTO, photos.columns, found.photos, size=len(photos), place=of_photo)
-    judgements += _run(in_force, Scope.ENTRY, entries, found.entries, size=len(members), place=of_entry)
+    judgements += run(Scope.ROW, rows.columns, found.rows, size=len(rows), place=of_row)
+    judgements += run(Scope.PHOTO, photos.columns, found.photos, size=len(photos), place=of_photo)
+    judgements += run(Scope.ENTRY, entries, found.entries, size=len(members), place=of_entry)
     lines = [(owner, received.sha256, entry.ordinal) for owner, received, entry in members]
-    judged = outcome.conclude(outcome.Case(submissions, standings, rows, photos, found, lines, settings))
+    judged = outcome.conclude(outcome.Case(submissions, standings, rows, photos, found, lines, settings, names))
     return _Case(judged, judgements, tuple(sorted(set(rows.text("clean_ZSGLH")))), facts)
-
-
-def _ask(
-    registry: "Registry | None",
-    submissions: Sequence[Submission],
-    rows: measure_rows.Rows,
-    lane: str,
-    without: tuple[int, ...],
-) -> _Facts:
-    """Everything the database is asked, in one look."""
-    if registry is None:
-        return _Facts(False, None, {}, {}, {}, {})
-    from certflow.registry import certificates, contested
-    from certflow.registry import submissions as ledger
-
-    received = [file for one in submissions for file in one.files]
-    own = [file.file_id for file in received if file.file_id is not None]
-    with registry.read() as conn:
-        database = ledger.database_loaded(conn)
-        numbers = rows.text("clean_ZSGLH")
-        match = certificates.match(conn, numbers, rows.text("clean_ZJHM")) if database else None
-        earlier = ledger.earlier(conn, numbers, without)
-        elsewhere = contested.elsewhere(conn, _ids(rows, match), without)
-        digests = {entry.sha256 for one in submissions for _, entry in one.photos if entry.sha256 is not None}
-        portraits = contested.portraits(conn, digests, without)
-        if lane != "month":
-            return _Facts(database, match, earlier, {}, elsewhere, portraits)
-        known = ledger.known_files(
-            conn, [file.sha256 for file in received], received[0].account if received else None, own
-        )
-        repeats = dict.fromkeys(known, "（此前已收到）")
-        return _Facts(database, match, earlier, repeats, elsewhere, portraits)
-
-
-def _ids(rows: measure_rows.Rows, match: Mapping[str, Sequence[Any]] | None) -> set[str]:
-    """ID numbers of the rows, as sent and as the database has them."""
-    held = set(match["id_number"]) - {None} if match is not None else set()
-    return {*rows.text("clean_ZJHM"), *held} - {""}
 
 
 _COLUMNS = {Scope.FILE: measure_files.COLUMNS, Scope.PHOTO: measure_photos.COLUMNS}
@@ -499,6 +452,7 @@ _COLUMNS = {Scope.FILE: measure_files.COLUMNS, Scope.PHOTO: measure_photos.COLUM
 
 def _run(
     in_force: Iterable[Rule],
+    rule_sets: Sequence[str],
     scope: Scope,
     columns: Mapping[str, Sequence[object]],
     found: dict[int, list[Any]],
@@ -506,7 +460,7 @@ def _run(
     size: int,
     place: Callable[[int], wording.Place],
 ) -> "list[Judgement]":
-    """Judge one frame of `size` lines by every suite that speaks of it."""
+    """Judge one frame of `size` lines by every suite that speaks of it; `rule_sets`: per submission."""
     from certflow.checks import frame, judge  # late: pandas and Great Expectations take seconds to import
 
     judgements = []
@@ -520,5 +474,6 @@ def _run(
         judgements.append(judgement)
         for breach in judgement.breaches:
             for line, finding in wording.findings(breach, columns, place):
-                found[line].append(finding)
+                if breach.rule.belongs_to(rule_sets[place(line).submission]):
+                    found[line].append(finding)
     return judgements

@@ -67,13 +67,16 @@ def check(
 
 @rules_app.callback(invoke_without_command=True)
 def rules(context: typer.Context, *, json: AsJson = False) -> None:
-    """列出全部规则：代码、轻重、依据、说法、处理办法、自哪个规则集起；diff 比较两个规则集。"""
+    """列出全部规则：代码、轻重、依据、说法、处理办法、自哪个规则集起，各规则集用于哪些月份；diff 比较两个规则集。"""
     if context.invoked_subcommand is not None:
         return
     from certflow.checks.suites import load
+    from certflow.reference import load_reference
 
+    settings = Settings.load()
+    reference = load_reference(settings)
     found: dict[str, dict[str, str | None]] = {}
-    for rule in load(Settings.load()):
+    for rule in load(settings):
         found.setdefault(
             rule.code,
             {
@@ -101,6 +104,12 @@ def rules(context: typer.Context, *, json: AsJson = False) -> None:
             for item in found.values()
         ],
     )
+    for name, one in sorted(reference.rule_sets.items(), key=lambda item: item[1].in_force):
+        since = reference.judged_from(name)
+        when = "更早的各月" if since is None else f"{since} 起各月"
+        if settings.rule_set:
+            when = "CERTFLOW_RULE_SET 指定，用于所有月份" if name == settings.rule_set else "未使用"
+        say(f"规则集 {name}（{one.title}，{one.in_force} 施行）：{when}")
 
 
 @rules_app.command("diff")

@@ -84,9 +84,8 @@ def keeping_list(settings: Settings, registry: Registry, reference: Reference, a
         kept = ledger.standing(conn, account, AT_DESK, settings.delivery_way)
     city = reference.cities[account].name
     years = keeping_years(settings, reference)
-    limit = (
-        f"保管期限 {years} 年（规则集 {settings.rule_set}）" if years else f"规则集 {settings.rule_set} 未规定保管期限"
-    )
+    rules = reference.rule_set_of(None, settings.rule_set).name
+    limit = f"保管期限 {years} 年（规则集 {rules}）" if years else f"规则集 {rules} 未规定保管期限"
     heads = ("序号", "管理号", "姓名", "考试", "证书编号", "状态", "入库日期", "保管至", "领取人签字")
     rows: list[Sequence[Cell | str]] = [
         [Cell(f"{city}证书保管清单", "title")],
@@ -153,9 +152,9 @@ def expire(settings: Settings, registry: Registry, reference: Reference, actor: 
 
 def keeping_years(settings: Settings, reference: Reference) -> int | None:
     """How long unclaimed paper is kept under the rule set in force; None: no limit named."""
-    if settings.rule_set not in reference.rule_sets:
+    if settings.rule_set and settings.rule_set not in reference.rule_sets:
         raise ConfigurationError(f"没有规则集 {settings.rule_set}")
-    return reference.rule_sets[settings.rule_set].keep_unclaimed_years
+    return reference.rule_set_of(None, settings.rule_set).keep_unclaimed_years
 
 
 def _sheet(settings: Settings, kind: str) -> Sheet:

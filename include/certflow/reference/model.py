@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from certflow.identity import Numbers, areas
 from certflow.keys import text_key
+from certflow.month import Month
 from certflow.naming import fold
 
 ALL_LEVELS = "*"
@@ -119,6 +120,24 @@ class Reference:
     """First four digits of area codes, of today and retired; for warnings only."""
     rule_sets: Mapping[str, RuleSet]
     holidays: Mapping[date, Holiday]
+
+    def judged_from(self, rule_set: str) -> Month | None:
+        """First month that is judged by a rule set unless another one is chosen; None: the oldest, for all before."""
+        in_force = self.rule_sets[rule_set].in_force
+        if in_force == min(one.in_force for one in self.rule_sets.values()):
+            return None
+        return Month(in_force.year, in_force.month)
+
+    def rule_set_of(self, month: Month | None, chosen: str = "") -> RuleSet:
+        """What a month is judged by: the chosen rule set, else the newest that was in force on the month's last day.
+
+        Without a month, and for months before all of them, the oldest. KeyError when there is none of that name.
+        """
+        if chosen:
+            return self.rule_sets[chosen]
+        oldest, *later = sorted(self.rule_sets.values(), key=lambda one: one.in_force)
+        after = None if month is None else month.last_day
+        return next((one for one in reversed(later) if after is not None and one.in_force <= after), oldest)
 
     def works(self, day: date) -> bool:
         """Whether offices are open; in a year that the plan does not know, on every day but the weekend."""

@@ -7,6 +7,7 @@ import pytest
 from certflow import identity
 from certflow.errors import ConfigurationError
 from certflow.keys import is_variant, level_key
+from certflow.month import Month
 from certflow.reference import TABLES, load_reference, load_table
 from certflow.settings import Settings
 
@@ -150,6 +151,22 @@ def test_rule_sets_are_dated(shipped):
     assert shipped.rule_sets["2023"].electronic_replaces_paper
     assert not shipped.rule_sets["2020"].electronic_replaces_paper
     assert shipped.rule_sets["2023"].keep_unclaimed_years == 5
+
+
+@pytest.mark.parametrize(
+    ("month", "chosen", "name"),
+    [
+        ("201912", "", "2020"), ("202005", "", "2020"), ("202305", "", "2020"), ("202306", "", "2023"),
+        ("202306", "2020", "2020"), ("202005", "2023", "2023"), (None, "", "2020"), (None, "2023", "2023"),
+    ],
+)  # fmt: skip
+def test_a_month_is_judged_by_the_rules_in_force_when_it_was_reported(shipped, month, chosen, name):
+    assert shipped.rule_set_of(None if month is None else Month.parse(month), chosen).name == name
+
+
+def test_the_newest_rule_set_says_from_which_month_on_it_counts(shipped):
+    assert shipped.judged_from("2020") is None
+    assert shipped.judged_from("2023") == Month.parse("202306")
 
 
 def test_an_unknown_rule_set_is_refused_by_name():

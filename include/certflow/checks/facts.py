@@ -1,0 +1,65 @@
+"""What the ledger and the certificate database say about the rows of one call, asked in one look."""
+
+from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from certflow.checks import measure_rows
+from certflow.intake.submission import Submission
+
+if TYPE_CHECKING:
+    from certflow.registry.ledger import Registry
+    from certflow.registry.submissions import Earlier
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What the ledger and the database say about the rows of one call."""
+
+    database: bool
+    match: Mapping[str, Sequence[Any]] | None
+    earlier: "Mapping[str, Sequence[Earlier]]"
+    known: Mapping[str, str]
+    elsewhere: Mapping[str, AbstractSet[tuple[str, str]]]
+    """By ID number the (account, month) the ledger has requests of."""
+    portraits: Mapping[str, AbstractSet[str]]
+    """By SHA-256 of a photo the ID numbers the ledger has it for."""
+
+
+def facts_of(
+    registry: "Registry | None",
+    submissions: Sequence[Submission],
+    rows: measure_rows.Rows,
+    lane: str,
+    without: tuple[int, ...],
+) -> Facts:
+    """Everything the database is asked, in one look."""
+    if registry is None:
+        return Facts(False, None, {}, {}, {}, {})
+    from certflow.registry import certificates, contested
+    from certflow.registry import submissions as ledger
+
+    received = [file for one in submissions for file in one.files]
+    own = [file.file_id for file in received if file.file_id is not None]
+    with registry.read() as conn:
+        database = ledger.database_loaded(conn)
+        numbers = rows.text("clean_ZSGLH")
+        match = certificates.match(conn, numbers, rows.text("clean_ZJHM")) if database else None
+        earlier = ledger.earlier(conn, numbers, without)
+        elsewhere = contested.elsewhere(conn, _ids(rows, match), without)
+        digests = {entry.sha256 for one in submissions for _, entry in one.photos if entry.sha256 is not None}
+        portraits = contested.portraits(conn, digests, without)
+        if lane != "month":
+            return Facts(database, match, earlier, {}, elsewhere, portraits)
+        known = ledger.known_files(
+            conn, [file.sha256 for file in received], received[0].account if received else None, own
+        )
+        repeats = dict.fromkeys(known, "（此前已收到）")
+        return Facts(database, match, earlier, repeats, elsewhere, portraits)
+
+
+def _ids(rows: measure_rows.Rows, match: Mapping[str, Sequence[Any]] | None) -> set[str]:
+    """ID numbers of the rows, as sent and as the database has them."""
+    held = set(match["id_number"]) - {None} if match is not None else set()
+    return {*rows.text("clean_ZJHM"), *held} - {""}
