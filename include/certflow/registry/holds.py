@@ -371,8 +371,8 @@ _REGISTERED = {
     "BKZY": "specialty", "CSNY": "birth_month", "PZRQ": "approved_on", "BMS": "city",
 }  # fmt: skip
 """Field of the notice → column of the certificate database."""
-_TAG = "'F' || lpad(f.id::text, 6, '0')"
-_PHOTO_TAG = f"{_TAG} || '-' || lpad(e.ordinal::text, 4, '0')"
+_TAG = "'F' || to_char(f.id, 'FM999999999000000')"
+_PHOTO_TAG = f"{_TAG} || '-' || to_char(e.ordinal, 'FM999990000')"
 
 _ROWS = _Query(
     f"""
