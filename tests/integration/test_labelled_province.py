@@ -34,10 +34,8 @@ ELSEWHERE = {
         ("BOOK-ACTIVE", "BOOK-HIDDEN-SHEET", "BOOK-IMAGES", "BOOK-LIMIT", "BOOK-PASSWORD"),
         "tests/cases/test_book_cases.py",
     ),
-    "PHOTO-BLUR": "tests/made_photos.py",
-    "PHOTO-EXPOSURE": "tests/made_photos.py",
+    **dict.fromkeys(("PHOTO-BLUR", "PHOTO-EXPOSURE", "PHOTO-FIGURE"), "tests/unit/test_portrait.py"),
     "PHOTO-FACE": "tests/unit/test_face_detector.py",
-    "PHOTO-FIGURE": "tests/cases/test_photo_cases.py",
 }
 """Rules the labelled province cannot reach → the test that catches them."""
 

@@ -38,6 +38,10 @@ def broken(tmp_path_factory):
     return {kind: found[at * EACH : (at + 1) * EACH] for at, kind in enumerate(kinds)}
 
 
+def test_rules_that_guess_at_a_person_are_tried_here_because_no_drawn_province_can():
+    assert {code for code, _ in KINDS} >= {"PHOTO-BLUR", "PHOTO-EXPOSURE", "PHOTO-FIGURE"}
+
+
 @pytest.mark.parametrize("name", SOUND)
 def test_p14_p15_sound_photos_are_left_alone(broken, name):
     assert broken["", name] == [set()] * EACH
