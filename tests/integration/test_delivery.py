@@ -4,6 +4,7 @@ Every test ends with the doctor (`home`).
 """
 
 import csv
+import datetime as dt
 import json
 import os
 import subprocess
@@ -23,7 +24,7 @@ from certflow.delivery.take import move, take_file
 from certflow.errors import Conflict
 from certflow.excel import Page, read_table, write_xlsx
 from certflow.reference import load_reference
-from certflow.registry import deliveries, schema
+from certflow.registry import deliveries, evidence, schema
 from certflow.registry.doctor import examine
 from certflow.registry.timeline import timeline
 from certflow.reports.story import events
@@ -462,6 +463,17 @@ def test_an_export_tells_what_changed_since_the_one_before_and_the_whole_when_as
     names = [path.name for path in home.settings.path("delivery", "全省").iterdir()]
     assert len(names) == 6
     assert sum("全部" in name for name in names) == 2
+
+
+def test_the_evidence_of_a_day_lists_what_ems_and_the_province_were_told(home):
+    home.print(1)
+    home.mailed()
+    home.export()
+    now = dt.datetime.now(dt.UTC)
+    with home.registry.read() as conn:
+        told = evidence.orders(conn, now - dt.timedelta(1), now + dt.timedelta(1))
+    assert [(one["account"], one["name"].split("-")[0]) for one in told] == [("", "发放状态"), (CITY, "EMS")]
+    assert all(home.settings.original(one["sha256"]).is_file() for one in told)
 
 
 def test_a_workbook_of_ems_is_read_like_a_csv(home):

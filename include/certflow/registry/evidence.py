@@ -55,7 +55,7 @@ def transfers(conn: Connection, begin: dt.datetime, end: dt.datetime) -> Lines:
 
 
 def orders(conn: Connection, begin: dt.datetime, end: dt.datetime) -> Lines:
-    """Order lists for EMS, by name and digest."""
+    """Order lists for EMS, and what the province's system was told (no account), by name and digest."""
     return _lines(conn, _ORDERS, begin, end)
 
 
@@ -105,5 +105,7 @@ SELECT id, package_id, token, event, detail, at FROM transfers WHERE at >= :a AN
 """
 _ORDERS = """
 SELECT id, account, name, sha256, size, made_at AS at FROM delivery_orders
-WHERE made_at >= :a AND made_at < :b ORDER BY id
+WHERE made_at >= :a AND made_at < :b
+UNION ALL SELECT id, '', name, sha256, size, made_at FROM delivery_exports WHERE made_at >= :a AND made_at < :b
+ORDER BY account, id
 """
