@@ -105,6 +105,18 @@ def test_an_answer_counts_also_while_airflow_is_silent(settings, registry, batch
     assert "开始上报" in page.text
 
 
+def test_a_run_that_asked_too_late_is_answered_before_another_is_started(settings, registry, batch):
+    answer(settings, registry, batch, "approver")
+    airflow = Waiting(1)
+    web = sit_down(settings, registry, "operator", airflow)
+    assert "再启动一次" in web.post(f"/approvals/{batch.id}/send").text
+    assert airflow.told == [("202005", 0, "批准")]
+    airflow.waiting = 0
+    web.post(f"/approvals/{batch.id}/send", follow_redirects=False)
+    assert airflow.told[-1] == ("month_end_send", {"month": "202005", "batch": 0})
+    assert web.post("/approvals/999/send").status_code == 404
+
+
 def test_a_batch_goes_back_with_a_reason_only(settings, registry, batch):
     assert "须写明原因" in answer(settings, registry, batch, "approver", "reject").text
     assert states(registry, batch) == ["BUILT"]

@@ -10,7 +10,7 @@ from fastapi.responses import HTMLResponse, RedirectResponse
 from certflow.desk.airflow import AsPerson
 from certflow.desk.desk import Desk, Link
 from certflow.desk.people import Person
-from certflow.desk.runs import runs_of
+from certflow.desk.runs import NO, SEND, YES, runs_of
 from certflow.dispatch.approve import approve, gate, reject
 from certflow.dispatch.arrivals import WORDS as PAPER
 from certflow.dispatch.dossier import dossier
@@ -30,9 +30,6 @@ PACKAGES = {
 _DECISIONS = {"prepared": "经办", "approved": "批准", "rejected": "退回"}
 _SAMPLES = 5
 """Rows shown of each package."""
-_SEND = "month_end_send"
-_ANSWERS = {"approve": "批准", "reject": "退回"}
-"""Options of the question that `month_end_send` asks."""
 
 
 def routes(desk: Desk) -> APIRouter:
@@ -130,9 +127,9 @@ def _batch(desk: Desk, batch_id: int) -> Batch:
 
 def _go_on(api: AsPerson, batch: Batch, choice: str) -> None:
     """Answer the runs that wait; with a yes and nobody waiting, start one. The answer stands in the ledger already."""
-    told = api.answer(_SEND, batch.month, batch.number, _ANSWERS[choice])
+    told = api.answer(SEND, batch.month, batch.number, YES if choice == "approve" else NO)
     if choice == "approve" and not told:
-        api.start(_SEND, {"month": batch.month, "batch": batch.number})
+        api.start(SEND, {"month": batch.month, "batch": batch.number})
 
 
 def _runs(desk: Desk, request: Request, batch: Batch) -> tuple[list[Any], bool]:
@@ -140,7 +137,7 @@ def _runs(desk: Desk, request: Request, batch: Batch) -> tuple[list[Any], bool]:
     if desk.airflow is None:
         return [], True
     try:
-        return runs_of(desk.airflow.as_person(request), _SEND, batch.month, batch.number), False
+        return runs_of(desk.airflow.as_person(request), SEND, batch.month, batch.number), False
     except (Conflict, TransferError):
         return [], True
 

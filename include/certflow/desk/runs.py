@@ -10,6 +10,7 @@ from fastapi.responses import HTMLResponse, RedirectResponse
 from certflow.desk.airflow import AsPerson, Run, Task
 from certflow.desk.desk import Desk, Link
 from certflow.desk.people import Person
+from certflow.dispatch.approve import gate
 from certflow.errors import Conflict
 from certflow.logins import APPROVER, OPERATOR, VIEWER
 from certflow.month import Month
@@ -17,6 +18,9 @@ from certflow.registry import packages
 from certflow.registry.ledger import note
 
 LINKS: tuple[Link, ...] = ()
+SEND = "month_end_send"
+YES, NO = "批准", "退回"
+"""Options of the question that `month_end_send` asks."""
 STATES = {
     "success": ("✓ 完成", "good"), "failed": ("✗ 失败", "bad"), "upstream_failed": ("✗ 前面失败，没有做", "bad"),
     "running": ("… 正在做", "sent"), "queued": ("排队", ""), "scheduled": ("排队", ""), "": ("还没有轮到", ""),
@@ -44,10 +48,13 @@ def routes(desk: Desk) -> APIRouter:
     @router.post("/approvals/{batch_id:int}/send")
     def send(request: Request, person: Annotated[Person, sender], batch_id: int) -> RedirectResponse:
         with desk.registry.read() as conn:
-            batch = packages.batch(conn, batch_id)
+            batch = packages.batch(conn, batch_id) if batch_id < 1 << 62 else None  # PostgreSQL counts no further
         if batch is None:
             raise HTTPException(404)
-        return _start(desk, request, person, "month_end_send", month=batch.month, batch=batch.number)
+        approved = gate(desk.settings, desk.registry, batch_id).approved_by is not None
+        if approved and _api(desk, request).answer(SEND, batch.month, batch.number, YES):
+            return desk.to(request, f"/approvals/{batch_id}")  # a run still waited for the answer that the ledger has
+        return _start(desk, request, person, SEND, month=batch.month, batch=batch.number)
 
     @router.get("/runs/{dag_id}/{run_id}")
     def run(request: Request, _person: Annotated[Person, viewer], dag_id: str, run_id: str) -> HTMLResponse:
