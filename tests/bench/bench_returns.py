@@ -3,7 +3,7 @@
 100 000 returned rows against 10 000 000 certificates: reading, judging by the suite, reconciling and applying under
 60 s, undoing under 60 s, each in a process of its own with less than 500 MB. What its database session holds of its own
 is counted with it, in seconds of CPU and in MB (the buffers of the server are not). Beside it the usual spelling, one
-statement per row and thing, on a sample. The certificate database is made by SQL (about 4 GB below HOME, by default a
+statement per row and thing, on a sample. The certificate database is made by SQL (about 6 GB below HOME, by default a
 temporary folder that is removed afterwards).
 """
 
