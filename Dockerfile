@@ -13,6 +13,7 @@ COPY expectations expectations
 RUN pip install --no-deps -e .
 COPY dags dags
 COPY plugins plugins
+COPY docs/runbook.zh-CN.md docs/
 
 USER certflow
 VOLUME /data

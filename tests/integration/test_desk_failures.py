@@ -2,6 +2,7 @@
 
 import ast
 import datetime as dt
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -168,6 +169,17 @@ def test_a_run_is_shown_to_its_end(settings, registry):
     assert "✗ 失败" in text
     assert "收取、检查、答复 ✗ 失败 370300 1" in text
     assert "看失败原因" in text
+
+
+def test_a_card_leads_to_its_section_of_the_run_book(settings, registry):
+    web = sit_down(settings, registry, airflow=Airflow(CITY, error=("AccessRefused", "密钥")))
+    [section] = re.findall(r'href="/runbook#([^"]+)"', web.get("/failures").text)
+    page = web.get("/runbook")
+    assert f'<a id="{section}"></a>' in page.text
+    assert section == "host-key"
+    assert "<h1>运维手册</h1>" in page.text
+    assert set(re.findall(r'href="#([^"]+)"', page.text)) - {"main"} <= set(re.findall(r'id="([^"]+)"', page.text))
+    assert sit_down(settings, registry, "jinan").get("/runbook").status_code == 403
 
 
 def test_without_airflow_the_pages_say_so(settings, registry):

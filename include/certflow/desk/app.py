@@ -17,6 +17,7 @@ from certflow.desk import (
     proofs,
     quality,
     returns,
+    runbook,
     runs,
     story,
     trial,
@@ -29,7 +30,7 @@ from certflow.settings import Settings
 from certflow.webpages import guard
 
 _PAGES: tuple[ModuleType, ...] = (
-    board, holds, approvals, failures, cities, exams, story, returns, proofs, deliveries, quality, trial, runs,
+    board, holds, approvals, failures, cities, exams, story, returns, proofs, deliveries, quality, trial, runbook, runs,
 )  # fmt: skip
 """Each with ``LINKS`` for the navigation and ``routes(desk)``; in the order of the navigation."""
 

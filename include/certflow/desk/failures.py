@@ -44,6 +44,8 @@ _KINDS = {
 }  # fmt: skip
 """Error of the tree → what it means, whose turn it is, and whether running again helps before anybody did anything."""
 _OTHER = ("程序没有料到的错误", "技术人员：打开日志查明", False)
+_SECTIONS = {"AccessRefused": "host-key"}
+"""Error → section of the run book; all others stand in its table of failures."""
 _NUMBERED = {"month_end_send": "数据包", "reprint_reconciliation": "返回文件"}
 """What the number of a mapped task counts."""
 _SENDS = {
@@ -75,6 +77,8 @@ class Card:
     """Whether it may run again, and what would be sent again."""
     mend: str
     """What the DAG's own documentation says about failures."""
+    section: str
+    """Anchor in the run book."""
     page: str
     """Airflow's page of the task."""
 
@@ -151,17 +155,20 @@ def card(desk: Desk, api: AsPerson, task: Task) -> Card:
     kind, said = api.error(task)
     what, turn, helps = _KINDS.get(kind, _OTHER)
     parts = _parts(api.doc(task.dag_id))
-    again = parts.get("可否重跑", "")
+    again, section = parts.get("可否重跑", ""), _SECTIONS.get(kind, "failures")
     if task.dag_id == "month_end_send" and task.task_id == "send" and task.label.isdecimal():
         with desk.registry.read() as conn:
             package = packages.package(conn, int(task.label))
-        again = f"数据包 {task.label}（{package.exam_code}）{_SENDS[package.state]}" if package else again
+        if package:
+            again = f"数据包 {task.label}（{package.exam_code}）{_SENDS[package.state]}"
+            section = "unknown" if package.state == "UNKNOWN" else section
     mapped = f"/mapped/{task.index}" if task.index >= 0 else ""
     url = desk.airflow.url if desk.airflow else ""
     return Card(
         task, _about(desk, task), task.title if task.title != task.task_id else api.title(task.dag_id, task.task_id),
         api.run(task.dag_id, task.run_id).month, what, turn, helps, mask_text(said), again,
         parts.get("失败怎么办", ""),
+        section,
         f"{url}/dags/{task.dag_id}/runs/{quote(task.run_id, safe='')}/tasks/{task.task_id}{mapped}",
     )  # fmt: skip
 
