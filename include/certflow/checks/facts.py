@@ -45,7 +45,7 @@ def facts_of(
     with registry.read() as conn:
         database = ledger.database_loaded(conn)
         numbers = rows.text("clean_ZSGLH")
-        match = certificates.match(conn, numbers, rows.text("clean_ZJHM")) if database else None
+        match = certificates.match(conn, numbers) if database else None
         earlier = ledger.earlier(conn, numbers, without)
         elsewhere = contested.elsewhere(conn, _ids(rows, match), without)
         digests = {entry.sha256 for one in submissions for _, entry in one.photos if entry.sha256 is not None}

@@ -92,34 +92,30 @@ def stats(registry: Registry) -> dict[str, Any]:
         }
 
 
-def match(conn: Connection, management_nos: Sequence[str], id_numbers: Sequence[str]) -> dict[str, list[Any]]:
+def match(conn: Connection, management_nos: Sequence[str]) -> dict[str, list[Any]]:
     """The database's values beside a submission's rows, located by 管理号 (DOMAIN §3.1).
 
-    Takes two columns of equal length. Gives columns of that length, in that order: ``certificate_id`` and the
-    certificate's values, None where no certificate has that 管理号, and ``person_matches``: how many
-    certificates the ID number has (0 and more; 管理号 and ID number are looked up independently).
+    Gives columns of that length, in that order: ``certificate_id`` and the certificate's values, None where no
+    certificate has that 管理号.
     """
-    if len(management_nos) != len(id_numbers):
-        raise ValueError("two columns of one frame have one length")
     conn.execute(text("DROP TABLE IF EXISTS pg_temp.wanted"))
-    conn.execute(text("CREATE TEMP TABLE wanted (position integer, management_no text, id_number text) ON COMMIT DROP"))
+    conn.execute(text("CREATE TEMP TABLE wanted (position integer, management_no text) ON COMMIT DROP"))
     with _cursor(conn).copy("COPY wanted FROM STDIN") as copy:
-        if (block := _block(management_nos, id_numbers)) is not None:
+        if (block := _block(management_nos)) is not None:
             copy.write(block)
         else:
-            for position, pair in enumerate(zip(management_nos, id_numbers, strict=True)):
-                copy.write_row((position, *(_comparable(value) for value in pair)))
+            for position, number in enumerate(management_nos):
+                copy.write_row((position, _comparable(number)))
     conn.execute(text("ANALYZE wanted"))
-    # The default of 4 makes the planner read ten million certificates instead of looking a few up.
+    # The default of 4 makes the planner read ten million certificates instead of looking a few up; to merge, it
+    # would fetch every one of them in the order of their numbers.
     conn.execute(text("SET LOCAL random_page_cost = 1.1"))
-    columns = ("certificate_id", *_MATCHED, "person_matches")
+    conn.execute(text("SET LOCAL enable_mergejoin = off"))
+    columns = ("certificate_id", *_MATCHED)
     cursor = _cursor(conn)
     cursor.execute(
-        f"SELECT c.id, {', '.join(f'c.{name}' for name in _MATCHED)}, coalesce(p.number, 0)"  # noqa: S608 (our own column names)
-        " FROM wanted w LEFT JOIN certificates c ON c.management_no = w.management_no"
-        " LEFT JOIN (SELECT c.id_number, count(*) AS number FROM certificates c"
-        " JOIN (SELECT DISTINCT id_number FROM wanted) d ON d.id_number = c.id_number GROUP BY c.id_number) p"
-        " ON p.id_number = w.id_number ORDER BY w.position"
+        f"SELECT c.id, {', '.join(f'c.{name}' for name in _MATCHED)}"  # noqa: S608 (our own column names)
+        " FROM wanted w LEFT JOIN certificates c ON c.management_no = w.management_no ORDER BY w.position"
     )
     found = list(zip(*cursor.fetchall(), strict=True)) or [()] * len(columns)
     return {name: list(values) for name, values in zip(columns, found, strict=True)}
