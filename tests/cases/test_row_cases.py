@@ -1,5 +1,7 @@
 """The rows (BAD-INPUTS 1.4): one application per case in one file, beside a certificate database that knows them all."""
 
+import subprocess
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -156,3 +158,27 @@ def test_d40_no_row_goes_back_and_one_row_is_a_submission(judge):
     empty, single = judge([row], Made(rows=[], count=1), Made(rows=[row], month="202004"))
     assert (empty.verdict, empty.file_reason) == ("returned", "BOOK-EMPTY")
     assert single.verdict == "accepted"
+
+
+LARGE = """
+import resource, sys
+from pathlib import Path
+from certflow.checks.run import check
+from certflow.intake.submission import Received
+from certflow.reference import load_reference
+from certflow.settings import Settings
+
+path, settings = Path(sys.argv[1]), Settings(home=Path(sys.argv[2]))
+(one,) = check([Received(path, path.name, "0" * 64, path.stat().st_size)], settings, load_reference(settings), registry=None)
+print(one.verdict, one.counts["accepted"], resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10)
+"""
+
+
+@pytest.mark.long
+def test_d40_fifty_thousand_rows_are_one_submission_in_bounded_memory(tmp_path):
+    rows = [person(n) | {"ZJHM": id_number(n, area=f"3701{n // 1000:02}")} for n in range(50_000)]
+    file = Made(rows=rows).write(tmp_path)
+    command = [sys.executable, "-c", LARGE, file.path, tmp_path / "home"]
+    told = subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()
+    assert told[:2] == ["accepted", "50000"]
+    assert int(told[2]) < 1_024
