@@ -25,8 +25,8 @@ class Waiting:
 
     url = "http://airflow"
 
-    def __init__(self, waiting=0, *, silent=False):
-        self.waiting, self.silent, self.told = waiting, silent, []
+    def __init__(self, waiting=0, *, silent=False, early=False):
+        self.waiting, self.silent, self.early, self.told = waiting, silent, early, []
 
     def as_person(self, _request):
         return self
@@ -37,6 +37,9 @@ class Waiting:
         self.told.append((month, batch, choice))
         return self.waiting
 
+    def wake(self, _dag):
+        """Nothing is paused here."""
+
     def start(self, dag, conf):
         self.told.append((dag, conf))
         return "run"
@@ -45,7 +48,11 @@ class Waiting:
         if self.silent:
             raise TransferError("Airflow 没有应答，请稍后再试")
         began = dt.datetime(2020, 6, 1, tzinfo=dt.UTC)
-        return [Run(dag, "r1", "月末上报", "running", began, "202005", None, "operator")] if self.waiting else []
+        return (
+            [Run(dag, "r1", "月末上报", "running", began, "202005", None, "operator")]
+            if self.waiting or self.early
+            else []
+        )
 
     def tasks(self, **_asked):
         return []
@@ -96,6 +103,12 @@ def test_where_no_run_waits_one_is_started(settings, registry, batch):
     airflow = Waiting(0)
     answer(settings, registry, batch, "approver", airflow=airflow)
     assert airflow.told[1] == ("month_end_send", {"month": "202005", "batch": 0})
+
+
+def test_a_run_that_has_not_asked_yet_is_left_to_find_the_answer(settings, registry, batch):
+    airflow = Waiting(0, early=True)
+    answer(settings, registry, batch, "approver", airflow=airflow)
+    assert airflow.told == [("202005", 0, "批准")], "no second run gets in its way"
 
 
 def test_an_answer_counts_also_while_airflow_is_silent(settings, registry, batch):

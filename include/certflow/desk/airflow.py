@@ -81,20 +81,22 @@ class AsPerson:
     def __init__(self, url: str, token: str) -> None:
         self._url, self._token = url, token
 
-    def start(self, dag_id: str, conf: Mapping[str, Any]) -> str:
-        """Start a run with this form and give its id; Conflict while the DAG is paused.
+    def wake(self, dag_id: str) -> None:
+        """See to it that runs of this DAG go on; Conflict while it is paused and has a schedule.
 
-        A DAG without a schedule is unpaused first. One with a schedule is not: that would also make up for the slot it
-        missed last, which is for a person to want.
+        Unpausing such a one would also make up for the slot it missed last, which is for a person to want.
         """
         dag = self._ask("GET", f"/dags/{dag_id}")
-        if dag["is_paused"]:
-            if dag["timetable_summary"] is not None:
-                name = dag["dag_display_name"]
-                raise Conflict(
-                    f"流程“{name}”已暂停：请先在 Airflow 的流程页面打开它（打开后会补上错过的最近一次定时运行）"
-                )
-            self._ask("PATCH", f"/dags/{dag_id}", {"is_paused": False})
+        if not dag["is_paused"]:
+            return
+        if dag["timetable_summary"] is not None:
+            name = dag["dag_display_name"]
+            raise Conflict(f"流程“{name}”已暂停：请先在 Airflow 的流程页面打开它（打开后会补上错过的最近一次定时运行）")
+        self._ask("PATCH", f"/dags/{dag_id}", {"is_paused": False})
+
+    def start(self, dag_id: str, conf: Mapping[str, Any]) -> str:
+        """Start a run with this form and give its id; Conflict as `wake`."""
+        self.wake(dag_id)
         run = self._ask("POST", f"/dags/{dag_id}/dagRuns", {"conf": dict(conf), "logical_date": None})
         return str(run["dag_run_id"])
 

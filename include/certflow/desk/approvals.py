@@ -126,9 +126,14 @@ def _batch(desk: Desk, batch_id: int) -> Batch:
 
 
 def _go_on(api: AsPerson, batch: Batch, choice: str) -> None:
-    """Answer the runs that wait; with a yes and nobody waiting, start one. The answer stands in the ledger already."""
+    """Answer the runs that wait; with a yes and no run at all under way, start one.
+
+    A run that has not asked yet finds the answer in the ledger; two that send one package get in each other's way.
+    """
+    api.wake(SEND)
     told = api.answer(SEND, batch.month, batch.number, YES if choice == "approve" else NO)
-    if choice == "approve" and not told:
+    under_way = told or not all(run.over for run in runs_of(api, SEND, batch.month, batch.number))
+    if choice == "approve" and not under_way:
         api.start(SEND, {"month": batch.month, "batch": batch.number})
 
 
