@@ -1,0 +1,273 @@
+"""The desk in a real Chromium, mounted into the real Airflow: what an operator does there, click by click."""
+
+import os
+import shutil
+import signal
+import socket
+import time
+from urllib.parse import urlencode
+
+import pytest
+from real_airflow import NUMBER, PERSON, ROW, STEM, Api, drop, zipped
+from returned import HEADER
+from sqlalchemy import text
+
+from certflow import stack
+from certflow.demo.servers import addresses
+from certflow.excel import write_xls
+from certflow.findings import FIELDS
+from certflow.reference import load_reference
+from certflow.registry import open_registry
+from certflow.registry.certificates import load
+from certflow.registry.doctor import examine
+from certflow.registry.ledger import Actor
+from certflow.settings import Settings
+
+playwright = pytest.importorskip("playwright.sync_api", reason="drives a browser: pip install playwright")
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine (apt-get install chromium)"),
+]
+REGISTRY = (
+    "ZSGLH,KSXM,ZJHM,ZJLB,XB,KSDM,KSMC,BKJB,BKZY,CSNY,PZRQ,BMS\n"
+    f"{ROW[0]},{PERSON},{NUMBER},居民身份证,女,034,一级建造师,,建筑工程,194912,20180916,济南市\n"
+    f"2018034370000002,<b>乙,{NUMBER},居民身份证,女,034,一级建造师,,建筑工程,194912,20180916,青岛市\n"
+)
+HELD = ["2018034370000002", "<b>乙", NUMBER, "居民身份证", "男", "", "建筑工程", "194912", "20180916", "", "青岛市"]
+"""The sex is not the number's: a person decides."""
+SECONDS = 300_000
+"""Longest wait for a run, in milliseconds."""
+
+
+class Operator:
+    """Somebody at the browser; counts what they press."""
+
+    def __init__(self, page, url):
+        self.page, self.url, self.clicks = page, url, 0
+
+    def press(self, name, role="button"):
+        self.page.get_by_role(role, name=name).first.click()
+        self.clicks += 1
+
+    def follow(self, name):
+        self.press(name, "link")
+
+    def open(self, path):
+        """Type an address: for what is not the path that is counted."""
+        return self.page.goto(f"{self.url}/desk{path}")
+
+    def sees(self, words, limit=SECONDS):
+        """Wait until the page says so."""
+        playwright.expect(self.page.locator("main")).to_contain_text(words, timeout=limit)
+
+    def ends(self, words):
+        """Wait until a page that says how something stands says this."""
+        playwright.expect(self.page.get_by_role("status")).to_contain_text(words, timeout=SECONDS)
+
+    def log_in(self, pages):
+        self.open("/")
+        self.sees("请先登录", 10_000)
+        self.follow("登录")
+        self.page.fill("input[name=username]", pages.login)
+        self.page.fill("input[name=password]", pages.password)
+        self.page.keyboard.press("Enter")
+        self.page.wait_for_url("**/desk/", timeout=60_000)
+
+
+@pytest.fixture(scope="module")
+def settings(tmp_path_factory):
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("CERTFLOW_HOME", str(tmp_path_factory.mktemp("desk") / "home"))
+        environment.setenv("CERTFLOW_LOOK_SECONDS", "0.3")
+        environment.setenv("CERTFLOW_INTAKE_MINUTES", "59")
+        environment.setenv("CERTFLOW_APPROVAL", "always")
+        yield Settings.load()
+
+
+@pytest.fixture(scope="module")
+def pages(settings):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    try:
+        yield stack.up(settings, port=port)
+    finally:
+        stack.down(settings)
+
+
+@pytest.fixture(scope="module")
+def registry(settings, pages, tmp_path_factory):
+    """A ledger with two certificates in its database."""
+    with open_registry(settings) as opened:
+        export = tmp_path_factory.mktemp("export") / "registry.csv"
+        export.write_text(REGISTRY, encoding="utf-8")
+        assert load(opened, Actor("test"), export).inserted == 2
+        yield opened
+
+
+@pytest.fixture
+def operator(pages):
+    with playwright.sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        page = browser.new_page(viewport={"width": 1280, "height": 800}, locale="zh-CN")
+        at_desk = Operator(page, pages.url)
+        at_desk.log_in(pages)
+        yield at_desk
+        browser.close()
+
+
+def file_of(city, *rows):
+    stem = STEM.replace("济南市", city).replace("(1人)", f"({len(rows)}人)")
+    return f"{stem}.zip", zipped(f"{stem}.XLS", write_xls(FIELDS, [list(row) for row in rows]))
+
+
+def states(registry):
+    query = "SELECT management_no, state FROM rows ORDER BY id"
+    with registry.read() as conn:
+        return dict(conn.execute(text(query)).tuples().all())
+
+
+def sent(registry):
+    with registry.read() as conn:
+        return conn.scalar(text("SELECT count(*) FROM transfers WHERE event = 'sent'"))
+
+
+def cities_report(settings, tmp_path):
+    """Everybody reports; the zip of 济南 is broken, one row of 青岛 needs a person."""
+    for account, city in load_reference(settings).cities.items():
+        if account == "370100":
+            name, content = file_of("济南市", ROW)[0], zipped("../../evil.XLS", b"climbs out")
+        elif account == "370200":
+            name, content = file_of("青岛市", HELD)
+        else:
+            name, content = f"202005-零报({city.name}).txt", b""
+        drop(settings, account, name, content, tmp_path)
+
+
+@pytest.mark.long
+def test_a_first_time_operator_brings_a_broken_month_up_in_twelve_clicks(settings, pages, registry, operator, tmp_path):
+    api = Api(pages)
+    api("PATCH", "/api/v2/dags/month_end_prepare", {"is_paused": False})
+    cities_report(settings, tmp_path)
+    api.run("submission_intake", {})
+
+    operator.open("/?month=202005")
+    operator.sees("济南市 整份退回，还没有重报")
+    operator.clicks = 0
+    operator.follow("济南市")
+    operator.sees("整份退回")
+    drop(settings, "370100", *file_of("济南市", ROW), tmp_path)  # 济南 was told why, and sends a sound zip
+    operator.press("现在收取该市的文件")
+    operator.ends("✓ 完成")
+    operator.follow("回到月度总览")
+    operator.sees("1 行待人工核实")
+    operator.follow("去核实")
+    operator.follow("370200-202005-034-000001")
+    assert operator.page.locator("main b").count() == 0, "a name is text, whatever is in it"
+    operator.page.get_by_label("理由").fill("与登记表一致")
+    operator.page.get_by_role("radio", name="接收").check()
+    operator.clicks += 1
+    operator.press("确定，看下一项")
+    operator.follow("月度总览")
+    operator.press("冻结并组包")
+    operator.ends("✓ 完成")
+    operator.follow("看这一批数据包")
+    operator.sees("设置要求每批数据均须人工批准")
+    operator.press("批准上报")
+    operator.sees("已由 operator 批准")
+    deadline = time.monotonic() + 300
+    while not operator.page.locator(".tag", has_text="已送达").count() and time.monotonic() < deadline:
+        time.sleep(2)
+        operator.page.reload()
+    assert operator.clicks <= 12, operator.clicks
+    assert states(registry) == {ROW[0]: "SENT", HELD[0]: "SENT"}
+    assert sent(registry) == 1
+
+    one_city_is_run_again(settings, operator, api, registry)
+    a_return_is_applied_and_taken_back(operator, registry, tmp_path)
+    a_certificate_tells_its_story(operator)
+    assert {name: lines for name, lines in examine(registry, settings).items() if lines} == {}
+
+
+def one_city_is_run_again(settings, operator, api, registry):
+    """The cities' server hangs while 淄博 is taken in, its task is given up; later this city alone runs again."""
+    server = addresses(settings.home)[0].pid
+    os.kill(server, signal.SIGSTOP)
+    try:
+        operator.open("/cities/370300/202005")
+        operator.press("现在收取该市的文件")
+        path = f"/api/v2/dags/submission_intake/dagRuns/{operator.page.url.rpartition('/')[2]}/taskInstances"
+        api.wait(path, lambda answer: ("take_in", "running") in {
+            (task["task_id"], task["state"]) for task in answer["task_instances"]
+        })  # fmt: skip
+        api("PATCH", f"{path}/take_in/0", {"new_state": "failed"})
+        operator.ends("✗ 失败")
+    finally:
+        os.kill(server, signal.SIGCONT)
+    operator.follow("看失败原因")
+    operator.sees("淄博市：收取、检查、答复")
+    operator.sees("已收取的文件不会再收一次")
+    before = states(registry)
+    operator.press("只重跑淄博市")
+    operator.ends("✓ 完成")
+    assert states(registry) == before
+    operator.open("/failures")
+    operator.sees("没有未了结的失败", 10_000)
+
+
+def a_return_is_applied_and_taken_back(operator, registry, tmp_path):
+    """The authority's file: seen before anything changes, applied, and taken back with a reason."""
+    file = tmp_path / "返回.csv"
+    line = f"{ROW[0]},{PERSON},{NUMBER},SD0001,已印制,,20200801"
+    file.write_text(f"{HEADER}\r\n{line}\r\n", encoding="utf-8-sig", newline="")
+    operator.open("/returns")
+    operator.page.set_input_files("input[type=file]", file)
+    operator.press("预览")
+    operator.sees("没有作任何更改", 60_000)
+    assert states(registry)[ROW[0]] == "SENT"
+    operator.press("入账")
+    operator.sees("撤销这次入账", 60_000)
+    assert states(registry)[ROW[0]] == "PRINTED"
+    operator.page.get_by_text("撤销这次入账").click()
+    operator.page.get_by_label("理由").fill("上级发错了文件")
+    operator.press("撤销入账")
+    operator.ends("已撤销")
+    assert states(registry)[ROW[0]] == "SENT"
+
+
+def a_certificate_tells_its_story(operator):
+    """By its number; masked until somebody says why they have to see it."""
+    operator.open(f"/trace?{urlencode({'number': ROW[0]})}")
+    operator.sees("申请 370100-202005-034-000001", 10_000)
+    assert NUMBER not in operator.page.content()
+    operator.page.get_by_text("显示完整的姓名和证件号码").click()
+    operator.page.get_by_label("理由").fill("本人来电核对")
+    operator.press("显示")
+    operator.sees(NUMBER, 10_000)
+
+
+def test_behind_the_login_every_page_opens_in_a_browser_without_script_and_without_a_sideways_scroll(
+    settings, pages, registry, operator
+):
+    """Every page of the navigation, wide and narrow; the browser says nothing about refused content."""
+    complaints = []
+    operator.page.on("console", lambda message: complaints.append(message.text))
+    operator.page.on("pageerror", lambda error: complaints.append(str(error)))
+    links = operator.page.locator("nav a").evaluate_all("all => all.map(one => one.getAttribute('href'))")
+    assert len(links) > 8
+    for link in links:
+        answer = operator.page.goto(f"{pages.url}{link}")
+        assert answer.status == 200, link
+        assert operator.page.locator("h1").count() == 1, link
+        assert operator.page.locator("nav a[aria-current]").count() == 1, link
+        operator.page.set_viewport_size({"width": 390, "height": 844})
+        assert operator.page.evaluate("document.documentElement.scrollWidth") <= 390, link
+        operator.page.set_viewport_size({"width": 1280, "height": 800})
+        operator.page.keyboard.press("Tab")
+        assert operator.page.evaluate("document.activeElement.textContent") == "跳到正文", link
+    assert complaints == []
+    stranger = operator.page.context.browser.new_context()
+    for link in links:
+        assert stranger.request.get(f"{pages.url}{link}").status == 401, link
+    stranger.close()
