@@ -10,14 +10,19 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from certflow import __version__
+from certflow import __version__, naming
+from certflow.checks.feedback import _VERDICTS
 from certflow.cli import app
 from certflow.desk.failures import _KINDS, _OTHER
+from certflow.findings import FIELD_NAMES, FIELDS
+from certflow.month import Month
 from certflow.reports.alerts import KINDS, PROVINCE, Alert, message
+from certflow.settings import Folders
 
 ROOT = Path(__file__).parents[3]
 RUNBOOK = ROOT / "docs" / "runbook.zh-CN.md"
-GUIDES = [RUNBOOK]
+CITY_GUIDE = ROOT / "docs" / "city-guide.zh-CN.md"
+GUIDES = [RUNBOOK, CITY_GUIDE]
 PROGRAM = typer.main.get_command(app)
 SYMPTOMS = (
     "city-missing", "bad-zip", "host-key", "authority-disk-full", "unknown", "month-not-sent", "month-reopened",
@@ -27,7 +32,8 @@ SYMPTOMS = (
 
 def commands(text: str) -> list[str]:
     """Every command line of ours: in the fenced blocks and between backticks."""
-    fenced = [line for block in re.findall(r"```console\n(.*?)```", text, re.DOTALL) for line in block.splitlines()]
+    blocks = re.findall(r"```(?:console|bat)\n(.*?)```", text, re.DOTALL)
+    fenced = [line.removeprefix("D:\\certflow\\Scripts\\") for block in blocks for line in block.splitlines()]
     spoken = re.findall(r"`([^`\n]+)`", re.sub(r"```.*?```", "", text, flags=re.DOTALL))
     return [line for line in (*fenced, *spoken) if line.startswith("certflow ")]
 
@@ -84,9 +90,8 @@ def spoken_by_the_program() -> str:
     return "\n".join(found)
 
 
-@pytest.mark.parametrize("guide", GUIDES, ids=lambda path: path.name)
-def test_quoted_words_and_buttons_are_the_programs_own(guide):
-    text, known = guide.read_text(encoding="utf-8"), spoken_by_the_program()
+def test_quoted_words_and_buttons_are_the_programs_own():
+    text, known = RUNBOOK.read_text(encoding="utf-8"), spoken_by_the_program()
     quoted = [part for words in re.findall(r"「([^」]+)」", text) for part in re.split("……", words)]
     pressed = re.findall(r"【([^】　]+)】", text)
     assert len(pressed) > 3
@@ -119,3 +124,47 @@ def test_the_runbook_has_a_page_for_every_symptom_alert_and_failure():
     assert [what for what, *_ in (*_KINDS.values(), _OTHER) if f"「{what}」" not in text] == []
     for page in re.split(r'<a id="', text)[1:-1]:
         assert all(head in page for head in ("**样子**", "**意思**", "**怎么办**", "**怎样算好了**")), page[:20]
+
+
+def test_every_name_in_the_city_guide_is_read_and_is_the_strict_one():
+    found = re.findall(r"20[0-9]{4}-034-[^`\"'\n]+人\)", CITY_GUIDE.read_text(encoding="utf-8"))
+    assert len(found) >= 5
+    for name in found:
+        parsed = naming.parse(name)
+        assert (parsed.fault, parsed.notes, parsed.name and parsed.name.stem) == ("", (), name)
+        assert (parsed.name.month, parsed.name.count) == (Month(2020, 5), 3)
+
+
+def test_the_nil_report_and_the_pattern_of_names_in_the_city_guide_are_the_programs():
+    text = CITY_GUIDE.read_text(encoding="utf-8")
+    assert [naming.parse_nil(name) for name in re.findall(r"`([^`\n]*零报[^`\n]*)`", text)] == [
+        (Month(2020, 5), "济南市")
+    ]
+    assert "申报年月-考试代码-考试名称(证书补换印制信息)数据(地市)(人数人)\n" in text
+
+
+def test_the_columns_of_the_city_guide_are_those_of_the_program():
+    table = re.findall(r"^\| ([A-Z]+) \| (\S+) \| .+ \|$", CITY_GUIDE.read_text(encoding="utf-8"), re.MULTILINE)
+    assert table == [(field, FIELD_NAMES[field]) for field in FIELDS]
+
+
+def test_the_folders_and_conclusions_of_the_city_guide_are_the_programs():
+    text, folders = CITY_GUIDE.read_text(encoding="utf-8"), Folders()
+    for folder in (
+        folders.inbox,
+        folders.trial,
+        folders.replies,
+        folders.received,
+        folders.proofs,
+        *_VERDICTS.values(),
+    ):
+        assert re.search(rf"^\| {re.escape(folder)} \| .+ \|$", text, re.MULTILINE), folder
+
+
+@pytest.mark.parametrize(
+    "line", [line for line in commands(CITY_GUIDE.read_text(encoding="utf-8")) if " name " in line]
+)
+def test_the_city_guides_questions_about_names_are_answered(line):
+    result = CliRunner().invoke(app, shlex.split(line)[1:])
+    assert result.exit_code == 0
+    assert "202005-034-一级建造师(证书补换印制信息)数据(济南市)(3人)" in result.output
