@@ -2,6 +2,7 @@
 
 import json
 import re
+from functools import cache
 
 import pytest
 from at_the_desk import sit_down, words
@@ -18,7 +19,7 @@ def world(settings, registry, actor, tmp_path):
 
 @pytest.fixture
 def at(settings, registry):
-    return lambda name="operator": sit_down(settings, registry, name)
+    return cache(lambda name="operator": sit_down(settings, registry, name))
 
 
 def test_the_queue_is_empty_in_words(at):

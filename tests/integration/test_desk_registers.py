@@ -2,6 +2,7 @@
 
 import json
 import zipfile
+from functools import cache
 from io import BytesIO
 
 import pytest
@@ -26,7 +27,7 @@ def plain(settings, registry, actor, tmp_path):
 
 @pytest.fixture
 def at(settings, registry):
-    return lambda name="operator": sit_down(settings, registry, name)
+    return cache(lambda name="operator": sit_down(settings, registry, name))
 
 
 def test_a_story_is_found_by_either_number_masked_and_unmasked_for_a_reason_on_record(world, at):

@@ -2,6 +2,7 @@
 
 import hashlib
 import re
+from functools import cache
 
 import pytest
 from at_the_desk import sit_down, words
@@ -25,7 +26,7 @@ def month(settings, registry, actor, people):
 
 @pytest.fixture
 def at(settings, registry):
-    return lambda name="operator": sit_down(settings, registry, name)
+    return cache(lambda name="operator": sit_down(settings, registry, name))
 
 
 def file(*lines, name="返回.csv"):

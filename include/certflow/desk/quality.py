@@ -22,6 +22,8 @@ _DOCS = (
     "default-src 'none'; style-src 'unsafe-inline'; sandbox allow-same-origin allow-top-navigation-by-user-activation"
 )
 """Data Docs bring their styles in the page; nothing else of them is let in, no script least of all."""
+_WORD = re.compile(r"{\w+}")
+"""Stands in a message for what a row holds."""
 _DOC = re.compile(r"(?:[0-9]{4}/)?[0-9A-Za-z_-]+\.html")
 
 
@@ -79,7 +81,8 @@ def routes(desk: Desk) -> APIRouter:
             raise HTTPException(404, "没有这条规则")
         whole = histories(person, (), code)
         return desk.show(
-            request, "rule", rule=rules[0], severities=SEVERITIES, whole=[(one, _chart(one)) for one in whole],
+            request, "rule", rule=rules[0], message=_WORD.sub("…", rules[0].message),
+            severities=SEVERITIES, whole=[(one, _chart(one)) for one in whole],
             by_city=[(one, _spark(one)) for one in histories(person, ("account",), code)],
             by_exam=[(one, _spark(one)) for one in histories(person, ("exam_code",), code)],
             cities=desk.tables.cities, exams=desk.tables.exams,
