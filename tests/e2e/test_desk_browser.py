@@ -5,7 +5,7 @@ import shutil
 import signal
 import socket
 import time
-from urllib.parse import urlencode
+from urllib.parse import quote, urlencode
 
 import pytest
 from real_airflow import NUMBER, PERSON, ROW, STEM, Api, drop, zipped
@@ -16,6 +16,7 @@ from certflow import stack
 from certflow.demo.servers import addresses
 from certflow.excel import write_xls
 from certflow.findings import FIELDS
+from certflow.identity import check_digit
 from certflow.reference import load_reference
 from certflow.registry import open_registry
 from certflow.registry.certificates import load
@@ -36,6 +37,21 @@ REGISTRY = (
 )
 HELD = ["2018034370000002", "<b>乙", NUMBER, "居民身份证", "男", "", "建筑工程", "194912", "20180916", "", "青岛市"]
 """The sex is not the number's: a person decides."""
+LATE_NUMBER = "37010219900101001" + check_digit("37010219900101001")
+LATE = [
+    "2018034370000003",
+    "测试丙",
+    LATE_NUMBER,
+    "居民身份证",
+    "男",
+    "",
+    "建筑工程",
+    "199001",
+    "20180916",
+    "",
+    "烟台市",
+]
+"""Comes after the month was frozen."""
 SECONDS = 300_000
 """Longest wait for a run, in milliseconds."""
 
@@ -98,11 +114,12 @@ def pages(settings):
 
 @pytest.fixture(scope="module")
 def registry(settings, pages, tmp_path_factory):
-    """A ledger with two certificates in its database."""
+    """A ledger with three certificates in its database."""
     with open_registry(settings) as opened:
         export = tmp_path_factory.mktemp("export") / "registry.csv"
-        export.write_text(REGISTRY, encoding="utf-8")
-        assert load(opened, Actor("test"), export).inserted == 2
+        late = f"{LATE[0]},{LATE[1]},{LATE[2]},居民身份证,男,034,一级建造师,,建筑工程,199001,20180916,烟台市\n"
+        export.write_text(REGISTRY + late, encoding="utf-8")
+        assert load(opened, Actor("test"), export).inserted == 3
         yield opened
 
 
@@ -184,10 +201,34 @@ def test_a_first_time_operator_brings_a_broken_month_up_in_twelve_clicks(setting
     assert states(registry) == {ROW[0]: "SENT", HELD[0]: "SENT"}
     assert sent(registry) == 1
 
+    a_question_that_waits_is_answered(settings, operator, api, registry, tmp_path)
     one_city_is_run_again(settings, operator, api, registry)
     a_return_is_applied_and_taken_back(operator, registry, tmp_path)
     a_certificate_tells_its_story(operator)
     assert {name: lines for name, lines in examine(registry, settings).items() if lines} == {}
+
+
+def a_question_that_waits_is_answered(settings, operator, api, registry, tmp_path):
+    """A late row, a supplementary batch, and a sending that has asked Airflow's question before anybody looked."""
+    drop(settings, "370600", *file_of("烟台市", LATE), tmp_path)
+    operator.open("/cities/370600/202005")
+    operator.press("现在收取该市的文件")
+    operator.ends("✓ 完成")
+    operator.follow("回到月度总览")
+    operator.press("组补报批次")
+    operator.ends("✓ 完成")
+    runs = "/api/v2/dags/month_end_send/dagRuns?order_by=-run_after"
+    found = api.wait(runs, lambda answer: [one["conf"].get("batch") for one in answer["dag_runs"]].count(1))
+    [run_id] = [one["dag_run_id"] for one in found["dag_runs"] if one["conf"].get("batch") == 1]
+    assert not api.question(f"/api/v2/dags/month_end_send/dagRuns/{quote(run_id)}")["response_received"]
+    operator.follow("看这一批数据包")
+    operator.press("批准上报")
+    operator.sees("已由 operator 批准")
+    run, _ = api.end("month_end_send", run_id)
+    assert run["state"] == "success"
+    assert [one["conf"].get("batch") for one in api("GET", runs)["dag_runs"]].count(1) == 1
+    assert states(registry)[LATE[0]] == "SENT"
+    assert sent(registry) == 2
 
 
 def one_city_is_run_again(settings, operator, api, registry):

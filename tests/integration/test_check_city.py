@@ -164,6 +164,9 @@ def test_each_month_of_one_call_is_judged_by_the_rules_of_its_time(
     different = dict(PEOPLE[2]) | {"BKZY": f" {PEOPLE[2]['BKZY']}"}
     made = [Made(rows=[PEOPLE[0]], month="202305"), Made(rows=[PEOPLE[1], different], month="202306")]
     files = [one.write(tmp_path) for one in made]
+    by_default = check(files, settings, load_reference(settings), registry=registry)
+    assert [one.rule_set for one in by_default] == ["2020", "2020"]  # what came later is switched on by the operator
+    settings = replace(settings, rule_set="dated")
     old, new = check(files, settings, load_reference(settings), registry=registry)
     assert (old.rule_set, [row.outcome for row in old.rows]) == ("2020", [Outcome.ACCEPTED])
     assert (new.rule_set, [row.outcome for row in new.rows]) == ("2023", [Outcome.RETURNED] * 2)

@@ -71,7 +71,7 @@ def rules(context: typer.Context, *, json: AsJson = False) -> None:
     if context.invoked_subcommand is not None:
         return
     from certflow.checks.suites import load
-    from certflow.reference import load_reference
+    from certflow.reference import DATED, load_reference
 
     settings = Settings.load()
     reference = load_reference(settings)
@@ -107,9 +107,10 @@ def rules(context: typer.Context, *, json: AsJson = False) -> None:
     for name, one in sorted(reference.rule_sets.items(), key=lambda item: item[1].in_force):
         since = reference.judged_from(name)
         when = "更早的各月" if since is None else f"{since} 起各月"
-        if settings.rule_set:
-            when = "CERTFLOW_RULE_SET 指定，用于所有月份" if name == settings.rule_set else "未使用"
+        if settings.rule_set != DATED:
+            when = "用于所有月份" if name == settings.rule_set else "未启用"
         say(f"规则集 {name}（{one.title}，{one.in_force} 施行）：{when}")
+    say(f"设置 CERTFLOW_RULE_SET：规则集名称用于所有月份；{DATED} 为各月按当时已施行的规则。现为 {settings.rule_set}")
 
 
 @rules_app.command("diff")

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 from certflow import excel, originals
 from certflow.delivery.profile import EMS, EXCHANGE, Sheet, load_profile, write_list
 from certflow.delivery.states import AT_DESK, WAYS, WORDS
-from certflow.errors import ConfigurationError
 from certflow.excel import Cell, Page
 from certflow.month import SHANGHAI
 from certflow.reference import Reference
@@ -152,8 +151,6 @@ def expire(settings: Settings, registry: Registry, reference: Reference, actor: 
 
 def keeping_years(settings: Settings, reference: Reference) -> int | None:
     """How long unclaimed paper is kept under the rule set in force; None: no limit named."""
-    if settings.rule_set and settings.rule_set not in reference.rule_sets:
-        raise ConfigurationError(f"没有规则集 {settings.rule_set}")
     return reference.rule_set_of(None, settings.rule_set).keep_unclaimed_years
 
 

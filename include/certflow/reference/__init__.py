@@ -13,12 +13,13 @@ from pathlib import Path
 from typing import Any
 
 from certflow.errors import ConfigurationError
-from certflow.reference.model import ALL_LEVELS, City, Exam, IdType, Reference, RuleSet
+from certflow.reference.model import ALL_LEVELS, DATED, City, Exam, IdType, Reference, RuleSet
 from certflow.reference.tables import READERS
 from certflow.settings import Settings
 
 __all__ = [
     "ALL_LEVELS",
+    "DATED",
     "TABLES",
     "City",
     "Exam",
@@ -47,8 +48,8 @@ def load_reference(settings: Settings) -> Reference:
 def _loaded(rule_set: str, files: tuple[_File, ...]) -> Reference:
     """The tables of these files; asked for many times a page, and read again only when a file is another one."""
     tables: dict[str, Any] = {table: _read(table, file) for table, file, _, _ in files}
-    if rule_set and rule_set not in tables["rule_sets"]:
-        message = f"没有规则集 {rule_set}；可选：{'、'.join(tables['rule_sets'])}（CERTFLOW_RULE_SET）"
+    if rule_set not in (DATED, *tables["rule_sets"]):
+        message = f"没有规则集 {rule_set}；可选：{'、'.join((*tables['rule_sets'], DATED))}（CERTFLOW_RULE_SET）"
         raise ConfigurationError(message)
     return Reference(
         exams=tables["exams"],

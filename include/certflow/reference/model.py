@@ -102,6 +102,10 @@ class RuleSet:
     """How long unclaimed paper is kept; None: no limit named."""
 
 
+DATED = "dated"
+"""Chosen instead of a rule set's name: each month by the rules of its time."""
+
+
 @dataclass(frozen=True)
 class Reference:
     """All tables, and the questions one asks them."""
@@ -122,18 +126,19 @@ class Reference:
     holidays: Mapping[date, Holiday]
 
     def judged_from(self, rule_set: str) -> Month | None:
-        """First month that is judged by a rule set unless another one is chosen; None: the oldest, for all before."""
+        """First month that is judged by a rule set where months go by their date; None: the oldest, for all before."""
         in_force = self.rule_sets[rule_set].in_force
         if in_force == min(one.in_force for one in self.rule_sets.values()):
             return None
         return Month(in_force.year, in_force.month)
 
-    def rule_set_of(self, month: Month | None, chosen: str = "") -> RuleSet:
-        """What a month is judged by: the chosen rule set, else the newest that was in force on the month's last day.
+    def rule_set_of(self, month: Month | None, chosen: str) -> RuleSet:
+        """What a month is judged by: the chosen rule set; `DATED`: the newest in force on the month's last day.
 
-        Without a month, and for months before all of them, the oldest. KeyError when there is none of that name.
+        Without a month, and for months before all of them, `DATED` is the oldest. KeyError when there is none of that
+        name.
         """
-        if chosen:
+        if chosen != DATED:
             return self.rule_sets[chosen]
         oldest, *later = sorted(self.rule_sets.values(), key=lambda one: one.in_force)
         after = None if month is None else month.last_day

@@ -156,8 +156,9 @@ def test_rule_sets_are_dated(shipped):
 @pytest.mark.parametrize(
     ("month", "chosen", "name"),
     [
-        ("201912", "", "2020"), ("202005", "", "2020"), ("202305", "", "2020"), ("202306", "", "2023"),
-        ("202306", "2020", "2020"), ("202005", "2023", "2023"), (None, "", "2020"), (None, "2023", "2023"),
+        ("201912", "dated", "2020"), ("202005", "dated", "2020"), ("202305", "dated", "2020"),
+        ("202306", "dated", "2023"),
+        ("202306", "2020", "2020"), ("202005", "2023", "2023"), (None, "dated", "2020"), (None, "2023", "2023"),
     ],
 )  # fmt: skip
 def test_a_month_is_judged_by_the_rules_in_force_when_it_was_reported(shipped, month, chosen, name):
