@@ -17,8 +17,6 @@ from certflow.month import Month
 from certflow.registry import approvals, packages, schema
 from certflow.registry.doctor import examine
 
-PEOPLE["second"] = AtDesk("second", frozenset({"approver"}))
-
 
 class Waiting:
     """Airflow as far as this page asks it: how many runs wait for the answer, and what it was told."""
@@ -139,7 +137,8 @@ def test_a_batch_goes_back_with_a_reason_only(settings, registry, batch):
     assert "&lt;img" in page.text
 
 
-def test_two_persons_answer_where_the_settings_ask_for_two(settings, registry, batch):
+def test_two_persons_answer_where_the_settings_ask_for_two(settings, registry, batch, monkeypatch):
+    monkeypatch.setitem(PEOPLE, "second", AtDesk("second", frozenset({"approver"})))
     two = dataclasses.replace(settings, two_person="yes")
     first = answer(two, registry, batch, "approver")
     assert "等待另一人复核" in words(first)
