@@ -1,6 +1,7 @@
 """One frozen settings object, read from the environment once; nobody else reads the environment.
 
-Every variable is ``CERTFLOW_<FIELD>`` in capitals; `Settings.load` says which one is wrong and what it takes.
+Every variable is ``CERTFLOW_<FIELD>`` in capitals; `Settings.load` says which one is wrong and what it takes. A secret
+need not stand in the environment: ``CERTFLOW_<FIELD>_FILE`` names a file whose first line is the value.
 """
 
 import os
@@ -147,7 +148,7 @@ class Settings:
         env = os.environ if environment is None else environment
         values: dict[str, Any] = {}
         for item in fields(cls):
-            text = env.get(f"CERTFLOW_{item.name.upper()}", "")
+            text = _given(f"CERTFLOW_{item.name.upper()}", env)
             if text == "":
                 continue
             values[item.name] = _read(item.name, item.type, text, env)
@@ -203,6 +204,19 @@ class Settings:
     def audit_heads(self) -> Path:
         """Heads of the audit chain, one line each, outside the database (invariant I7)."""
         return self.path("audit-heads.log")
+
+
+def _given(variable: str, env: Mapping[str, str]) -> str:
+    """What a variable says, or the file that ``<variable>_FILE`` names; "" when neither is set."""
+    text, file = env.get(variable, ""), env.get(f"{variable}_FILE", "")
+    if not file:
+        return text
+    if text:
+        raise ConfigurationError(f"{variable} and {variable}_FILE are both set: leave one out")
+    try:
+        return Path(file).read_text(encoding="utf-8").partition("\n")[0].strip()
+    except (OSError, UnicodeDecodeError):
+        raise ConfigurationError(f"{variable}_FILE names a file that cannot be read: {file}") from None
 
 
 def _read(name: str, kind: object, text: str, env: Mapping[str, str]) -> object:
