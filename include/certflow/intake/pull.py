@@ -75,6 +75,7 @@ def pull(settings: Settings, registry: Registry, account: str, actor: Actor) -> 
     Raises:
         AccessRefused: login, host key, or the city's folder does not let us move files; what was read is
             recorded all the same.
+        ConfigurationError: the city's 报送 is not there; what lay in the other folders is recorded all the same.
         TransferError: for now; try again.
     """
     if settings.city_sftp is None:
@@ -235,6 +236,10 @@ class _Round:
         self.tell_refused()
         if self.unmoved is not None:
             raise self.unmoved
+        if not first["month"] and self.session.stat(lanes["month"]) is None:
+            raise ConfigurationError(
+                f"地市服务器上没有 {lanes['month']}：该市无处上传，本次收件不能算作「没有文件」；请服务器管理员建好后重新运行"
+            )
         return PullReport(
             tuple(self.new), tuple(self.duplicates), self.waiting, tuple(kind for kind, _ in self.refused)
         )

@@ -13,7 +13,7 @@ import pytest
 from sqlalchemy import select, update
 
 from certflow.demo.servers import CitySftp
-from certflow.errors import AccessRefused, Busy
+from certflow.errors import AccessRefused, Busy, ConfigurationError
 from certflow.intake import pull as pulling
 from certflow.intake.pull import pull, reply
 from certflow.registry import schema
@@ -349,6 +349,15 @@ def test_t05_f10_a_folder_that_does_not_let_files_go_is_an_alarm_not_a_loop(sett
             with pytest.raises(AccessRefused):
                 pull(office, registry, "370100", actor)
     assert [row.state for row in known(registry)] == ["RECEIVED", "RECEIVED"]  # recorded once each
+
+
+def test_a_city_without_an_inbox_is_an_alarm_and_not_a_city_that_sent_nothing(office, registry, actor, city, inbox):
+    (city.tree / "370100" / "试投").mkdir(exist_ok=True)
+    (city.tree / "370100" / "试投" / NAME).write_bytes(a_zip())
+    inbox.rmdir()
+    with pytest.raises(ConfigurationError, match="/370100/报送/"):
+        pull(office, registry, "370100", actor)
+    assert [row.lane for row in known(registry)] == ["trial"], "what lay in the other folders was taken all the same"
 
 
 def test_a_city_logs_into_its_own_folder_only(tmp_path):
