@@ -238,7 +238,7 @@ class _Round:
             raise self.unmoved
         if not first["month"] and self.session.stat(lanes["month"]) is None:
             raise ConfigurationError(
-                f"地市服务器上没有 {lanes['month']}：该市无处上传，本次收件不能算作「没有文件」；请服务器管理员建好后重新运行"
+                f"地市服务器上没有 {lanes['month']}：该市无处上传，不能算作没有文件；请服务器管理员建好后重新运行"
             )
         return PullReport(
             tuple(self.new), tuple(self.duplicates), self.waiting, tuple(kind for kind, _ in self.refused)
