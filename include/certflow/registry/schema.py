@@ -174,6 +174,12 @@ entries = Table(
 )  # fmt: skip
 """Members of received archives; photos are entries of role ``photo``."""
 
+portraits = Table(
+    "portraits", metadata, _id(),
+    Column("entry_id", BigInteger, ForeignKey("entries.id"), nullable=False, unique=True),
+    Column("sketch", LargeBinary, nullable=False),  # what photos are compared by (`certflow.likeness`); no picture
+)  # fmt: skip
+
 batches = Table(
     "batches", metadata, _id(),
     Column("month", Text, nullable=False),
@@ -209,6 +215,7 @@ rows = Table(
     Index("ix_rows_management_no", "management_no"),
     Index("ix_rows_state", "state"),
     Index("ix_rows_batch_id", "batch_id"),
+    Index("ix_rows_photo_entry_id", "photo_entry_id"),
     Index(
         "uq_rows_open_management_no", "management_no", unique=True,
         postgresql_where=text("state IN ('ACCEPTED', 'PACKED', 'SENT') AND management_no <> ''"),
@@ -647,6 +654,17 @@ pickup_unlinks = Table(
     _now("at"),
 )  # fmt: skip
 """Links that were wrong and who took them back; append-only."""
+
+purged = Table(
+    "purged", metadata,
+    Column("kind", Text, primary_key=True),  # table of the object: files, returns, delivery_files, …
+    Column("object_id", BigInteger, primary_key=True, autoincrement=False),
+    Column("sha256", Text, nullable=False),
+    Column("size", BigInteger, nullable=False),  # bytes
+    _now("at"),
+    Index("ix_purged_sha256", "sha256"),
+)  # fmt: skip
+"""Originals whose time of keeping is over (`registry.retention`); append-only."""
 
 transitions = Table(
     "transitions", metadata,

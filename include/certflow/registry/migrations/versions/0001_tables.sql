@@ -143,6 +143,15 @@ CREATE TABLE entries (
 
 CREATE INDEX ix_entries_submission_id ON entries (submission_id);
 
+CREATE TABLE portraits (
+    id BIGINT GENERATED ALWAYS AS IDENTITY,
+    entry_id BIGINT NOT NULL,
+    sketch BYTEA NOT NULL,
+    CONSTRAINT pk_portraits PRIMARY KEY (id),
+    CONSTRAINT uq_portraits_entry_id UNIQUE (entry_id),
+    CONSTRAINT fk_portraits_entry_id FOREIGN KEY(entry_id) REFERENCES entries (id)
+);
+
 CREATE TABLE moves (
     id BIGINT GENERATED ALWAYS AS IDENTITY,
     audit_seq BIGINT NOT NULL,
@@ -219,6 +228,8 @@ CREATE TABLE rows (
 );
 
 CREATE INDEX ix_rows_batch_id ON rows (batch_id);
+
+CREATE INDEX ix_rows_photo_entry_id ON rows (photo_entry_id);
 
 CREATE INDEX ix_rows_management_no ON rows (management_no);
 
@@ -699,3 +710,14 @@ CREATE TABLE pickup_unlinks (
     CONSTRAINT uq_pickup_unlinks_link_id UNIQUE (link_id),
     CONSTRAINT fk_pickup_unlinks_link_id FOREIGN KEY(link_id) REFERENCES pickup_links (id)
 );
+
+CREATE TABLE purged (
+    kind TEXT NOT NULL,
+    object_id BIGINT NOT NULL,
+    sha256 TEXT NOT NULL,
+    size BIGINT NOT NULL,
+    at TIMESTAMP WITH TIME ZONE DEFAULT now() NOT NULL,
+    CONSTRAINT pk_purged PRIMARY KEY (kind, object_id)
+);
+
+CREATE INDEX ix_purged_sha256 ON purged (sha256);
