@@ -96,8 +96,6 @@ class RuleSet:
     """Certificates approved in this year or later need no photo."""
     electronic_replaces_paper: bool
     """A certificate with an electronic one is not reissued on paper."""
-    reissue_mark: str
-    """What the print event of a reissue is marked with."""
     keep_unclaimed_years: int | None
     """How long unclaimed paper is kept; None: no limit named."""
 

@@ -272,7 +272,6 @@ _RULE_SET_KINDS: Mapping[str, type] = {
     "in_force": date,
     "photo_free_from": int,
     "electronic_replaces_paper": bool,
-    "reissue_mark": str,
 }
 
 

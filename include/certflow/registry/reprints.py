@@ -19,7 +19,7 @@ LINE = ("part", "row_no", "management_no", "name", "id_number", "serial", "resul
 """Columns of a line as it was read."""
 
 MARK = "补发"
-"""What a reprint is marked with (人社厅发〔2023〕16号)."""
+"""What a reprint is marked with (人社厅发〔2023〕16号), whatever the month: the notice of 2020 names no other mark."""
 
 
 @dataclass(frozen=True, slots=True)
