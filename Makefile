@@ -13,7 +13,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.certflow-ready
 
-.PHONY: help demo test long bench e2e lint up down clean
+.PHONY: help demo test long bench e2e lint audit up down clean
 
 help: ## this list
 	@sed -n 's/^\([a-z0-9]*\):.*## \(.*\)/  make \1|\2/p' Makefile | column -t -s '|' 2>/dev/null \
@@ -39,10 +39,18 @@ e2e: $(READY) ## only the tests that drive the real scheduler, and a browser whe
 	@$(BIN)/python -m pip install -q --only-binary :all: 'playwright>=1.50' || echo "no wheel of playwright here: the browser tests are left out"
 	@$(BIN)/python -m pytest tests/e2e -m "slow or long" $(ARGS)
 
-lint: $(READY) ## ruff, ruff format and mypy --strict
+lint: $(READY) ## ruff, ruff format, mypy --strict, bandit and a scan for secrets
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
+	@$(BIN)/bandit --quiet --configfile pyproject.toml --recursive include dags plugins deploy
+	@sh .ci/secrets $(BIN)
+	@echo "lint: done. Known vulnerabilities were NOT looked up, that takes the network: make audit"
+
+audit: $(READY) ## known vulnerabilities of what is locked; fails where the database cannot be asked
+	@$(BIN)/python -m pip install -q 'pip-audit>=2.9'
+	@$(BIN)/python -m pip_audit --strict --disable-pip --no-deps --progress-spinner off -r requirements.lock \
+	  || { echo "audit: NOT passed: something is known, or the database could not be asked (the lines above say which)"; exit 1; }
 
 up: $(READY) ## Airflow with its pages on embedded PostgreSQL and SFTP
 	@$(BIN)/certflow up

@@ -1,6 +1,7 @@
 """The house of DESIGN §1, read from the source: who may import whom, and where each heavy library may stand."""
 
 import ast
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -59,6 +60,7 @@ HOME = {
 """Heavy library → the only module that may import it (`demo` excepted, it plays other people)."""
 SQL = {"sqlalchemy", "psycopg", "alembic"}
 HEAVY = {*HOME, *SQL, "numpy", "segno", "mplfonts"}
+_SQL_VERB = re.compile(r"\b(SELECT|INSERT INTO|UPDATE|DELETE FROM)\b")
 
 
 def modules() -> list[Path]:
@@ -140,6 +142,31 @@ def test_a_heavy_library_is_imported_in_one_module(library):
 def test_only_the_registry_speaks_sql():
     users = {dotted(path) for path in modules() if SQL & libraries(path) and room(path) != "demo"}
     assert all(user.split(".")[0] == "registry" for user in users), users
+
+
+def test_sql_is_made_of_our_own_words():
+    """Into the text of a statement go constants, or what a line says with its reason (S608); values are parameters."""
+    found = []
+    for path in modules():
+        source = path.read_text(encoding="utf-8")
+        lines = source.splitlines()
+        for node in ast.walk(ast.parse(source)):
+            if not isinstance(node, ast.JoinedStr) or not _SQL_VERB.search(ast.unparse(node)):
+                continue
+            if any("noqa: S608 (" in line for line in lines[node.lineno - 1 : node.end_lineno + 1]):
+                continue
+            put_in = [part.value for part in node.values if isinstance(part, ast.FormattedValue)]
+            if not all(isinstance(value, ast.Name) and value.id.isupper() for value in put_in):
+                found.append(f"{dotted(path)}:{node.lineno}")
+    assert not found
+
+
+def test_no_archive_is_unpacked_by_name():
+    """`extractall` writes where an archive says; ours are read entry by entry."""
+    calls = (node for path in modules() for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))))
+    assert not [
+        node.lineno for node in calls if isinstance(node, ast.Attribute) and node.attr in {"extract", "extractall"}
+    ]
 
 
 def test_certflow_never_imports_airflow():
