@@ -1,4 +1,4 @@
-"""Airflow's logging with personal data masked on every path: task lines by a processor, log records when made.
+"""Airflow's logging with personal data masked on every path: task lines, its own services' lines, log records.
 
 Named in ``AIRFLOW__LOGGING__LOGGING_CONFIG_CLASS``. Airflow puts the processors of ``REMOTE_TASK_LOG`` into the
 path on which each line of a task (its log calls, what it prints, its tracebacks) reaches the log file; nothing
@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING
 
 from airflow.config_templates.airflow_local_settings import DEFAULT_LOGGING_CONFIG
 
-from certflow.privacy import install_log_masking, mask_event
+from certflow.privacy import MaskingFilter, install_log_masking, mask_event
 
 if TYPE_CHECKING:
+    import logging
     import os
 
 
@@ -30,8 +31,16 @@ class MaskedTaskLog:
         return [], None
 
 
+def masking() -> logging.Filter:
+    """Called when Airflow applies `LOGGING_CONFIG`: by then it has set up structlog, which its services log by."""
+    install_log_masking()
+    return MaskingFilter()
+
+
 install_log_masking()
 # Airflow builds its handlers itself, whatever filters the configuration names: records are masked when they are made.
 
-LOGGING_CONFIG = DEFAULT_LOGGING_CONFIG
+LOGGING_CONFIG = DEFAULT_LOGGING_CONFIG | {
+    "filters": DEFAULT_LOGGING_CONFIG.get("filters", {}) | {"masking": {"()": masking}}
+}
 REMOTE_TASK_LOG = MaskedTaskLog()

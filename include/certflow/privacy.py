@@ -12,10 +12,13 @@ import os
 import re
 import secrets
 import sys
+import threading
 import traceback
+import warnings
 from collections.abc import Mapping, MutableMapping
 from pathlib import Path, PurePath
-from typing import Any
+from types import TracebackType
+from typing import Any, TextIO
 
 import structlog
 
@@ -130,7 +133,7 @@ def mask_event(_logger: object, _method: str, event: MutableMapping[str, Any]) -
         del event["exc_info"]
     for name, value in event.items():
         if not name.startswith("_"):  # structlog's own, no text: the record, where the event comes from
-            event[name] = masked(value)
+            event[name] = _of_field(name, value)
     return event
 
 
@@ -139,7 +142,7 @@ def masked(value: object) -> object:
     if value is None or isinstance(value, float) or (isinstance(value, int) and abs(value) < _SMALLEST_ID):
         return value
     if isinstance(value, Mapping):
-        return {masked(key): masked(item) for key, item in value.items()}
+        return {masked(key): _of_field(key, item) for key, item in value.items()}
     if isinstance(value, list):
         return [masked(item) for item in value]
     if isinstance(value, tuple):
@@ -150,11 +153,13 @@ def masked(value: object) -> object:
 
 
 def install_log_masking() -> None:
-    """Mask every log record of this process from now on; calling it again changes nothing.
+    """Mask every log record of this process from now on, and its last words; calling it again changes nothing.
 
     The record factory catches records of loggers and handlers that do not exist yet; the filter on the root's
-    handlers also catches extra fields; structlog gets `mask_event` before its renderer.
+    handlers also catches extra fields; structlog gets `mask_event` before its renderer. Warnings and the tracebacks
+    of a process, a thread or a finaliser that nobody caught go to standard error past all of these: masked too.
     """
+    _mask_last_words()
     factory = logging.getLogRecordFactory()
     if not getattr(factory, "masks_personal_data", False):
         logging.setLogRecordFactory(_masking(factory))
@@ -171,6 +176,45 @@ def install_log_masking() -> None:
             structlog.configure(processors=[*processors[:-1], mask_event, *processors[-1:]])
 
 
+def _mask_last_words() -> None:
+    if getattr(sys.excepthook, "masks_personal_data", False):
+        return
+
+    def write(text: str) -> None:
+        if sys.stderr is not None:  # none under pythonw
+            sys.stderr.write(mask_text(text))
+
+    def process(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+        write("".join(traceback.format_exception(kind, error, trace)))
+
+    def thread(args: threading.ExceptHookArgs) -> None:
+        name = args.thread.name if args.thread else "?"
+        told = traceback.format_exception(args.exc_type, args.exc_value, args.exc_traceback)
+        if not issubclass(args.exc_type, SystemExit):
+            write("".join((f"Exception in thread {name}:\n", *told)))
+
+    def finaliser(args: "sys.UnraisableHookArgs") -> None:
+        told = traceback.format_exception(args.exc_type, args.exc_value, args.exc_traceback)
+        write("".join((f"Exception ignored in {type(args.object).__name__}:\n", *told)))
+
+    def warning(  # noqa: PLR0917 (the signature of `warnings.showwarning`)
+        message: Warning | str, category: type[Warning], filename: str, lineno: int,
+        file: TextIO | None = None, line: str | None = None,
+    ) -> None:  # fmt: skip
+        text = mask_text(warnings.formatwarning(message, category, filename, lineno, line))
+        (file or sys.stderr).write(text)
+
+    process.masks_personal_data = True  # type: ignore[attr-defined]
+    sys.excepthook, threading.excepthook, sys.unraisablehook = process, thread, finaliser
+    warnings.showwarning = warning
+
+
+def _of_field(field: object, value: object) -> object:
+    """A field's value, masked; of one that is a name by its label, whatever it looks like."""
+    return mask_name(value) if field in _NAMES and isinstance(value, str) else masked(value)
+
+
+_NAMES = frozenset({"KSXM", "姓名"})
 _SMALLEST_ID = 10**13
 """Whole numbers from here on are no counts or sizes: an ID number that was made a number."""
 _MASKED_FIELDS = (str, bytes, dict, list, tuple, BaseException, PurePath)

@@ -64,6 +64,11 @@ LEAKS = [
 ]
 
 
+def test_a_name_that_only_its_field_gives_away_is_masked():
+    event = mask_event(None, "info", {"event": "row", "KSXM": "张三丰", "rows": [{"姓名": "欧阳娜娜", "XB": "女"}]})
+    assert event == {"event": "row", "KSXM": "张*", "rows": [{"姓名": "欧*", "XB": "女"}]}
+
+
 @pytest.mark.parametrize(("text", "secret"), LEAKS)
 def test_no_number_photo_or_labelled_name_stays_in_a_text(text, secret):
     shown = mask_text(text)
