@@ -1,10 +1,17 @@
-"""What the scheduler imports before it forks: LocalExecutor's tasks are its forks and find it there already.
+"""What every process of Airflow imports first: a service with settings for developers ends here (`start_check`).
 
-Importing Great Expectations costs seconds; sixteen cities would pay it every five minutes. Only the scheduler
-does this: Airflow imports this module in every one of its processes.
+The scheduler also imports what its forks, LocalExecutor's tasks, then find there already: importing Great Expectations
+costs seconds; sixteen cities would pay it every five minutes.
 """
 
+import os
 import sys
+
+import start_check
+
+start_check.refuse()
+if start_check.SERVICES.intersection(sys.argv[1:2]):
+    os.umask(0o077)  # in a container nobody else has set it
 
 if "scheduler" in sys.argv[1:2]:
     import certflow.checks.judge

@@ -4,51 +4,22 @@ A route that a plugin mounts is open to everybody unless the plugin closes it. H
 dependency first, and what a login may do beyond that stands in ``CERTFLOW_HOME/logins.toml`` (`certflow.logins`).
 """
 
-import logging
-from threading import Lock
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 from urllib.parse import urlsplit
 
 from airflow.configuration import conf
 from airflow.plugins_manager import AirflowPlugin
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
+from mounted import Mounted
 
-    from starlette.types import ASGIApp, Receive, Scope, Send
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp
 
 ROOT = urlsplit(conf.get("api", "base_url", fallback="")).path.rstrip("/")
 """Path below which Airflow itself is served."""
 SIGN_IN = f"{ROOT}/api/v2/auth/login?next="
 """Airflow's login, which goes on to the quoted path behind it."""
-
-
-class Mounted:
-    """An app that is built when it is first asked: every process of Airflow reads this file, one serves pages."""
-
-    def __init__(self, build: "Callable[[], ASGIApp]") -> None:
-        self._build, self._lock = build, Lock()
-        self._app: ASGIApp | None = None
-
-    async def __call__(self, scope: "Scope", receive: "Receive", send: "Send") -> None:
-        """Hand the request on; 503 while the app cannot be built, and the next request tries again."""
-        from starlette.concurrency import run_in_threadpool
-        from starlette.responses import PlainTextResponse
-
-        from certflow.errors import CertflowError
-
-        try:
-            app = self._app or await run_in_threadpool(self._ready)
-        except CertflowError as error:
-            logging.getLogger(__name__).error("the pages cannot be opened: %s", error)  # noqa: TRY400 (it says all)
-            await PlainTextResponse("页面暂时打不开，请稍后再试", 503)(scope, receive, send)
-            return
-        await app(scope, receive, send)
-
-    def _ready(self) -> "ASGIApp":
-        with self._lock:
-            self._app = self._app or self._build()
-        return self._app
+SIGN_OUT = f"{ROOT}/api/v2/auth/logout"
 
 
 def verification() -> "ASGIApp":
@@ -97,7 +68,7 @@ def desk() -> "ASGIApp":
         return person(logins(settings).get(user.get_name()), user.get_name())
 
     airflow = Airflow(conf.get("api", "base_url", fallback="http://127.0.0.1:8080"))
-    return create_app(settings, open_registry(settings), known, airflow=airflow, sign_in=SIGN_IN)
+    return create_app(settings, open_registry(settings), known, airflow=airflow, sign_in=SIGN_IN, sign_out=SIGN_OUT)
 
 
 class CertflowPages(AirflowPlugin):

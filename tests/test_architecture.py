@@ -15,6 +15,7 @@ BASE = {
     "findings",
     "settings",
     "logins",
+    "passwords",
     "naming",
     "identity",
     "keys",
@@ -56,6 +57,7 @@ HOME = {
     "asyncssh": "sftp.bulk",
     "typst": "pdf",
     "cryptography": "signing",
+    "bcrypt": "passwords",
 }
 """Heavy library → the only module that may import it (`demo` excepted, it plays other people)."""
 SQL = {"sqlalchemy", "psycopg", "alembic"}

@@ -24,6 +24,8 @@ LOGIN = "operator"
 """User name of the login that `certflow up` prints."""
 PORT = 8080
 """Port of the pages, on the loopback interface."""
+_LOGIN_SECONDS = 8 * 3600
+"""How long a login lasts: a working day."""
 _CHECKOUT = Path(__file__).resolve().parents[2]
 
 
@@ -58,8 +60,7 @@ def environment(settings: Settings, *, port: int = PORT) -> dict[str, str]:
         "CORE__DEFAULT_TIMEZONE": "Asia/Shanghai",
         "CORE__FERNET_KEY": secret(settings, "airflow-fernet", 32),
         "CORE__XCOM_BACKEND": "guarded_xcom.GuardedXCom",
-        "CORE__SIMPLE_AUTH_MANAGER_USERS": f"{LOGIN}:admin",
-        "CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": str(_login_file(settings)),
+        "CORE__AUTH_MANAGER": "certflow_login.CertflowLogin",
         "CORE__EXECUTION_API_SERVER_URL": f"http://127.0.0.1:{port}/execution/",
         # Both, or Airflow wants a second driver for its asynchronous engine.
         "DATABASE__SQL_ALCHEMY_CONN": address,
@@ -70,6 +71,7 @@ def environment(settings: Settings, *, port: int = PORT) -> dict[str, str]:
         "API__WORKERS": "1",
         "API__SECRET_KEY": secret(settings, "airflow-api"),
         "API_AUTH__JWT_SECRET": secret(settings, "airflow-jwt"),
+        "API_AUTH__JWT_EXPIRATION_TIME": str(_LOGIN_SECONDS),
         "LOGGING__BASE_LOG_FOLDER": str(folder / "logs"),
         "LOGGING__LOGGING_CONFIG_CLASS": "masked_logs.LOGGING_CONFIG",
         "LOGGING__COLORED_CONSOLE_LOG": "False",
@@ -79,6 +81,9 @@ def environment(settings: Settings, *, port: int = PORT) -> dict[str, str]:
         "DAG_PROCESSOR__REFRESH_INTERVAL": "30",
         "USAGE_DATA_COLLECTION__ENABLED": "False",
     }
+    if settings.statsd:
+        host, _, listening = settings.statsd.rpartition(":")
+        values |= {"METRICS__STATSD_ON": "True", "METRICS__STATSD_HOST": host, "METRICS__STATSD_PORT": listening}
     inherited = {key: value for key, value in os.environ.items() if not key.startswith("AIRFLOW")}
     return (
         inherited
@@ -95,16 +100,6 @@ def environment(settings: Settings, *, port: int = PORT) -> dict[str, str]:
             "OBJC_DISABLE_INITIALIZE_FORK_SAFETY": "YES",
         }
     )
-
-
-def password(settings: Settings) -> str:
-    """The password of the login `LOGIN`; made once, kept in a file only we can read."""
-    file = _login_file(settings)
-    if file.is_file():
-        return str(json.loads(file.read_text(encoding="utf-8"))[LOGIN])
-    made = secrets.token_urlsafe(12)
-    _write_private(file, json.dumps({LOGIN: made}) + "\n")
-    return made
 
 
 def secret(settings: Settings, name: str, size: int = 64) -> str:
@@ -213,10 +208,6 @@ class DagRunner:
 
 def _psycopg(address: str) -> str:
     return "postgresql+psycopg://" + address.split("://", 1)[1]
-
-
-def _login_file(settings: Settings) -> Path:
-    return settings.keys / "airflow-login.json"
 
 
 def _write_private(file: Path, text: str) -> None:

@@ -134,6 +134,17 @@ class Settings:
     """Days from print to EMS order list that count as 及时推送."""
     verify_url: str = ""
     """Public address of the verification pages, for the QR code of proofs; empty: the QR code holds the code alone."""
+    demo: Literal["0", "1"] = "0"
+    """Whether this is a demonstration with invented people: Airflow then also starts with settings for developers."""
+    behind_proxy: Literal["no", "yes"] = "no"
+    """Whether nobody reaches Airflow's pages but through a proxy, or a port that is mapped to this machine alone."""
+    mail_server: str = ""
+    """Takes the alerts: ``smtp://host``, ``smtp+starttls://user@host`` or ``smtps://user@host``; empty: no mail."""
+    mail_from: str = ""
+    """Sender of the alerts."""
+    mail_password: str = field(default="", repr=False)
+    statsd: str = ""
+    """``host:port`` of a StatsD server for Airflow's metrics and ours (``docs/metrics.md``); empty: none are sent."""
     return_profiles: Path | None = None
     """Folder with the operator's own rules for reading returns; None: ``reference/return_profiles`` below `home`."""
     missing_late_days: int = 90

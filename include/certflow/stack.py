@@ -40,6 +40,8 @@ AIRFLOW = {
     "triggerer": ("triggerer", "--skip-serve-logs"),
 }
 """Airflow's processes and their command lines."""
+REFUSED = "certflow 拒绝启动"
+"""How the words begin with which a service of Airflow ends that has settings for developers."""
 START_LIMIT = 180.0
 """Seconds until the pages must answer."""
 STOP_LIMIT = 30.0
@@ -48,7 +50,7 @@ STOP_LIMIT = 30.0
 
 @dataclass(frozen=True, slots=True)
 class Pages:
-    """Where Airflow's pages are and how to log in."""
+    """Where Airflow's pages are and how to log in; no password once somebody has renewed the first one."""
 
     url: str
     login: str
@@ -62,8 +64,7 @@ def up(settings: Settings, *, port: int = airflow_home.PORT, say: Callable[[str]
         ConfigurationError: the port is taken, or there is no checkout to take the DAGs from.
         CertflowError: it did not come up; the message names the log.
     """
-    password = airflow_home.password(settings)
-    logins.begin(settings, airflow_home.LOGIN)
+    password = logins.begin(settings, airflow_home.LOGIN)
     if _alive(settings, KEEPER):
         note = _read(settings, KEEPER)
         pages = Pages(f"http://127.0.0.1:{note['port']}", airflow_home.LOGIN, password)
@@ -74,6 +75,8 @@ def up(settings: Settings, *, port: int = airflow_home.PORT, say: Callable[[str]
     down(settings, say=lambda _line: None)  # what a killed keeper left behind
     airflow_home.checkout()
     _refuse_taken(port)
+    for name in AIRFLOW:
+        _log(settings, name).unlink(missing_ok=True)  # what it says is about another start
     log = _run_folder(settings) / "keeper.log"
     with log.open("wb") as output:
         keeper = subprocess.Popen(  # noqa: S603 (our own interpreter)
@@ -88,7 +91,7 @@ def up(settings: Settings, *, port: int = airflow_home.PORT, say: Callable[[str]
     say("正在启动数据库、SFTP 与 Airflow（约半分钟）")
     for _ in _patience(START_LIMIT):
         if keeper.poll() is not None:
-            raise CertflowError(f"没有启动成功，详见 {log}")
+            raise CertflowError(_refused(settings) or f"没有启动成功，详见 {log}")
         if answers(pages.url):
             return pages
     down(settings, say=say)
@@ -215,6 +218,16 @@ def _end_groups(groups: Mapping[str, int], alive: Callable[[str], bool]) -> None
 def _signal_group(group: int, number: signal.Signals) -> None:
     with suppress(ProcessLookupError):
         os.killpg(group, number)
+
+
+def _refused(settings: Settings) -> str:
+    """Why one of Airflow's services would not start with these settings (`plugins/start_check.py`); "" if it did."""
+    for name in AIRFLOW:
+        with suppress(FileNotFoundError):
+            _, found, reason = _log(settings, name).read_text(encoding="utf-8", errors="replace").partition(REFUSED)
+            if found:
+                return (found + reason).strip()
+    return ""
 
 
 def _refuse_taken(port: int) -> None:

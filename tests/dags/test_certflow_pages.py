@@ -91,7 +91,7 @@ def test_a_login_verifies_for_its_own_city_or_not_at_all(app, login, status, wor
 def test_the_login_of_certflow_up_has_its_seat_unless_a_file_says_otherwise(settings):
     settings.home.mkdir(parents=True)
     begin(settings, "operator")
-    assert logins(settings)["operator"].roles == {"operator", "approver"}
+    assert logins(settings)["operator"].roles == {"operator", "approver", "admin"}
     settings.path("logins.toml").write_text('[a]\nroles = ["viewer"]\n', encoding="utf-8")
     begin(settings, "operator")
     assert set(logins(settings)) == {"a"}

@@ -20,6 +20,7 @@ from certflow.cli import (
     holds,
     judging,
     letters,
+    logins,
     months,
     papers,
     province,
@@ -42,7 +43,21 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for room in (judging, papers, province, months, returns, holds, letters, reports, counter, delivery, stacks, bench):
+for room in (
+    judging,
+    papers,
+    province,
+    months,
+    returns,
+    holds,
+    letters,
+    logins,
+    reports,
+    counter,
+    delivery,
+    stacks,
+    bench,
+):
     app.add_typer(room.app)
 
 

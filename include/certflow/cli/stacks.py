@@ -25,7 +25,11 @@ def up(*, port: Annotated[int | None, typer.Option(min=1024, max=65_535, help="�
     from certflow.airflow_home import PORT
 
     pages = stack.up(Settings.load(), port=PORT if port is None else port, say=say)
-    say(f"{pages.url}  用户 {pages.login}  口令 {pages.password}")
+    say(
+        f"{pages.url}  用户 {pages.login}  口令 {pages.password}"
+        if pages.password
+        else f"{pages.url}  用各自的登录进入"
+    )
 
 
 @app.command()

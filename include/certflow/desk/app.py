@@ -45,12 +45,14 @@ def create_app(
     *,
     airflow: Airflow | None = None,
     sign_in: str = "",
+    sign_out: str = "",
 ) -> FastAPI:
     """The desk for whom `login` names (a dependency giving the `Person`, or 401); `airflow` lets pages run things.
 
     `sign_in`: where a person without login is sent, as an address that the quoted address of the page is appended to.
+    `sign_out`: where somebody goes who leaves.
     """
-    desk = Desk(settings, registry, load_reference(settings), login, airflow)
+    desk = Desk(settings, registry, load_reference(settings), login, airflow, sign_out=sign_out)
     app = FastAPI(title="工作台", docs_url=None, redoc_url=None, openapi_url=None, dependencies=[desk.entrance()])
     files = {"/trial": settings.limits.archive_bytes, "/returns/preview": returns.CARRIED, "/returns": returns.CARRIED}
     guard(app, desk.pages, body_bytes=_FORM, larger=files, sign_in=sign_in)

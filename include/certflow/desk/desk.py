@@ -38,9 +38,17 @@ class Desk:
     """Given to every page module; `login` names the person or answers 401."""
 
     def __init__(
-        self, settings: Settings, registry: Registry, tables: Reference, login: Login, airflow: Airflow | None
+        self,
+        settings: Settings,
+        registry: Registry,
+        tables: Reference,
+        login: Login,
+        airflow: Airflow | None,
+        *,
+        sign_out: str,
     ) -> None:
         self.settings, self.registry, self.tables, self.airflow = settings, registry, tables, airflow
+        self.sign_out = sign_out
         self.pages = Pages(Path(__file__).with_name("pages"), filters={"moment": moment}, frame=self._frame)
         self.links: list[Link] = []
         self.counted = Counted()
@@ -91,7 +99,7 @@ class Desk:
         links = [link for link in self.links if person.may(*link.roles, province=link.province)]
         path = request.url.path.removeprefix(request.scope.get("root_path", ""))
         here = max((link.path for link in links if _below(path, link.path)), key=len, default="")
-        return {"person": person, "links": links, "here": here}
+        return {"person": person, "links": links, "here": here, "sign_out": self.sign_out}
 
 
 def moment(at: dt.datetime | str | None) -> str:
