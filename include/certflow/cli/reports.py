@@ -12,7 +12,7 @@ from certflow.cli.show import AsJson, By, InMonth, as_json, desk, say, table
 app = typer.Typer()
 report_app = typer.Typer(help="月报、评分表、排名、质量历史、年度考评材料。", no_args_is_help=True)
 appeal_app = typer.Typer(help="地市对差错的申诉：登记、判定、查看。", no_args_is_help=True)
-alerts_app = typer.Typer(help="逾期提醒：谁该做什么而没有做；可以静默到某一天。", no_args_is_help=True)
+alerts_app = typer.Typer(help="逾期提醒：谁该做什么而没有做；送给登记的人，可以静默到某一天。", no_args_is_help=True)
 app.add_typer(report_app, name="report")
 app.add_typer(appeal_app, name="appeal")
 app.add_typer(alerts_app, name="alerts")
@@ -214,6 +214,35 @@ def list_alerts(*, json: AsJson = False) -> None:
         "", ("收件人", "种类", "对象", "自", "内容"),
         [(one.recipient, one.kind, one.subject, one.since, one.text) for one in found],
     )  # fmt: skip
+
+
+@alerts_app.command("send")
+def send_alerts(
+    *, dry_run: Annotated[bool, typer.Option("--dry-run", help="只显示会送给谁、写什么，什么也不送。")] = False
+) -> None:
+    """写出今天的提醒，送给 recipients.toml 中登记的邮箱和 webhook；每个地址每天一份，没送出的下次再送。"""
+    from certflow.reports import alerts, messengers
+
+    now = dt.datetime.now(dt.UTC)
+    with desk() as at:
+        written = alerts.write(at.settings, alerts.due(at.settings, at.registry, now), now)
+        found = messengers.deliver(at.settings, written, now, dry_run=dry_run)
+    if not written:
+        say("没有逾期事项")
+        return
+    if dry_run:
+        for path in written:
+            say(f"—— {path.stem} ——\n{path.read_text(encoding='utf-8')}")
+    words = {"sent": "已送出", "before": "今天已送过", "failed": "没有送出", "planned": "会送"}
+    table(
+        "",
+        ("收件人", "方式", "地址", "结果"),
+        [(one.recipient, one.way, one.address, " ".join((words[one.state], one.reason)).strip()) for one in found],
+    )
+    if without := sorted({path.stem for path in written} - {one.recipient for one in found}):
+        say(f"没有登记地址，只写成了文件：{'、'.join(without)}")
+    if any(one.state == "failed" for one in found):
+        raise typer.Exit(1)
 
 
 @alerts_app.command("silence")

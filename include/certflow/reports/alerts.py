@@ -19,7 +19,7 @@ from certflow.settings import Settings
 
 PROVINCE = "province"
 """Recipient of what is the province's own turn; every other recipient is a city's account."""
-KINDS = {
+KINDS = {  # anchors and titles of the run book's pages
     "city-missing": "地市未报",
     "month-not-sent": "月份未上报",
     "returns-overdue": "上级逾期未返回",
@@ -88,7 +88,7 @@ def write(settings: Settings, alerts: Sequence[Alert], now: dt.datetime) -> list
 
 
 def message(alerts: Iterable[Alert]) -> str:
-    """One recipient's message: kinds as headings, one line per alert; the province's names the run book."""
+    """One recipient's message: kinds as headings, one line per alert; the province's names their run-book pages."""
     lines: list[str] = []
     by_kind: dict[str, list[Alert]] = defaultdict(list)
     for one in alerts:
@@ -96,8 +96,8 @@ def message(alerts: Iterable[Alert]) -> str:
     for kind, ones in sorted(by_kind.items()):
         lines.append(f"【{KINDS[kind]}】{len(ones)} 项")
         lines += [f"  {one.text}" for one in ones]
-    if any(one.recipient == PROVINCE for ones in by_kind.values() for one in ones):
-        lines.append("怎么办：见运维手册（docs/runbook.zh-CN.md）中同名的各节。")
+        if any(one.recipient == PROVINCE for one in ones):
+            lines.append(f"  怎么办：见运维手册“{KINDS[kind]}”（docs/runbook.zh-CN.md#{kind}）")
     return "\n".join(lines) + "\n"
 
 
