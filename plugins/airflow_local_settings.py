@@ -1,7 +1,7 @@
 """What every process of Airflow imports first: a service with settings for developers ends here (`start_check`).
 
-The scheduler also imports what its forks, LocalExecutor's tasks, then find there already: importing Great Expectations
-costs seconds; sixteen cities would pay it every five minutes.
+The scheduler and a Celery worker also import what their forks, the tasks, then find there already: importing Great
+Expectations costs seconds; sixteen cities would pay it every five minutes.
 """
 
 import os
@@ -13,7 +13,7 @@ start_check.refuse()
 if start_check.SERVICES.intersection(sys.argv[1:2]):
     os.umask(0o077)  # in a container nobody else has set it
 
-if "scheduler" in sys.argv[1:2]:
+if "scheduler" in sys.argv[1:2] or sys.argv[1:3] == ["celery", "worker"]:
     import certflow.checks.judge
     import certflow.checks.run
     import certflow.intake.pull  # noqa: F401 (imported so that it is there)

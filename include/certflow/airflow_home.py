@@ -79,7 +79,6 @@ def environment(settings: Settings, *, port: int = PORT) -> dict[str, str]:
         "LOGGING__FILE_TASK_HANDLER_NEW_FOLDER_PERMISSIONS": "0o700",
         "LOGGING__FILE_TASK_HANDLER_NEW_FILE_PERMISSIONS": "0o600",
         "DAG_PROCESSOR__REFRESH_INTERVAL": "30",
-        "USAGE_DATA_COLLECTION__ENABLED": "False",
     }
     if settings.statsd:
         host, _, listening = settings.statsd.rpartition(":")
