@@ -5,7 +5,10 @@ beyond the standard library, so that the jailed reader starts fast. Broken bytes
 of struct.error, IndexError, ValueError, which the caller takes as BOOK-DAMAGED (E47).
 """
 
+import re
 import struct
+import sys
+from array import array
 from collections.abc import Iterator
 
 from certflow.book import GRID_CELLS, Look, SheetLook
@@ -22,6 +25,10 @@ _ROW, _COLINFO, _MERGED, _FORMULA, _BOOLERR, _NOTE, _OBJ = 0x0208, 0x007D, 0x00E
 _CELLS = {0x00FD, 0x0204, 0x027E, 0x0203, 0x00D6, _FORMULA, _BOOLERR}
 """LABELSST, LABEL, RK, NUMBER, RSTRING and the two named ones: row and column come first in each."""
 _MULRK, _DRAWINGS, _SST, _CONTINUE, _LABELSST = 0x00BD, 0x00EB, 0x00FC, 0x003C, 0x00FD
+_STRINGS = re.compile(rb"(?:\xfd\0\x0a\0.{10})+", re.DOTALL)
+"""Cells of shared strings (LABELSST) one after another: nearly all of a sheet of text."""
+_RUN = -1
+"""In place of a record type: such a run, headers included."""
 _SELF, _ADD_IN = 0x0401, 0x3A01
 _XF, _FORMAT, _BLANK, _MULBLANK = 0x00E0, 0x041E, 0x0201, 0x00BE
 _TEXT_FORMAT = 49
@@ -84,7 +91,7 @@ def not_text(data: bytes) -> tuple[set[tuple[int, int]], set[tuple[int, int]]]:
     as_text = _text_looks(stream)
     by_type: set[tuple[int, int]] = set()
     by_format: set[tuple[int, int]] = set()
-    for kind, row, column, look in _cell_looks(stream, offset):
+    for kind, row, column, look in _cell_looks(stream, offset, as_text):
         if look not in as_text:
             by_format.add((row, column))
         if kind not in (_LABELSST, _BLANK, _MULBLANK):
@@ -103,11 +110,18 @@ def _text_looks(stream: bytes) -> set[int]:
     return {number for number, code in enumerate(looks) if code in codes}
 
 
-def _cell_looks(stream: bytes, offset: int) -> Iterator[tuple[int, int, int, int]]:
-    """(record type, row, column, number of its XF) of every cell of a sheet, runs of cells taken apart."""
+def _cell_looks(stream: bytes, offset: int, usual: set[int]) -> Iterator[tuple[int, int, int, int]]:
+    """(record type, row, column, number of its XF) of every cell of a sheet, runs of cells taken apart.
+
+    Runs of strings whose XF are all `usual` are left out.
+    """
     three = struct.Struct("<HHH").unpack_from
-    for kind, at, length in _records(stream, offset):
-        if kind in (_MULBLANK, _MULRK):
+    for kind, at, length in _records(stream, offset, runs=True):
+        if kind == _RUN:
+            words = _words(stream[at : at + length])
+            if not usual.issuperset(words[4::7]):
+                yield from ((_LABELSST, *cell) for cell in zip(words[2::7], words[3::7], words[4::7], strict=True))
+        elif kind in (_MULBLANK, _MULRK):
             row, first = struct.unpack_from("<HH", stream, at)
             width = 2 if kind == _MULBLANK else 6
             for column in range((length - 6) // width):
@@ -156,8 +170,19 @@ def _shared_strings(stream: bytes) -> list[str]:  # noqa: C901 (one cursor over 
     return strings
 
 
-def _records(stream: bytes, at: int) -> Iterator[tuple[int, int, int]]:
-    """(record type, offset of its body, length of its body) from one BOF to its EOF, nested ones skipped."""
+def _words(run: bytes) -> "array[int]":
+    """A run of strings, seven words a cell: the third is its row, the fourth its column, the fifth its XF."""
+    words = array("H", run)
+    if sys.byteorder == "big":
+        words.byteswap()
+    return words
+
+
+def _records(stream: bytes, at: int, *, runs: bool = False) -> Iterator[tuple[int, int, int]]:
+    """(record type, offset of its body, length of its body) from one BOF to its EOF, nested ones skipped.
+
+    With `runs` cells of strings come many at a time, as `_RUN`.
+    """
     depth = 0
     end = len(stream)
     unpack = struct.Struct("<HH").unpack_from
@@ -172,6 +197,10 @@ def _records(stream: bytes, at: int) -> Iterator[tuple[int, int, int]]:
                 return
         if at + length > end:
             raise SubmissionError("BOOK-DAMAGED", "记录被截断")
+        if runs and kind == _LABELSST and depth == 1 and (run := _STRINGS.match(stream, at - 4)):
+            yield _RUN, at - 4, run.end() - at + 4
+            at = run.end()
+            continue
         if depth == 1:
             yield kind, at, length
         at += length
@@ -208,10 +237,13 @@ def _globals(stream: bytes, found: Look) -> list[int]:  # noqa: C901 (a branch p
 
 def _sheet(stream: bytes, offset: int, sheet: SheetLook, found: Look) -> None:
     two = struct.Struct("<HH").unpack_from
-    for kind, at, length in _records(stream, offset):
+    runs: list[bytes] = []
+    for kind, at, length in _records(stream, offset, runs=True):
+        if kind == _RUN:
+            runs.append(stream[at : at + length])
+            continue
         if kind in _CELLS:
             row, column = two(stream, at)
-            sheet.cells += 1
             if kind == _FORMULA:
                 sheet.formulas.append((row + 1, column + 1))
             elif kind == _BOOLERR and stream[at + 7]:
@@ -219,12 +251,15 @@ def _sheet(stream: bytes, offset: int, sheet: SheetLook, found: Look) -> None:
         elif kind == _MULRK:
             row, column = two(stream, at)
             column += (length - 6) // 6 - 1
-            sheet.cells += (length - 6) // 6
         else:
             _beside_cells(stream, kind, at, sheet, found)
             continue
         sheet.last_row = max(sheet.last_row, row + 1)
         sheet.last_column = max(sheet.last_column, column + 1)
+    if runs:
+        words = _words(b"".join(runs))
+        sheet.last_row = max(sheet.last_row, max(words[2::7]) + 1)
+        sheet.last_column = max(sheet.last_column, max(words[3::7]) + 1)
 
 
 def _beside_cells(stream: bytes, kind: int, at: int, sheet: SheetLook, found: Look) -> None:

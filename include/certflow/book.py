@@ -18,8 +18,6 @@ class SheetLook:
     """visible | hidden | veryHidden"""
     kind: str = "worksheet"
     """worksheet | chart | macro | dialog"""
-    cells: int = 0
-    """Cells with content."""
     last_row: int = 0
     last_column: int = 0
     hidden_rows: list[int] = field(default_factory=list)

@@ -27,6 +27,7 @@ _ONE_LINE = ("title", "across", "line")
 """Marks of cells that may reach over their empty neighbours instead of being wrapped."""
 _LINE_POINTS = 15.0
 """Height of one line of 11-point text."""
+_TEXT_ALONE = {str}
 _LOST = "\ufffd"
 """What a reader puts where it cannot read a character."""
 _EXACT_DIGITS = 15
@@ -182,9 +183,9 @@ def _grid(sheet: Any) -> Grid:  # noqa: ANN401 (calamine has no types for mypy h
     texts: list[list[str]] = []
     kinds: list[str] = []
     for row in sheet.to_python(skip_empty_area=True):
-        if all(type(value) is str for value in row):  # the common case: a sheet of text, as the notice wants it
+        if set(map(type, row)) == _TEXT_ALONE:  # the common case: a sheet of text, as the notice wants it
             texts.append(row)
-            kinds.append("".join("t" if value else " " for value in row))
+            kinds.append("t" * len(row) if all(row) else "".join(["t" if value else " " for value in row]))
             continue
         cells = [_cell(value) for value in row]
         texts.append([text for text, _ in cells])

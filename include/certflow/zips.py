@@ -4,12 +4,14 @@ No entry name is ever used as a path here. `intake.archive` decides what an arch
 moves bytes whose place, size and CRC the ledger already knows.
 """
 
+import hashlib
+import io
 import struct
 import zlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, Literal
+from typing import BinaryIO, Literal, Self
 
 from certflow.errors import Conflict, DigestMismatch
 
@@ -25,6 +27,8 @@ _END = struct.Struct("<4s4H2LH")
 _MOST_ENTRIES = 0xFFFE
 _MOST_BYTES = 0xFFFF_FFFE
 _UNICODE_PATH = 0x7075
+_MOST_OPEN = 200
+"""Archives open at a time; a province sends fewer for one exam."""
 
 Names = Literal["utf-8", "gb18030"]
 """How entry names are written: UTF-8 with the flag that says so, or GB18030 for receivers that ignore the flag."""
@@ -43,28 +47,60 @@ class Packed:
     crc32: int
 
 
+class Archives:
+    """Archives that stay open from one entry to the next; a context manager."""
+
+    def __init__(self) -> None:
+        self._files: dict[Path, io.FileIO] = {}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self._close()
+
+    def read(self, entry: Packed, sha256: str | None = None) -> bytes:
+        """The entry's content, inflated once when it was deflated; held against its SHA-256, or else against its CRC.
+
+        Raises:
+            DigestMismatch: length, digest or CRC differ from what was recorded, or the archive is gone.
+        """
+        try:
+            file = self._files.get(entry.archive) or self._open(entry.archive)
+            file.seek(entry.data_offset)
+            packed = file.read(entry.packed_size)
+        except OSError as error:
+            raise DigestMismatch(f"原件 {entry.archive.stem[:12]}… 无法读取：{error.strerror}") from None
+        data = packed if entry.method == STORED else _inflate(packed, entry)
+        same = zlib.crc32(data) == entry.crc32 if sha256 is None else hashlib.sha256(data).hexdigest() == sha256
+        if len(data) != entry.size or not same:
+            raise DigestMismatch(
+                f"原件 {entry.archive.stem[:12]}… 第 {entry.data_offset} 字节处的文件与校验码不符，请勿继续"
+            )
+        return data
+
+    def _open(self, archive: Path) -> io.FileIO:
+        if len(self._files) >= _MOST_OPEN:
+            self._close()
+        file = self._files[archive] = archive.open("rb", buffering=0)
+        return file
+
+    def _close(self) -> None:
+        for file in self._files.values():
+            file.close()
+        self._files.clear()
+
+
 def read_packed(entry: Packed) -> bytes:
-    """The entry's content, inflated once when it was deflated.
-
-    Raises:
-        DigestMismatch: length or CRC differ from what was recorded, or the archive is gone.
-    """
-    try:
-        with entry.archive.open("rb") as archive:
-            archive.seek(entry.data_offset)
-            packed = archive.read(entry.packed_size)
-    except OSError as error:
-        raise DigestMismatch(f"原件 {entry.archive.stem[:12]}… 无法读取：{error.strerror}") from None
-    data = packed if entry.method == STORED else _inflate(packed, entry)
-    if len(data) != entry.size or zlib.crc32(data) != entry.crc32:
-        raise DigestMismatch(
-            f"原件 {entry.archive.stem[:12]}… 第 {entry.data_offset} 字节处的文件与校验码不符，请勿继续"
-        )
-    return data
+    """The content of a single entry; raises as `Archives.read`."""
+    with Archives() as archives:
+        return archives.read(entry)
 
 
-def write_zip(target: BinaryIO, members: Iterable[tuple[str, bytes]], names: Names = "utf-8") -> int:
-    """Write `members` (name, content) stored, with fixed times; returns the number of entries.
+def write_zip(
+    target: BinaryIO, members: Iterable[tuple[str, bytes] | tuple[str, bytes, int]], names: Names = "utf-8"
+) -> int:
+    """Write `members` (name, content, CRC-32 where it is known) stored, with fixed times; returns how many.
 
     Names must come in ascending order of their UTF-8 bytes, so that one content has one spelling. Under
     ``gb18030`` an entry also carries its UTF-8 name in Info-ZIP's extra field 0x7075, for readers that know it.
@@ -76,7 +112,7 @@ def write_zip(target: BinaryIO, members: Iterable[tuple[str, bytes]], names: Nam
     """
     directory: list[bytes] = []
     offset, last = 0, b""
-    for name, data in members:
+    for name, data, *known in members:
         utf8 = name.encode()
         if utf8 <= last or name.startswith("/") or "\\" in name or ".." in name.split("/"):
             raise ValueError("zip entry names come in ascending order, once each, and stay inside the archive")
@@ -85,7 +121,7 @@ def write_zip(target: BinaryIO, members: Iterable[tuple[str, bytes]], names: Nam
         begin = _LOCAL.size + len(raw) + len(extra)
         if len(directory) >= _MOST_ENTRIES or offset + begin + len(data) > _MOST_BYTES:
             raise Conflict("压缩包超过 65534 个文件或 4 GiB，请拆分该考试的数据后再组包")
-        crc, size = zlib.crc32(data), len(data)
+        crc, size = known[0] if known else zlib.crc32(data), len(data)
         target.write(_LOCAL.pack(b"PK\3\4", _VERSION, flags, STORED, 0, _DATE, crc, size, size, len(raw), len(extra)))
         target.write(raw + extra)
         target.write(data)

@@ -10,6 +10,7 @@ import itertools
 import os
 import tempfile
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from certflow import photo
@@ -66,14 +67,12 @@ def _tiles(one: Judged) -> Iterator[tuple[str, photo.Tile]]:
     for received, entry in (*one.submission.photos, *one.submission.earlier_photos):
         key = (received.sha256, entry.ordinal)
         outcome, rule = one.entries[key]
-        try:
-            data = archive.read_entry(received, entry)
-        except SubmissionError:
-            data = b""
+        white, small = one.border_white.get(key), None
+        if white is not None:
+            with suppress(SubmissionError):
+                small = photo.shrink(archive.read_entry(received, entry))
         numbers = rows.get(key, [])
         place = f"第 {'、'.join(map(str, numbers))} 行" if numbers else "无对应行"
-        white = photo.measure(data)["photo_border_white"]
-        small = photo.thumbnail(data)
         yield (
             _figure(
                 small,
@@ -95,8 +94,8 @@ def _size(size: int) -> str:
     return f"{size / 1024:.1f} KB"
 
 
-def _white(white: object) -> str:
-    return f"白边 {float(white):.0%}" if isinstance(white, float) else "无法解码"
+def _white(white: float | None) -> str:
+    return "无法解码" if white is None else f"白边 {white:.0%}"
 
 
 def _subject(one: Judged) -> str:

@@ -147,7 +147,18 @@ def _conclude(
         account=standing.city.account if standing.city else None,
         nil=is_nil(submission),
         counts=Counter(ends.values()),
+        border_white=_border_white(photos, pictures),
     )
+
+
+def _border_white(photos: Photos, pictures: Iterable[int]) -> dict[tuple[str, int], float]:
+    white = photos.columns.get("photo_border_white", [None] * len(photos))
+    keys_of = ((line, *photos.members[line]) for line in pictures)
+    return {
+        (received.sha256, entry.ordinal): share
+        for line, received, entry in keys_of
+        if isinstance(share := white[line], float)
+    }
 
 
 def _ends(rows: Rows, found: Found) -> list[_End]:

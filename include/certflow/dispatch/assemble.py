@@ -28,7 +28,7 @@ from certflow.registry import packages
 from certflow.registry.ledger import Actor, Registry, note
 from certflow.registry.packages import Batch, Package, PackRow, Photo
 from certflow.settings import Settings
-from certflow.zips import Names, Packed, read_packed, write_zip
+from certflow.zips import Archives, Names, Packed, write_zip
 
 _MOST_BYTES = 3 << 30
 """Most bytes of photos in one package; a zip without zip64 ends at 4 GiB."""
@@ -324,7 +324,7 @@ def _write(
     members = [(f"{content.stem}.XLS", workbook)]
     photos = _photos(settings, content)
     target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    plan: dict[Path, Iterable[tuple[str, bytes]]] = {target: chain(members, photos)}
+    plan: dict[Path, Iterable[Any]] = {target: chain(members, photos)}
     if two and content.photos:
         plan = {target: members, _photos_zip(target): photos}
     for path, entries in plan.items():
@@ -345,21 +345,20 @@ def _take_away(temporary: Path) -> None:
     _photos_zip(temporary).unlink(missing_ok=True)
 
 
-def _photos(settings: Settings, content: _Content) -> Iterator[tuple[str, bytes]]:
-    for ordinal, (name, photo) in enumerate(content.photos.items(), start=1):
-        data = read_packed(
-            Packed(
-                settings.original(photo.original),
+def _photos(settings: Settings, content: _Content) -> Iterator[tuple[str, bytes, int]]:
+    """Name, content and CRC-32 of each photo, read again from the original and held against what was judged."""
+    places = {photo.original: settings.original(photo.original) for photo in content.photos.values()}
+    with Archives() as archives:
+        for name, photo in content.photos.items():
+            place = Packed(
+                places[photo.original],
                 photo.data_offset,
                 photo.packed_size,
                 photo.method,
                 photo.size,
                 photo.crc32,
             )
-        )
-        if photo.sha256 is not None and hashlib.sha256(data).hexdigest() != photo.sha256:
-            raise DigestMismatch(f"包内第 {ordinal} 张照片与核验过的照片不同，请勿继续")
-        yield f"{content.stem}/{name}", data
+            yield f"{content.stem}/{name}", archives.read(place, photo.sha256), photo.crc32
 
 
 def _manifest(order: _Order, content: _Content) -> dict[str, Any]:
@@ -412,7 +411,7 @@ def _manifest_path(package: Path) -> Path:
 
 
 def _private(path: Path) -> Any:  # noqa: ANN401 (a binary stream; the exact io class is no contract)
-    return os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb")
+    return os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb", buffering=1 << 20)
 
 
 def _digest(path: Path) -> str:

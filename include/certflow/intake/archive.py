@@ -88,7 +88,7 @@ def read_entry(received: Received, entry: Entry) -> bytes:
 
 def raw_bytes(received: Received, entry: Entry) -> bytes:
     """The bytes of one entry as they lie in the archive (compressed when `method` is 8)."""
-    with received.path.open("rb") as file:
+    with received.path.open("rb", buffering=0) as file:
         file.seek(entry.data_offset)
         return file.read(entry.packed_size)
 

@@ -7,6 +7,7 @@ a number in an ID column stays a number (E10), the suites decide.
 import re
 import unicodedata
 from bisect import bisect_left, bisect_right
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from itertools import accumulate
 from typing import Any
@@ -164,26 +165,23 @@ def _lay_out(look: Mapping[str, Any], grid: Sequence[Any], limits: Limits, measu
         raise SubmissionError("BOOK-HEADER", "没有找到表头")
     measures["book_title_row"] = sum(any(not _empty(text) for text in row) for row in texts[:header])  # E19
     columns = _columns(texts[header], measures)
+    first = first_row + header + 2
+    body, body_kinds = texts[header + 1 :], kinds[header + 1 :]
     marks = dict.fromkeys(map(tuple, look["formulas"]), "f") | dict.fromkeys(map(tuple, look["errors"]), "e")
-    marked_rows = {row for row, _ in marks}
-    rows: list[int] = []
-    cells: list[tuple[Sequence[str], Sequence[str]]] = []
-    ignored: dict[int, str] = {}
-    blank: list[int] = []
-    for index in range(header + 1, len(texts)):
-        number = first_row + index + 1
-        row, row_kinds = texts[index], kinds[index]
-        if number in marked_rows:
-            row_kinds = [marks.get((number, first_column + at + 1), kind) for at, kind in enumerate(row_kinds)]
-        values = [row[at] for at in columns.values()]
-        what = _no_data(row, values, [row_kinds[at] for at in columns.values()], columns)
-        if what is None:
-            rows.append(number)
-            cells.append((values, [_KINDS[row_kinds[at]] for at in columns.values()]))
-        elif what:
-            ignored[number] = what
-        else:
-            blank.append(number)
+    for number in {row for row, _ in marks}:
+        if 0 <= number - first < len(body_kinds):
+            row_kinds = enumerate(body_kinds[number - first])
+            body_kinds[number - first] = "".join(
+                marks.get((number, first_column + at + 1), kind) for at, kind in row_kinds
+            )
+    values = {name: [row[at] for row in body] for name, at in columns.items()}
+    left_out = _left_out(body, body_kinds, columns, values)
+    rows = [number for number in range(first, first + len(body)) if number - first not in left_out]
+    ignored = {first + at: what for at, what in left_out.items() if what}
+    blank = [first + at for at, what in left_out.items() if not what]
+    if left_out:
+        values = {name: [values[name][number - first] for number in rows] for name in columns}
+        body_kinds = [body_kinds[number - first] for number in rows]
     if not rows:
         raise SubmissionError("BOOK-EMPTY")
     if len(rows) > limits.workbook_rows:
@@ -195,12 +193,13 @@ def _lay_out(look: Mapping[str, Any], grid: Sequence[Any], limits: Limits, measu
     measures["book_hidden_column"] = sum(
         any(first <= column <= last for first, last in look["hidden_columns"]) for column in used
     )
-    names = list(columns)
+    words = {one: tuple(_KINDS[one[at]] for at in columns.values()) for one in set(body_kinds)}
+    kinds_of = zip(*map(words.__getitem__, body_kinds), strict=True)
     present = set(rows)
     return Sheet(
         row_numbers=rows,
-        values={name: [values[at] for values, _ in cells] for at, name in enumerate(names)},
-        kinds={name: [row_kinds[at] for _, row_kinds in cells] for at, name in enumerate(names)},
+        values=values,
+        kinds={name: list(column) for name, column in zip(columns, kinds_of, strict=True)},
         hidden=frozenset(look["hidden_rows"]) & present,
         merged=_merged(look["merged"], rows),
         ignored=ignored,
@@ -212,22 +211,55 @@ def _empty(text: str) -> bool:
     return _BLANK.fullmatch(text) is not None
 
 
-def _no_data(row: Sequence[str], values: Sequence[str], kinds: Sequence[str], columns: Mapping[str, int]) -> str | None:
-    """Why a row is no application: "" blank, a reason (E19, E29), or None: it is one."""
+def _left_out(
+    body: Sequence[Sequence[str]], kinds: Sequence[str], columns: Mapping[str, int], values: Mapping[str, Sequence[str]]
+) -> dict[int, str]:
+    """Rows below the header that are no applications, by their place: "" blank, or a reason (E19, E29)."""
+    headers = _repeated_headers(values)
+    found: dict[int, str] = {}
+    full = zip(*(values[name] for name in FIELDS[: _CLOSING_CELLS + 1]), strict=True)
+    for at, four in enumerate(full):
+        # Nearly all rows: more cells with a sign in them than a total or a signature fills.
+        if at not in headers and all(four) and "".join(four).isalnum():
+            continue
+        chosen = [kinds[at][place] for place in columns.values()]
+        what = _no_data(body[at], [values[name][at] for name in columns], chosen, repeated=at in headers)
+        if what is not None:
+            found[at] = what
+    return found
+
+
+def _no_data(row: Sequence[str], values: Sequence[str], kinds: Sequence[str], *, repeated: bool) -> str | None:
+    """Why a row is no application: "" blank, a reason, or None: it is one."""
     filled = [text for text, kind in zip(values, kinds, strict=True) if kind not in " t" or not _empty(text)]
     if not filled:
         # Content only beside the eleven columns is no application, but it is not passed over in silence either.
         beside = next((text for text in row if not _empty(text)), "")
         return (_closing(beside) or "十一列之外的内容") if beside else ""
-    if _repeats_header(row, columns):
+    if repeated:
         return "重复的表头"
     if len(filled) <= _CLOSING_CELLS:
         return _closing(filled[0]) or None
     return None
 
 
-def _repeats_header(row: Sequence[str], columns: Mapping[str, int]) -> bool:
-    return sum(header_field(row[at]) == name for name, at in columns.items() if row[at]) >= _HEADER_LEAST
+def _repeated_headers(values: Mapping[str, Sequence[str]]) -> frozenset[int]:
+    """Places of rows with so many cells that name their own column.
+
+    The columns with the fewest different texts first: most sheets need no look at the others.
+    """
+    different = sorted(((name, set(column)) for name, column in values.items()), key=lambda one: len(one[1]))
+    counts: Counter[int] = Counter()
+    naming = 0
+    for place, (name, texts) in enumerate(different):
+        if naming + len(different) - place < _HEADER_LEAST:
+            return frozenset()
+        # What begins with a digit names no column.
+        own = {text for text in texts if not text[:1].isdecimal() and header_field(text) == name}
+        if own:
+            naming += 1
+            counts.update(at for at, text in enumerate(values[name]) if text in own)
+    return frozenset(at for at, count in counts.items() if count >= _HEADER_LEAST)
 
 
 def _closing(text: str) -> str:

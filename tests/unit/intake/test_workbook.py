@@ -7,6 +7,9 @@ import subprocess
 import sys
 import time
 import warnings
+from collections.abc import Callable
+from pathlib import Path
+from xml.parsers import expat
 
 import made_books as made
 import openpyxl
@@ -14,7 +17,8 @@ import pytest
 import xlwt
 from made_books import ROW, row, xls, xlsx
 
-from certflow import biff, excel, jail
+from certflow import biff, excel, jail, ooxml
+from certflow.book import SheetLook
 from certflow.findings import FIELD_NAMES, FIELDS
 from certflow.intake import workbook
 from certflow.settings import Limits
@@ -274,7 +278,7 @@ def test_e26_trailing_formatted_rows_are_trimmed_in_time():
     assert old.row_numbers == [2]
 
 
-def test_e27_a_value_or_a_blank_in_the_last_cell_is_refused_before_the_grid_is_built():
+def test_e27_f29_a_value_or_a_blank_in_the_last_cell_is_refused_before_the_grid_is_built():
     for cell in ('<c r="XFD1048576"><v>1</v></c>', '<c r="XFD1048576" s="1"/>'):
         rows = made.inline([FIELDS, ROW]) + f'<row r="1048576">{cell}</row>'
         data = made.with_parts(xlsx(), {"xl/worksheets/sheet1.xml": made.sheet_xml(rows)})
@@ -499,38 +503,91 @@ def test_the_child_imports_nothing_heavy():
     assert out.stdout.strip() == "[]"
 
 
-def _instead(monkeypatch: pytest.MonkeyPatch, body: str) -> None:
-    limits = (
-        "from certflow import jail; r = json.loads(sys.stdin.buffer.readline()); jail._limit(r['memory'], r['cpu']); "
-    )
-    monkeypatch.setattr(jail, "_CHILD", "import sys, json; sys.path[:] = json.loads(sys.argv[1]); " + limits + body)
+@pytest.fixture(params=["forked", "fresh"])
+def instead(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+    """Let the child do something else once its limits hold; as a fork of the server, and as its own interpreter."""
+    if request.param == "fresh":
+        monkeypatch.setattr(jail, "_forked", jail._fresh)
+    elif sys.platform != "linux":
+        pytest.skip("no server here")
+
+    def _instead(body: str) -> None:
+        limited = (
+            f"r = json.loads(sys.stdin.buffer.readline()); jail._limit(r['memory'], r['cpu']); {body}; os._exit(0)"
+        )
+        changed = f"import os\ndef main(text={limited!r}): exec(text)\njail.main = main\n"
+        monkeypatch.setattr(jail, "_idle", [])
+        monkeypatch.setattr(jail, "_CHILD", f"{jail._PATH}\n{changed}jail.main()")
+        monkeypatch.setattr(jail, "_SERVER", f"{jail._PATH}\n{changed}jail.serve()")
+
+    return _instead
 
 
 @pytest.mark.parametrize(
     "body",
     ["import os; os.abort()", "b = bytes(3 << 30)", "[0 for _ in iter(int, 1)]", "import os; os.kill(os.getpid(), 9)"],
 )  # fmt: skip
-def test_a_child_that_dies_eats_or_spins_is_a_verdict(monkeypatch, body):
-    _instead(monkeypatch, body)
+def test_a_child_that_dies_eats_or_spins_is_a_verdict(instead, body):
+    instead(body)
     assert (
         workbook.read_sheet(xlsx(), Limits(jail_cpu_seconds=1, jail_wall_seconds=20))[1]["book_fault"] == "BOOK-LIMIT"
     )
 
 
-def test_a_child_that_sleeps_is_killed_by_the_clock(monkeypatch):
-    _instead(monkeypatch, "import time; time.sleep(60)")
+def test_a_child_that_sleeps_is_killed_by_the_clock(instead):
+    instead("import time; time.sleep(60)")
     began = time.monotonic()
     assert workbook.read_sheet(xlsx(), Limits(jail_wall_seconds=1))[1]["book_fault"] == "BOOK-LIMIT"
     assert time.monotonic() - began < 5
 
 
-def test_a_child_that_answers_nonsense_is_a_verdict(monkeypatch):
-    for answer in ("print('no json')", "print('{}')", "print('[1]')"):
-        _instead(monkeypatch, answer)
+def test_a_child_that_answers_nonsense_is_a_verdict(instead):
+    for answer in ("print('no json', flush=True)", "print('{}', flush=True)", "print('[1]', flush=True)"):
+        instead(answer)
         assert fault(xlsx()) == "BOOK-DAMAGED"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the server forks")
+def test_one_server_reads_workbook_after_workbook_and_ends_with_its_process():
+    code = (
+        "import sys; sys.path[:0] = [sys.argv[1]]; "
+        "from certflow import jail, excel; from certflow.settings import Limits; "
+        "data = excel.write_xls(['a'], [['x']]); [jail.read(data, Limits()) for _ in range(3)]; "
+        "print(len(jail._servers), jail._idle[0].process.pid)"
+    )
+    here = str(Path(jail.__file__).parents[1])
+    out = subprocess.run([sys.executable, "-c", code, here], capture_output=True, text=True, check=True)
+    servers, pid = map(int, out.stdout.split())
+    assert servers == 1
+    assert not Path(f"/proc/{pid}").exists()
 
 
 def test_reader_and_look_agree_on_what_write_xls_writes():
     rows = [row(number) for number in range(300)]
     sheet = sheet_of(excel.write_xls(FIELDS, rows))
     assert [list(values) for values in zip(*(sheet.values[name] for name in FIELDS), strict=True)] == rows
+
+
+PART = '<?xml version="1.0" encoding="UTF-8"?><worksheet>'
+
+
+def test_cells_out_of_the_ordinary_are_seen_among_plain_ones():
+    plain = '<c r="{}{}" t="inlineStr"><is><t>x</t></is></c>'
+    odd = {
+        "formulas": '<c r="C2"><f>1+1</f><v>2</v></c>',
+        "errors": '<c r="C2" t="e"><v>#N/A</v></c>',
+        "hidden_rows": '</row><row r="3" hidden="1"><c r="C3" t="inlineStr"><is><t>x</t></is></c>',
+    }
+    for kind, cell in odd.items():
+        row = "".join(plain.format(column, 2) for column in "AB") + cell + plain.format("D", 2)
+        sheet = SheetLook("a")
+        ooxml._walk(f'{PART}<row r="2">{row}</row></worksheet>'.encode(), sheet, 256)
+        assert len(getattr(sheet, kind)) == 1, kind
+        assert sheet.last_column == 4
+
+
+@pytest.mark.parametrize("broken", ["<c r='A1'><v>1</v>", '<c r="A1"><v>1</c>', '<c r="A1"><v>1</v></c>&x;'])
+def test_plain_cells_hide_no_broken_xml(broken):
+    data = f'{PART}<row r="1"><c r="B1"><v>2</v></c>{broken}</row></worksheet>'
+    with pytest.raises(expat.ExpatError):
+        ooxml._walk(data.encode(), SheetLook("a"), 256)

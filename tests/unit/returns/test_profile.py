@@ -248,7 +248,9 @@ def test_a_wrong_profile_is_a_configuration_error(settings, old, new):
 
 
 def test_a_workbook_is_read_in_the_jail_and_not_here(settings, tmp_path, monkeypatch):
-    monkeypatch.setattr(jail, "_CHILD", "import os; os.abort()")
+    for code in ("_CHILD", "_SERVER"):
+        monkeypatch.setattr(jail, code, "import os; os.abort()")
+    monkeypatch.setattr(jail, "_idle", [])
     with pytest.raises(SubmissionError) as error:
         read(settings, tmp_path, excel.write_xls(HEADER.split(","), [PRINTED_LINE.split(",")]))
     assert error.value.fault == "RETURN-DAMAGED"
