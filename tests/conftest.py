@@ -31,15 +31,15 @@ def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
     from sqlalchemy import text
 
     from certflow.registry import open_registry, server
+    from certflow.registry.upgrade import owner
 
     settings = Settings(home=tmp_path_factory.mktemp("postgres"))
     with server.hold(settings):
-        registry = open_registry(settings)
-        with registry.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        open_registry(settings).close()
+        with owner(settings).connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
             # Each test makes and drops a database, and each drop is a checkpoint: 0.5 s with a real disk behind it.
             connection.execute(text("ALTER SYSTEM SET fsync = off"))
             connection.execute(text("SELECT pg_reload_conf()"))
-        registry.close()
         yield settings
 
 
@@ -87,4 +87,4 @@ def _clone(postgres: Settings) -> str:
     with engine.connect() as connection:
         connection.execute(text(f'CREATE DATABASE "{name}" TEMPLATE certflow STRATEGY FILE_COPY'))
     engine.dispose()
-    return server.url(postgres, name)
+    return server.url(postgres, name)  # the owner's login, which takes on the application's role

@@ -80,6 +80,8 @@ class Settings:
     """Everything the program writes lies below it."""
     database_url: str | None = None
     """PostgreSQL by URL; None: the embedded server below `home`."""
+    database_owner_url: str | None = None
+    """The same database with the login that owns its tables, for migrations alone; None: `database_url` owns them."""
     expectations: Path | None = None
     """Folder with the rule suites; None: the one that came with the program."""
     city_sftp: Remote | None = None

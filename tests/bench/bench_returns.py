@@ -21,6 +21,7 @@ from sqlalchemy import text
 
 from certflow.registry import open_registry
 from certflow.registry.ledger import Actor, Registry
+from certflow.registry.upgrade import owner
 from certflow.settings import Settings
 
 SECONDS, MEGABYTES = 60, 500
@@ -46,14 +47,14 @@ FROM certificates c, submissions s, batches b WHERE c.id % :step = 0 ORDER BY c.
 def prepare(settings: Settings, certificates: int, rows: int) -> None:
     """The certificate database, and one package of `rows` rows that was sent."""
     with open_registry(settings) as registry:
-        with registry.engine.begin() as conn:
+        with owner(settings).begin() as conn:
             conn.execute(text("DROP INDEX uq_certificates_management_no"))
             conn.execute(text("DROP INDEX ix_certificates_id_number, ix_certificates_serial"))
         for first in range(1, certificates + 1, 1_000_000):
-            with registry.engine.begin() as conn:
+            with owner(settings).begin() as conn:
                 last = min(first + 999_999, certificates)
                 conn.execute(text(_CERTIFICATES), {"first": first, "last": last})
-        with registry.engine.begin() as conn:
+        with owner(settings).begin() as conn:
             conn.execute(text("SET LOCAL maintenance_work_mem = '512MB'"))
             conn.execute(
                 text("CREATE UNIQUE INDEX uq_certificates_management_no ON certificates (management_no)"
@@ -61,7 +62,7 @@ def prepare(settings: Settings, certificates: int, rows: int) -> None:
             )  # fmt: skip
             conn.execute(text("CREATE INDEX ix_certificates_id_number ON certificates (id_number)"))
             conn.execute(text("CREATE INDEX ix_certificates_serial ON certificates (serial) WHERE serial <> ''"))
-        with registry.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as conn:
+        with owner(settings).connect().execution_options(isolation_level="AUTOCOMMIT") as conn:
             conn.execute(text("VACUUM ANALYZE certificates"))
         with registry.begin(ACTOR) as conn:
             conn.execute(
@@ -85,7 +86,7 @@ def prepare(settings: Settings, certificates: int, rows: int) -> None:
         for state in ("APPROVED", "SENDING", "SENT"):
             with registry.begin(ACTOR) as conn:
                 conn.execute(text("UPDATE packages SET state = :state"), {"state": state})
-        with registry.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as conn:
+        with owner(settings).connect().execution_options(isolation_level="AUTOCOMMIT") as conn:
             conn.execute(text("VACUUM ANALYZE rows"))
 
 

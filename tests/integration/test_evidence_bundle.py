@@ -9,6 +9,7 @@ import sys
 import zipfile
 
 import pytest
+from as_owner import as_owner
 from printed_month import print_month
 from small_month import Person
 from sqlalchemy import text
@@ -169,8 +170,7 @@ def test_f48_a_flipped_bit_in_the_database_is_named_by_the_doctor_and_stops_the_
 
 def spoil(registry, seq, column, value):
     """As the database's owner could, past every trigger."""
-    with registry.engine.begin() as connection:
-        connection.execute(text("SET LOCAL session_replication_role = replica"))
+    with as_owner(registry, triggers=False) as connection:
         connection.execute(text(f"UPDATE audit SET {column} = :value WHERE seq = :seq"), {"value": value, "seq": seq})
 
 

@@ -16,7 +16,7 @@ from certflow.checks.holds import Decision, decide, queue, shown
 from certflow.checks.run import check_city
 from certflow.cli import app
 from certflow.dispatch.freeze import freeze
-from certflow.errors import Conflict
+from certflow.errors import CertflowError, Conflict
 from certflow.month import Month
 from certflow.registry import certificates, holds, submissions, transfers
 from certflow.registry.doctor import examine
@@ -198,7 +198,7 @@ def test_a_decision_is_chained_without_personal_data_and_stays(office: Office, h
     assert PEOPLE[0]["ZJHM"] not in str(payload)
     assert office.ask("SELECT rules FROM hold_decisions") == [["DB-NAME-VARIANT"]]
     for statement in ("DELETE FROM hold_decisions", "UPDATE hold_decisions SET reason = ''"):
-        with pytest.raises(Conflict), office.registry.begin(office.actor) as conn:
+        with pytest.raises(CertflowError, match="42501"), office.registry.begin(office.actor) as conn:
             conn.execute(text(statement))
 
 

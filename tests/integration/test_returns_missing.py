@@ -2,6 +2,7 @@
 
 import dataclasses
 
+from as_owner import as_owner
 from openpyxl import load_workbook
 from returned import Authority, printed, sent
 from small_month import Person, SmallMonth
@@ -18,7 +19,7 @@ def test_r03_after_its_limit_it_is_an_alarm_and_stands_on_the_list_until_it_is_a
     month = SmallMonth(settings, registry)
     month.submit([Person(3, name="王五")], account="370200")
     sent(settings, registry, actor, month, [Person(1), Person(2)])
-    with registry.engine.begin() as conn:  # evidence may not change: the clock is turned back under it
+    with as_owner(registry) as conn:  # evidence may not change: the clock is turned back under it
         conn.execute(text("ALTER TABLE transfers DISABLE TRIGGER USER"))
         conn.execute(text("UPDATE transfers SET at = at - interval '100 days'"))
         conn.execute(text("ALTER TABLE transfers ENABLE TRIGGER USER"))

@@ -3,6 +3,7 @@
 import json
 
 import pytest
+from as_owner import as_owner
 from returned import Authority, events, identities, in_force, printed, refused, sent
 from small_month import Person, SmallMonth
 from sqlalchemy import insert, select, text, update
@@ -206,8 +207,7 @@ def test_the_database_itself_refuses_the_way_back_without_the_errand_and_a_seria
 def test_i9_the_doctor_understands_an_undo(settings, registry, actor, month, authority, statement, said):
     sent(settings, registry, actor, month, [Person(1)])
     undo(registry, authority.applied(printed(Person(1))).return_id, **BY, actor=actor)
-    with registry.engine.begin() as conn:
-        conn.execute(text("SET LOCAL session_replication_role = replica"))
+    with as_owner(registry, triggers=False) as conn:
         conn.execute(text(statement))
     assert said in "\n".join(examine(registry, settings)["I9"])
 
@@ -218,8 +218,7 @@ def test_i6_a_way_back_that_the_chain_does_not_call_an_undo_is_named(settings, r
     with registry.begin(actor) as conn:
         conn.execute(text("SELECT set_config('certflow.errand', 'undo', true)"))
         conn.execute(update(schema.rows).values(state="SENT"))
-    with registry.engine.begin() as conn:
-        conn.execute(text("SET LOCAL session_replication_role = replica"))
+    with as_owner(registry, triggers=False) as conn:
         conn.execute(text("UPDATE audit SET payload = replace(payload, 'undo', 'else')"))
     assert "只有撤销时才允许" in "\n".join(examine(registry, settings)["I6"])
 

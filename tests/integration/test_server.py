@@ -17,6 +17,7 @@ from sqlalchemy.ext.asyncio import create_async_engine
 import certflow
 from certflow.errors import Busy, ConfigurationError
 from certflow.registry import open_registry, server
+from certflow.registry.upgrade import owner
 from certflow.settings import Settings
 
 pytestmark = pytest.mark.slow
@@ -107,13 +108,13 @@ def test_f26_a_killed_user_leaves_a_server_that_the_next_one_adopts_and_stops(ho
 
 def test_f36_a_killed_server_is_started_again_and_what_was_committed_is_there(home):
     with server.hold(home):
-        with psycopg.connect(server.url(home).replace("+psycopg", ""), autocommit=True) as connection:
+        with psycopg.connect(server.url(home, owner=True).replace("+psycopg", ""), autocommit=True) as connection:
             connection.execute("CREATE TABLE kept AS SELECT 42 AS n")
         killed = postmaster(home)
         os.kill(killed, signal.SIGKILL)
         with server.hold(home):
             assert postmaster(home) not in (killed, None)
-            with psycopg.connect(server.url(home).replace("+psycopg", "")) as connection:
+            with psycopg.connect(server.url(home, owner=True).replace("+psycopg", "")) as connection:
                 assert connection.execute("SELECT n FROM kept").fetchone() == (42,)
 
 
@@ -144,7 +145,7 @@ def test_nothing_listens_on_tcp_and_nobody_enters_without_the_password(home, tmp
         folder = Path(create_engine(server.url(home)).url.query["host"])
         assert stat.S_IMODE(folder.stat().st_mode) == 0o700
         assert stat.S_IMODE((home.keys / "postgres.pgpass").stat().st_mode) == 0o600
-        with psycopg.connect(server.url(home).replace("+psycopg", "")) as connection:
+        with psycopg.connect(server.url(home, owner=True).replace("+psycopg", "")) as connection:
             shown = connection.execute(
                 "SELECT current_setting('listen_addresses'), current_setting('TimeZone'), current_setting('fsync'),"
                 " current_setting('random_page_cost'), (SELECT count(*) FROM pg_hba_file_rules WHERE auth_method <>"
@@ -213,7 +214,7 @@ def test_a_lost_password_file_is_named(home):
 
 def test_a_database_from_a_newer_program_is_refused(home):
     registry = open_registry(home)
-    with registry.engine.begin() as connection:
+    with owner(home).begin() as connection:
         connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
     registry.close()
     with pytest.raises(ConfigurationError, match="9999"):

@@ -18,10 +18,9 @@ def open_registry(settings: "Settings") -> "Registry":
     from certflow.registry.upgrade import upgrade
 
     lease = server.hold(settings)
-    registry = Registry(settings, lease)
     try:
-        upgrade(registry)
+        return Registry(settings, lease, role=upgrade(settings))
     except BaseException:
-        registry.close()
+        if lease is not None:
+            lease.close()
         raise
-    return registry

@@ -6,7 +6,7 @@
         start.lock  users.lock  flock files: one at a time starts or stops; whoever uses the server shares
         socket                  the socket folder, where it had to be put elsewhere
         cluster/                the server's own (0700): data/  run/ (socket)  server.log
-    <home>/keys/postgres.pgpass the generated password, in libpq's format
+    <home>/keys/postgres.pgpass the generated passwords, in libpq's format: the owner's and the application's
 
 No folder outside `postgres/` is created, opened up or handed over, with one exception: a home whose path is too
 long for a Unix socket gets a private folder under the system's temporary directory, recorded in `socket`.
@@ -28,8 +28,10 @@ from pathlib import Path
 
 from certflow.errors import ConfigurationError
 
-USER = "certflow"
-"""Name of the database role; nothing to do with users of the operating system."""
+OWNER = "certflow"
+"""Database role that owns everything and migrates; nothing to do with users of the operating system."""
+APPLICATION = "certflow_app"
+"""Database role that the program works as: may append to the evidence, never change it (``0001_roles.sql``)."""
 SOCKET_FILE = ".s.PGSQL.5432"
 SOCKET_LIMIT = 100
 """Longest path of a Unix socket in bytes that every system takes (Linux 107, macOS 103)."""
@@ -138,7 +140,7 @@ class Cluster:
         """
         programs = binaries()
         runner = self._choose(programs)
-        self._make_password()
+        self._make_passwords()
         if not (self.data / "PG_VERSION").is_file():
             self._initialise(runner, programs)
         self._configure(runner, self._make_socket_folder(runner))
@@ -193,15 +195,27 @@ class Cluster:
             else f"当前用户不能运行 {programs / 'postgres'}（{said}）"
         )
 
-    def _make_password(self) -> None:
-        folder = self.password_file.parent
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        try:
-            descriptor = os.open(self.password_file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        except FileExistsError:
+    def password(self, role: str) -> str:
+        """The role's password; empty when the file knows none."""
+        return self._passwords().get(role, "")
+
+    def _passwords(self) -> dict[str, str]:
+        lines = _text(self.password_file).splitlines()
+        return {role: word for *_, role, word in (line.rsplit(":", 2) for line in lines)}
+
+    def _make_passwords(self) -> None:
+        """Add what is missing; whole from the moment it is seen (the caller starts the server alone)."""
+        known = self._passwords()
+        if known.keys() >= {OWNER, APPLICATION}:
             return
-        with os.fdopen(descriptor, "w", encoding="ascii") as file:
-            file.write(f"*:*:*:{USER}:{secrets.token_hex(32)}\n")
+        self.password_file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        words = {role: known.get(role) or secrets.token_hex(32) for role in (OWNER, APPLICATION)}
+        draft = self.password_file.with_name(f".{self.password_file.name}.part")
+        with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="ascii") as file:
+            file.write("".join(f"*:*:*:{role}:{word}\n" for role, word in words.items()))
+            file.flush()
+            os.fsync(file.fileno())
+        draft.replace(self.password_file)
 
     def _initialise(self, runner: Runner, programs: Path) -> None:
         fresh = self.folder / "data.part"
@@ -211,10 +225,10 @@ class Cluster:
         descriptor = os.open(password, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         try:
             with os.fdopen(descriptor, "w", encoding="ascii") as file:
-                file.write(self.password_file.read_text(encoding="ascii").strip().rsplit(":", 1)[-1])
+                file.write(self.password(OWNER))
             runner.own(password)
             done = runner.run(
-                programs / "initdb", "-D", fresh, "-U", USER, "--pwfile", password, "--auth=scram-sha-256",
+                programs / "initdb", "-D", fresh, "-U", OWNER, "--pwfile", password, "--auth=scram-sha-256",
                 "--encoding=UTF8", "--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8",
                 "--no-instructions",
             )  # fmt: skip

@@ -146,6 +146,14 @@ def unlawful_moves(conn: Connection) -> list[str]:
             guarded - set(conn.scalars(text("SELECT tgrelid::regclass::text FROM pg_trigger WHERE NOT tgisinternal")))
         )
     ]
+    problems += _lines(conn, "角色 {0} 有权对表 {1} 执行 {2}，应当收回", """
+        SELECT r.rolname, t.name, string_agg(p.word, '、' ORDER BY p.word)
+        FROM pg_roles r, (VALUES ('audit', true), ('moves', true), ('transitions', true), ('print_events', false),
+            ('transfers', false)) t(name, sealed),
+            unnest(ARRAY['INSERT', 'UPDATE', 'DELETE', 'TRUNCATE', 'TRIGGER']) p(word)
+        WHERE r.rolname IN ('certflow_app', 'certflow_app_rw', 'certflow_app_ro') AND (t.sealed OR p.word <> 'INSERT')
+            AND has_table_privilege(r.oid, t.name, p.word)
+        GROUP BY r.rolname, t.name ORDER BY 1, 2""")  # fmt: skip
     problems += _lines(conn, "{0} {1}：不允许的变更 {2} → {3}", """
         SELECT m.kind, m.object_id, m.from_state, m.to_state FROM moves m WHERE NOT EXISTS (
             SELECT FROM transitions t WHERE (t.kind, t.from_state, t.to_state) = (m.kind, m.from_state, m.to_state))

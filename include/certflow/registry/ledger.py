@@ -58,7 +58,7 @@ class Actor:
 class Registry:
     """The open certificate database and ledger; made by `registry.open_registry`."""
 
-    def __init__(self, settings: Settings, lease: server.Lease | None) -> None:
+    def __init__(self, settings: Settings, lease: server.Lease | None, role: str = "") -> None:
         self._heads = settings.audit_heads
         self._lease = lease
         self.engine: Engine = create_engine(
@@ -69,7 +69,8 @@ class Registry:
                 "application_name": "certflow",
                 "connect_timeout": 30,
                 "options": f"-c lock_timeout={LOCK_TIMEOUT_SECONDS}s -c timezone=UTC"
-                f" -c idle_in_transaction_session_timeout={IDLE_TIMEOUT_SECONDS}s",
+                f" -c idle_in_transaction_session_timeout={IDLE_TIMEOUT_SECONDS}s"
+                + (f" -c role={role}" if role else ""),
             },
         )
 

@@ -24,7 +24,7 @@ from psycopg import sql
 from sqlalchemy.engine import URL, make_url
 
 from certflow.errors import Busy, ConfigurationError
-from certflow.registry.cluster import SOCKET_FILE, USER, Cluster, Runner, binaries
+from certflow.registry.cluster import APPLICATION, OWNER, SOCKET_FILE, Cluster, Runner, binaries
 from certflow.settings import Settings
 
 DATABASES = ("certflow", "airflow")
@@ -103,20 +103,23 @@ def stop(settings: Settings) -> bool:
         return _stop(cluster)
 
 
-def url(settings: Settings, database: str = "certflow") -> str:
+def url(settings: Settings, database: str = "certflow", *, owner: bool = False) -> str:
     """SQLAlchemy URL of one of `DATABASES`, for other processes too, while somebody holds the server.
 
-    It carries no password: libpq reads it from the protected file the URL names. With an external server
+    Our own database is opened with the application's login, or with its owner's; any other with the owner's. It
+    carries no password: libpq reads it from the protected file the URL names. With an external server
     (`Settings.database_url`) ``certflow`` is the database of that URL, any other name lies beside it.
     """
     if settings.database_url is not None:
-        address = make_url(settings.database_url).set(drivername="postgresql+psycopg")
+        named = settings.database_owner_url if owner and settings.database_owner_url else settings.database_url
+        address = make_url(named).set(drivername="postgresql+psycopg")
         if database != "certflow":
             address = address.set(database=database)
     else:
         cluster = Cluster(settings.home)
         query = {"host": str(cluster.socket_folder), "passfile": str(cluster.password_file)}
-        address = URL.create("postgresql+psycopg", username=USER, database=database, query=query)
+        role = APPLICATION if database == "certflow" and not owner else OWNER
+        address = URL.create("postgresql+psycopg", username=role, database=database, query=query)
     return address.render_as_string(hide_password=False)
 
 
@@ -156,11 +159,13 @@ def _unused(cluster: Cluster) -> bool:
 
 
 def _ensure_running(cluster: Cluster) -> None:
+    started = False
     for _ in range(STARTS):
         if not ((cluster.data / "PG_VERSION").is_file() and _answers(cluster)):
             runner = cluster.prepare()
             _wait_for_the_old_one(cluster)
             _start(cluster, runner)
+            started = True
         if _becomes_ready(cluster):
             break
     else:
@@ -170,6 +175,17 @@ def _ensure_running(cluster: Cluster) -> None:
         for name in DATABASES:
             if name not in there:
                 connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
+        _admit(connection, cluster, anew=started)
+
+
+def _admit(connection: psycopg.Connection[tuple[object, ...]], cluster: Cluster, *, anew: bool) -> None:
+    """The application's login exists and takes the password in the file; what it may do, the migration says."""
+    there = connection.execute("SELECT FROM pg_roles WHERE rolname = %s", (APPLICATION,)).fetchone() is not None
+    if there and not anew:
+        return
+    order = "ALTER ROLE {} LOGIN PASSWORD {}" if there else "CREATE ROLE {} LOGIN PASSWORD {}"
+    word = sql.Literal(cluster.password(APPLICATION))
+    connection.execute(sql.SQL(order).format(sql.Identifier(APPLICATION), word))
 
 
 def _answers(cluster: Cluster) -> bool:
@@ -255,7 +271,7 @@ def _becomes_ready(cluster: Cluster) -> bool:
 def _connect(cluster: Cluster) -> psycopg.Connection[tuple[object, ...]]:
     return psycopg.connect(
         host=str(cluster.socket_folder),
-        user=USER,
+        user=OWNER,
         dbname="postgres",
         passfile=str(cluster.password_file),
         connect_timeout=10,

@@ -1,43 +1,74 @@
 """Bring the database to the newest revision; runs when it is opened, under a lock, and costs one look when it is."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from sqlalchemy import Connection, text
-from sqlalchemy.exc import OperationalError
+import psycopg
+from sqlalchemy import Connection, Engine, NullPool, create_engine, text
+from sqlalchemy.exc import DBAPIError, OperationalError
 
 from certflow.errors import ConfigurationError, TransferError
+from certflow.registry import server
 from certflow.registry.migrations import HEAD
+from certflow.settings import Settings
 
-if TYPE_CHECKING:
-    from certflow.registry.ledger import Registry
+ROLE = "certflow_app_rw"
+"""What the program works as: may append to the evidence, never change it (``versions/0001_roles.sql``)."""
 
 _LOCK = text("SELECT pg_advisory_xact_lock(4849336, 0)")
+_OWNS = text("SELECT pg_has_role(relowner, 'USAGE') FROM pg_class WHERE oid = to_regclass('audit')")
 
 
-def upgrade(registry: "Registry") -> None:
-    """Migrate to `HEAD`; ConfigurationError when the database comes from a newer program than this one."""
+def upgrade(settings: Settings) -> str:
+    """Migrate to `HEAD`, as the owner; the role the program has to take on, empty where its login is no owner.
+
+    Raises:
+        ConfigurationError: the database comes from a newer program than this one, or its login may not migrate it.
+        TransferError: it cannot be reached.
+    """
     try:
-        with registry.engine.connect() as connection:
+        with _engine(server.url(settings)).connect() as connection:
             if _revision(connection) == HEAD:
-                return
+                return ROLE if connection.scalar(_OWNS) else ""
     except OperationalError as error:
         raise TransferError(f"无法连接数据库（{type(error.orig).__name__}）；请检查 CERTFLOW_DATABASE_URL") from None
+    with owner(settings).begin() as connection:
+        connection.execute(_LOCK)
+        _migrate(connection)
+    with _engine(server.url(settings)).connect() as connection:
+        return ROLE if connection.scalar(_OWNS) else ""
+
+
+def owner(settings: Settings) -> Engine:
+    """The database as the one to whom its tables belong: for migrations and repairs, never for daily work."""
+    return _engine(server.url(settings, owner=True))
+
+
+def _engine(url: str) -> Engine:
+    return create_engine(url, hide_parameters=True, poolclass=NullPool, connect_args={"connect_timeout": 30})
+
+
+def _migrate(connection: Connection) -> None:
     from alembic.command import upgrade as run
     from alembic.config import Config
     from alembic.util import CommandError
 
     config = Config()
     config.set_main_option("script_location", str(Path(__file__).with_name("migrations")).replace("%", "%%"))
-    with registry.engine.begin() as connection:
-        connection.execute(_LOCK)
-        config.attributes["connection"] = connection
-        try:
-            run(config, HEAD)
-        except CommandError as error:
-            raise ConfigurationError(
-                f"数据库的版本 {_revision(connection)} 不属于此程序（{error}）；请使用与数据库相符的 certflow 版本"
-            ) from None
+    config.attributes["connection"] = connection
+    try:
+        run(config, HEAD)
+    except CommandError as error:
+        raise ConfigurationError(
+            f"数据库的版本 {_revision(connection)} 不属于此程序（{error}）；请使用与数据库相符的 certflow 版本"
+        ) from None
+    except (DBAPIError, psycopg.Error) as error:
+        cause = error.orig if isinstance(error, DBAPIError) else error
+        if not isinstance(cause, psycopg.errors.InsufficientPrivilege):
+            raise
+        raise ConfigurationError(
+            "数据库账号无权建立或升级表结构：请把 CERTFLOW_DATABASE_OWNER_URL 设为拥有这些表的账号；"
+            "三个角色请数据库管理员先建好（docs/data-protection.zh-CN.md）"
+        ) from None
 
 
 def _revision(connection: Connection) -> str | None:

@@ -6,6 +6,7 @@ import time
 import zipfile
 
 import pytest
+from as_owner import as_owner
 from sqlalchemy import insert, select, text, update
 
 from certflow.registry import chain, doctor, holds, premises, schema
@@ -120,8 +121,7 @@ class Month:
 
     def tamper(self, *statements, triggers="replica"):
         """Change the database as its owner could, past every trigger."""
-        with self.registry.engine.begin() as connection:
-            connection.execute(text(f"SET LOCAL session_replication_role = {triggers}"))
+        with as_owner(self.registry, triggers=triggers != "replica") as connection:
             for statement in statements:
                 connection.execute(text(statement))
 
@@ -162,6 +162,7 @@ def test_i1_a_lost_or_altered_original_is_named(ledger):
         ("I6", "DELETE FROM transitions WHERE from_state = 'HELD'", "状态图"),
         ("I6", "ALTER TABLE rows DISABLE TRIGGER rows_changed", "rows_changed 已停用"),
         ("I6", "DROP TRIGGER audit_kept ON audit", "表 audit 缺少触发器"),
+        ("I6", "GRANT UPDATE, DELETE ON audit TO certflow_app_rw", "有权对表 audit 执行 DELETE、UPDATE"),
         ("I8", "UPDATE packages SET row_count = 3", "与名称或台账的人数不符"),
         ("I8", "UPDATE packages SET photo_count = 1", "照片"),
         ("I9", "UPDATE return_rows SET applied = false", "补发记录"),
@@ -206,8 +207,7 @@ def test_i7_a_chain_rewritten_from_its_middle_is_betrayed_by_the_heads(ledger):
         digest = hashlib.sha256((previous + payload).encode()).hexdigest()
         rewritten.append({"seq": link.seq, "prev": previous, "payload": payload, "hash": digest})
         previous = digest
-    with ledger.registry.engine.begin() as connection:
-        connection.execute(text("SET LOCAL session_replication_role = replica"))
+    with as_owner(ledger.registry, triggers=False) as connection:
         connection.execute(text("DELETE FROM audit"))
         connection.execute(insert(schema.audit), rewritten)
     problems = ledger.examine()["I7"]

@@ -10,7 +10,9 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
+from as_owner import as_owner
 from sqlalchemy import insert, select, text, update
+from sqlalchemy.exc import DBAPIError
 
 from certflow.errors import Busy, CertflowError, ConfigurationError, Conflict
 from certflow.registry import schema
@@ -148,7 +150,9 @@ def test_evidence_only_grows(registry, actor):
         "UPDATE print_events SET mark = ''", "DELETE FROM print_events", "TRUNCATE print_events",
         "DELETE FROM files", "DELETE FROM rows", "TRUNCATE packages CASCADE",
     ):  # fmt: skip
-        with pytest.raises(Conflict, match="only grows"), registry.begin(actor) as connection:
+        with pytest.raises(DBAPIError, match="only grows"), as_owner(registry) as connection:
+            connection.execute(text(statement))
+        with pytest.raises(CertflowError, match="42501"), registry.begin(actor) as connection:
             connection.execute(text(statement))
 
 

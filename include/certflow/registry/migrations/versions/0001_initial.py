@@ -1,6 +1,6 @@
 """Build the certificate database and the ledger.
 
-The statements stand in two SQL files beside this one, so that a database administrator can read them as
+The statements stand in three SQL files beside this one, so that a database administrator can read them as
 they are; the allowed moves are copied out of `schema.TRANSITIONS`.
 """
 
@@ -18,9 +18,9 @@ depends_on = None
 
 
 def upgrade() -> None:
-    """Create tables, the law of the ledger, and the state graphs."""
+    """Create tables, the law of the ledger, who may do what, and the state graphs."""
     connection = op.get_bind()
-    for part in ("0001_tables.sql", "0001_ledger.sql"):
+    for part in ("0001_tables.sql", "0001_ledger.sql", "0001_roles.sql"):
         # The driver's own cursor: SQLAlchemy's would take the % of format() for parameters.
         connection.connection.cursor().execute(Path(__file__).with_name(part).read_text(encoding="utf-8"))
     connection.execute(

@@ -213,13 +213,17 @@ CREATE TRIGGER silences_kept BEFORE UPDATE OR DELETE OR TRUNCATE ON silences
     FOR EACH STATEMENT EXECUTE FUNCTION certflow_refuse();
 CREATE TRIGGER verifications_kept BEFORE UPDATE OR DELETE OR TRUNCATE ON verifications
     FOR EACH STATEMENT EXECUTE FUNCTION certflow_refuse();
-CREATE TRIGGER delivery_choices_kept BEFORE UPDATE OR DELETE OR TRUNCATE ON delivery_choices
+CREATE TRIGGER delivery_choices_kept BEFORE DELETE OR TRUNCATE ON delivery_choices
+    FOR EACH STATEMENT EXECUTE FUNCTION certflow_refuse();
+CREATE TRIGGER delivery_choices_fixed BEFORE UPDATE OF id, file_id, row_no, account, management_no, way ON delivery_choices
     FOR EACH STATEMENT EXECUTE FUNCTION certflow_refuse();
 CREATE TRIGGER delivery_events_kept BEFORE UPDATE OR DELETE OR TRUNCATE ON delivery_events
     FOR EACH STATEMENT EXECUTE FUNCTION certflow_refuse();
 CREATE TRIGGER delivery_exports_kept BEFORE UPDATE OR DELETE OR TRUNCATE ON delivery_exports
     FOR EACH STATEMENT EXECUTE FUNCTION certflow_refuse();
-CREATE TRIGGER pickup_files_kept BEFORE UPDATE OR DELETE OR TRUNCATE ON pickup_files
+CREATE TRIGGER pickup_files_kept BEFORE DELETE OR TRUNCATE ON pickup_files
+    FOR EACH STATEMENT EXECUTE FUNCTION certflow_refuse();
+CREATE TRIGGER pickup_files_fixed BEFORE UPDATE OF id, account, sha256, size, kind, received_at ON pickup_files
     FOR EACH STATEMENT EXECUTE FUNCTION certflow_refuse();
 CREATE TRIGGER pickup_links_kept BEFORE UPDATE OR DELETE OR TRUNCATE ON pickup_links
     FOR EACH STATEMENT EXECUTE FUNCTION certflow_refuse();
@@ -231,4 +235,12 @@ CREATE TRIGGER proofs_kept BEFORE DELETE OR TRUNCATE ON proofs
     FOR EACH STATEMENT EXECUTE FUNCTION certflow_refuse();
 CREATE TRIGGER proofs_fixed BEFORE UPDATE OF id, kind, year, serial, number, code, account, certificate_id, row_id,
     printed, purpose, issued_at, issued_by, sha256, size ON proofs
+    FOR EACH STATEMENT EXECUTE FUNCTION certflow_refuse();
+
+-- What names a person in evidence may be emptied when its time is over, never written anew.
+CREATE TRIGGER delivery_choices_emptied BEFORE UPDATE ON delivery_choices
+    FOR EACH ROW WHEN (NEW.recipient || NEW.phone || NEW.postcode || NEW.address <> '') EXECUTE FUNCTION certflow_refuse();
+CREATE TRIGGER pickup_files_emptied BEFORE UPDATE ON pickup_files
+    FOR EACH ROW WHEN (NEW.name <> '') EXECUTE FUNCTION certflow_refuse();
+CREATE TRIGGER purged_kept BEFORE UPDATE OR DELETE OR TRUNCATE ON purged
     FOR EACH STATEMENT EXECUTE FUNCTION certflow_refuse();
