@@ -43,3 +43,14 @@ def write_alerts(place: Workplace) -> int:
 
     now = dt.datetime.now(dt.UTC)
     return len(alerts.write(place.settings, alerts.due(place.settings, place.registry, now), now))
+
+
+def export_audit_head(place: Workplace) -> int:
+    """The head of the audit chain, signed, into the folder outside; its number, 0 where no folder is set."""
+    import datetime as dt
+
+    from certflow.registry import anchors
+
+    folder = place.settings.audit_export
+    made = anchors.export(place.settings, place.registry, folder, dt.datetime.now(dt.UTC)) if folder else None
+    return made.seq if made else 0

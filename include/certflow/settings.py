@@ -153,6 +153,8 @@ class Settings:
     """Sent and not back after so many days: the authority is asked."""
     missing_alarm_days: int = 180
     """Sent and not back after so many days: an alarm, until an answer comes (returns take three to six months)."""
+    audit_export: Path | None = None
+    """Folder outside `home`, best on another machine, for signed heads of the audit chain; None: none are exported."""
     log_level: str = "INFO"
 
     @classmethod
@@ -245,7 +247,7 @@ def _read(name: str, kind: object, text: str, env: Mapping[str, str]) -> object:
             message = f"{variable} takes one of {', '.join(get_args(kind))}"
             raise ConfigurationError(message)
         return text
-    if name in ("home", "expectations", "fonts", "return_profiles"):
+    if name in ("home", "expectations", "fonts", "return_profiles", "audit_export"):
         return Path(text)
     if kind in (int, float):
         return _number(variable, kind, text)

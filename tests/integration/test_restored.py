@@ -1,6 +1,8 @@
 """A database restored from yesterday's backup: nothing goes up before it was compared, and nothing goes up twice."""
 
 import contextlib
+import dataclasses
+import datetime as dt
 import os
 import subprocess
 
@@ -14,7 +16,7 @@ from certflow.dispatch.assemble import assemble
 from certflow.dispatch.freeze import freeze
 from certflow.errors import Conflict
 from certflow.month import Month
-from certflow.registry import packages, server
+from certflow.registry import anchors, packages, server
 from certflow.registry.cluster import binaries
 from certflow.registry.doctor import examine
 from certflow.settings import Remote, Settings
@@ -118,3 +120,28 @@ def test_f42_heads_that_are_gone_count_as_a_restored_database(office, registry, 
     with pytest.raises(Conflict, match="恢复过备份"):
         send.send(office, registry, package, actor)
     assert zips(far) == []
+
+
+def test_f42_a_whole_home_of_yesterday_sends_nothing_where_its_heads_were_exported(
+    office, registry, actor, far, backup, tmp_path
+):
+    make, restore = backup
+    (tmp_path / "elsewhere").mkdir()
+    office = dataclasses.replace(office, audit_export=tmp_path / "elsewhere")
+    package = prepared(office, registry, actor, [Person(1)])
+    make()
+    yesterday = office.audit_heads.read_bytes()
+    assert send.send(office, registry, package, actor) == "SENT"
+    anchors.export(office, registry, office.audit_export, dt.datetime.now(dt.UTC))
+    there = zips(far)
+    registry.engine.dispose()
+    restore()
+    office.audit_heads.write_bytes(yesterday)  # all of the home went back, its own heads too
+    with pytest.raises(Conflict, match="恢复过备份"):
+        send.send(office, registry, package, actor)
+    assert ["台账比导出时旧" in line for line in sick(registry, office)["I7"]] == [True]
+    restored.accept(office, registry, by="值班员", reason="磁盘损坏", actor=actor)
+    assert send.send(office, registry, package, actor) == "SENT"
+    assert zips(far) == there
+    anchors.export(office, registry, office.audit_export, dt.datetime.now(dt.UTC))
+    assert sick(registry, office) == {}

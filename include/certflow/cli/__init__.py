@@ -14,6 +14,7 @@ import typer
 
 from certflow import __version__
 from certflow.cli import (
+    audit,
     bench,
     counter,
     delivery,
@@ -55,6 +56,7 @@ for room in (
     reports,
     counter,
     delivery,
+    audit,
     stacks,
     bench,
 ):

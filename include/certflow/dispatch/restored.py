@@ -13,7 +13,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from certflow.errors import ConfigurationError, Conflict
-from certflow.registry import chain, packages
+from certflow.registry import anchors, chain, packages
 from certflow.registry.ledger import Actor, Registry, note
 from certflow.settings import Settings
 from certflow.sftp import Session, connect
@@ -38,7 +38,7 @@ def compare(settings: Settings, registry: Registry) -> Comparison:
     if settings.authority_sftp is None:
         raise ConfigurationError("没有配置上级服务器：请设置 CERTFLOW_AUTHORITY_SFTP")
     with registry.read() as conn:
-        behind = chain.restored(conn, settings.audit_heads)
+        behind = chain.restored(conn, settings)
         ours = {package.sha256 for _, package in packages.all_packages(conn)}
     with connect(settings.authority_sftp, settings.transfer_timeout) as session, TemporaryDirectory() as folder:
         there = dict(_manifests(settings, session, Path(folder) / "manifest"))
@@ -48,6 +48,8 @@ def compare(settings: Settings, registry: Registry) -> Comparison:
 
 def accept(settings: Settings, registry: Registry, *, by: str, reason: str, actor: Actor) -> Comparison:
     """Let the restored ledger go on: a new file of heads begins, the old one is kept, the chain says who and why.
+
+    The exported heads it no longer holds stand in the chain as given up.
 
     Raises:
         Conflict: the database was not restored, or the authority has packages the ledger does not know.
@@ -60,6 +62,9 @@ def accept(settings: Settings, registry: Registry, *, by: str, reason: str, acto
             f"上级有 {len(found.unknown)} 个数据包是台账不知道的：{'、'.join(found.unknown)}。请用更新的备份恢复；"
             "没有的话，把备份之后各市的文件从已接收移回报送，重新收取、冻结、组包，台账中有了同样的数据包再核对"
         )
+    with registry.read() as conn:
+        exported = anchors.read(settings, settings.audit_export) if settings.audit_export is not None else []
+        given_up = [one.head for one in anchors.contradicted(conn, exported)]
     heads = settings.audit_heads
     old = heads.read_bytes() if heads.is_file() else b""
     if old:
@@ -67,7 +72,7 @@ def accept(settings: Settings, registry: Registry, *, by: str, reason: str, acto
     with registry.begin(actor) as conn:
         note(
             conn, "ledger.restored", by=by, reason=reason, known=found.known,
-            old_heads_sha256=hashlib.sha256(old).hexdigest(),
+            old_heads_sha256=hashlib.sha256(old).hexdigest(), given_up=given_up,
         )  # fmt: skip
     return found
 

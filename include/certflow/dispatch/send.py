@@ -54,7 +54,7 @@ def send(settings: Settings, registry: Registry, package_id: int, actor: Actor) 
         return order.state
     _check_own_copy(order)
     with registry.read() as conn:
-        if chain.restored(conn, settings.audit_heads):  # F42
+        if chain.restored(conn, settings):  # F42
             raise Conflict("数据库恢复过备份，不能确定哪些已经上报：请先运行 certflow registry restored 与上级核对")
     with registry.begin(actor) as conn:
         token = transfers.begin_send(conn, package_id)

@@ -11,7 +11,9 @@ from pathlib import Path
 
 from sqlalchemy import Connection, select, text
 
+from certflow.registry import anchors
 from certflow.registry.schema import audit
+from certflow.settings import Settings
 
 GENESIS = "0" * 64
 _HEAD = re.compile(r"([0-9]{1,18}) ([0-9a-f]{64})")
@@ -51,14 +53,17 @@ def broken_links(conn: Connection, heads: Path) -> list[str]:
     return problems + _heads(heads, digests)
 
 
-def restored(conn: Connection, heads: Path) -> bool:
+def restored(conn: Connection, settings: Settings) -> bool:
     """Whether heads left this database that it does not hold, or all are gone: it was restored from a backup.
 
     For those who are about to act on what the ledger may have forgotten (F42). A head leaves the database after its
-    commit, so a file that lags behind says nothing.
+    commit, so a file that lags behind says nothing. Heads that were exported tell of a whole home that was restored;
+    ConfigurationError when their folder cannot be read.
     """
+    if settings.audit_export is not None and anchors.contradicted(conn, anchors.read(settings, settings.audit_export)):
+        return True
     try:
-        lines = heads.read_text(encoding="ascii", errors="replace").splitlines()
+        lines = settings.audit_heads.read_text(encoding="ascii", errors="replace").splitlines()
     except FileNotFoundError:
         lines = []
     left = [(int(match[1]), match[2]) for line in lines if (match := _HEAD.fullmatch(line))]

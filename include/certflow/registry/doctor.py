@@ -12,7 +12,7 @@ from tempfile import TemporaryDirectory
 from sqlalchemy import Connection, text
 
 from certflow import naming
-from certflow.registry import chain, holds, premises, reprints
+from certflow.registry import anchors, chain, holds, premises, reprints
 from certflow.registry.ledger import Registry
 from certflow.registry.packages import all_packages
 from certflow.registry.reprints import IN_FORCE
@@ -43,7 +43,10 @@ def examine(
             "I4": doubly_delivered(conn),
             "I5": [*premises.wrong_packages(conn, settings), *premises.wrong_proofs(conn, settings)],
             "I6": unlawful_moves(conn),
-            "I7": chain.broken_links(conn, settings.audit_heads),
+            "I7": [
+                *chain.broken_links(conn, settings.audit_heads),
+                *anchors.problems(conn, settings, dt.datetime.now(dt.UTC)),
+            ],
             "I8": [*miscounted_packages(conn), *premises.wrong_package_contents(conn, settings)],
             "I9": unfounded_prints(conn),
             "I11": premises.leftovers(conn, settings, older_than),
