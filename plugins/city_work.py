@@ -15,11 +15,13 @@ def take_in(place: Workplace, account: str) -> dict[str, Any]:
     """
     from certflow.checks.run import check_city
     from certflow.intake.pull import pull, reply
+    from work_metrics import taken_in
 
     settings, registry, actor = place.settings, place.registry, place.actor
     pulled = pull(settings, registry, account, actor)
     judged = check_city(settings, registry, account, actor)
     answered = reply(settings, registry, account, actor)
+    taken_in(place, account, pulled, judged)
     return {"account": account, "pull": counts(pulled), "check": counts(judged), "reply": counts(answered)}
 
 

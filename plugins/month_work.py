@@ -130,10 +130,16 @@ def packages_to_send(place: Workplace) -> list[int]:
 def send(place: Workplace, package_id: int) -> str:
     """Send one package; Conflict when it cannot be told whether it arrived."""
     from certflow.dispatch.send import send
+    from certflow.registry.packages import package
+    from work_metrics import sent
 
+    with place.registry.read() as conn:
+        order = package(conn, package_id)
     state = send(place.settings, place.registry, package_id, place.actor)
     if state != "SENT":
         raise Conflict(f"数据包 {package_id} 的状态为 {state}：请与上级核对是否已收到，再处理")
+    if order is not None and order.state != "SENT":
+        sent(order)
     return state
 
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from airflow.sdk import get_current_context
 
+from certflow.errors import TransferError
 from run_form import MONTH_MOVED
 
 if TYPE_CHECKING:
@@ -36,13 +37,24 @@ def write_data_docs(place: Workplace) -> int:
 
 
 def write_alerts(place: Workplace) -> int:
-    """Today's messages about what is late, one per recipient; recipients."""
+    """Today's messages about what is late, one per recipient, written and brought to whoever has an address; recipients.
+
+    TransferError when one could not be delivered: the next try delivers what is left, nothing twice.
+    """
     import datetime as dt
 
-    from certflow.reports import alerts
+    from certflow.reports import alerts, messengers
+    from work_metrics import alarmed
 
     now = dt.datetime.now(dt.UTC)
-    return len(alerts.write(place.settings, alerts.due(place.settings, place.registry, now), now))
+    found = alerts.due(place.settings, place.registry, now)
+    written = alerts.write(place.settings, found, now)
+    deliveries = messengers.deliver(place.settings, written, now)
+    alarmed(len(found), deliveries)
+    if failed := [one for one in deliveries if one.state == "failed"]:
+        reasons = "、".join(sorted({f"{one.way} {one.reason}" for one in failed}))
+        raise TransferError(f"{len(failed)} 份提醒没有送出（{reasons}），稍后重试；内容在 reports/alerts 中")
+    return len(written)
 
 
 def export_audit_head(place: Workplace) -> int:

@@ -45,11 +45,13 @@ def apply(place: Workplace, return_id: int) -> dict[str, int]:
     from certflow.registry.reprints import months_of
     from certflow.returns.answers import write
     from certflow.returns.apply import apply
+    from work_metrics import applied
 
     counts = apply(place.registry, return_id, place.actor).counts
     write(place.settings, place.registry)  # the next round of intake brings them to the cities
     with place.registry.read() as conn:
         tell_moved(months_of(conn, return_id))
+    applied(counts)
     return counts
 
 
@@ -60,6 +62,7 @@ def count_missing(place: Workplace) -> dict[str, int]:
     """
     from certflow.returns.ageing import level, missing
     from certflow.returns.answers import write
+    from work_metrics import standing
 
     write(place.settings, place.registry)
     found = missing(place.registry)
@@ -68,4 +71,5 @@ def count_missing(place: Workplace) -> dict[str, int]:
         counts["rows"] += one.rows
         if where := level(place.settings, one.age_days):
             counts[where] += one.rows
+    standing(place, counts)
     return counts
