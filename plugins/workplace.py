@@ -5,6 +5,7 @@ Everything heavy is imported when a task enters, never when a DAG file is read.
 
 from __future__ import annotations
 
+import os
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -42,6 +43,7 @@ def workplace() -> Iterator[Workplace]:
     from certflow.registry.ledger import Actor
     from certflow.settings import Settings
 
+    os.umask(0o077)  # what a task writes is nobody else's
     install_log_masking()
     instance = get_current_context()["ti"]
     settings = Settings.load()

@@ -78,7 +78,7 @@ def up(settings: Settings, *, port: int = airflow_home.PORT, say: Callable[[str]
     for name in AIRFLOW:
         _log(settings, name).unlink(missing_ok=True)  # what it says is about another start
     log = _run_folder(settings) / "keeper.log"
-    with log.open("wb") as output:
+    with os.fdopen(os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as output:
         keeper = subprocess.Popen(  # noqa: S603 (our own interpreter)
             [sys.executable, "-m", "certflow.stack", str(port)],
             env=os.environ | {"CERTFLOW_HOME": str(settings.home)},

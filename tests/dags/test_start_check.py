@@ -142,5 +142,6 @@ def test_up_says_in_its_own_words_why_it_does_not_start(tmp_path, monkeypatch):
         with pytest.raises(CertflowError, match="不登录就是管理员") as refusal:
             stack.up(settings, port=0, say=lambda _line: None)
         assert str(folder / "airflow.cfg") in str(refusal.value)
+        assert (folder / "run" / "keeper.log").stat().st_mode & 0o777 == 0o600
     finally:
         stack.down(settings, say=lambda _line: None)

@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 import json
 import os
+import re
 import signal
 import socket
 import threading
@@ -15,11 +16,15 @@ from pathlib import Path
 from urllib.parse import quote
 
 import pytest
-from real_airflow import NUMBER, PERSON, REGISTRY, ROW, STEM, Api, drop, zipped
+from planted_people import NAMES, NUMBERS, PLANTED, Heard, Titles, in_background
+from planted_people import dag as planted_dag
+from real_airflow import NUMBER, PERSON, REGISTRY, ROW, Api, drop, zipped
 from sqlalchemy import text
 from tests import real_sshd
 
-from certflow import stack
+from certflow import logins, stack
+from certflow.airflow_home import airflow_folder
+from certflow.demo import leaks
 from certflow.demo.servers import addresses
 from certflow.excel import write_xls
 from certflow.findings import FIELDS
@@ -31,8 +36,19 @@ from certflow.settings import Folders, Settings
 
 pytestmark = pytest.mark.slow
 
+ROOT = Path(__file__).parents[2]
+
+STEM = "202005-034-一级建造师(证书补换印制信息)数据(济南市)(5人)"
+KINDS = {"十五位": "居民身份证"}
+OTHERS = [
+    [f"20180343700000{place:02}", NAMES[place % 2], number, KINDS.get(kind, kind), "男", "", "建筑工程", "199003",
+     "20180916", "", "济南市"]
+    for place, (kind, number) in enumerate(NUMBERS.items(), 11)
+]  # fmt: skip
+"""A person of each kind of document; only the first is beyond doubt in the certificate database."""
+KNOWN = f"{OTHERS[0][0]},{OTHERS[0][1]},{OTHERS[0][2]},居民身份证,男,034,一级建造师,,建筑工程,199003,20180916,济南市\n"
 DROPS = {
-    "370100": (f"{STEM}.zip", zipped(f"{STEM}.XLS", write_xls(FIELDS, [ROW]))),
+    "370100": (f"{STEM}.zip", zipped(f"{STEM}.XLS", write_xls(FIELDS, [ROW, *OTHERS]))),
     "370200": ("202005-零报(青岛市).txt", b""),
     "370300": ("202005-034.zip", zipped("../../evil.XLS", b"climbs out")),
 }
@@ -60,7 +76,23 @@ def sshd(tmp_path):
 
 
 @pytest.fixture
-def settings(tmp_path, monkeypatch, sshd):
+def heard():
+    """What a StatsD server is told."""
+    server = Heard()
+    with in_background(server.listen):
+        yield server
+
+
+@pytest.fixture
+def titles(settings):
+    """Command lines of everything that runs for this home meanwhile."""
+    looking = Titles(settings.home)
+    with in_background(looking.look):
+        yield looking
+
+
+@pytest.fixture
+def settings(tmp_path, monkeypatch, sshd, heard):
     monkeypatch.setenv("CERTFLOW_LOOK_SECONDS", "0.3")
     if sshd is not None:
         remote = sshd.remote
@@ -69,7 +101,10 @@ def settings(tmp_path, monkeypatch, sshd):
         monkeypatch.setenv("CERTFLOW_AUTHORITY_SFTP_KEY", str(remote.key))
         monkeypatch.setenv("CERTFLOW_AUTHORITY_SFTP_KNOWN_HOSTS", str(remote.known_hosts))
     monkeypatch.setenv("CERTFLOW_HOME", str(tmp_path / "home"))
-    return Settings.load()
+    monkeypatch.setenv("CERTFLOW_STATSD", f"127.0.0.1:{heard.port}")
+    settings = Settings.load()
+    planted_dag(tmp_path / "planted", airflow_folder(settings))
+    return settings
 
 
 @pytest.fixture
@@ -213,7 +248,7 @@ def sent(registry):
 
 
 def pages_are_behind_the_login(api, pages, settings):
-    """The verification pages in Airflow's own server: closed, then open, then for the login's own city."""
+    """The verification pages in Airflow's own server: closed, then open, then for a login of the city."""
     with pytest.raises(urllib.error.HTTPError) as closed:
         urllib.request.urlopen(f"{pages.url}/verify/", timeout=30)
     assert closed.value.code == 401
@@ -223,18 +258,65 @@ def pages_are_behind_the_login(api, pages, settings):
     with pytest.raises(urllib.error.HTTPError) as forbidden:
         api.page("/verify/certificate", asked)
     assert forbidden.value.code == 403
-    settings.path("logins.toml").write_text(f'[{pages.login}]\nroles = ["verifier"]\naccount = "370100"\n')
-    assert "<strong>✓ 一致" in api.page("/verify/certificate", asked)
+    password = logins.add(settings, "jinan", ["verifier"], "370100")
+    city = Api(dataclasses.replace(pages, login="jinan", password=password))
+    assert "<strong>✓ 一致" in city.page("/verify/certificate", asked)
+    for path in ("/api/v2/connections", "/api/v2/eventLogs", "/api/v2/dags/submission_intake"):
+        with pytest.raises(urllib.error.HTTPError) as forbidden:
+            city("GET", path)
+        assert forbidden.value.code == 403, "there is no Airflow of one city"
+    logins.remove(settings, "jinan")
+    with pytest.raises(urllib.error.HTTPError) as gone:
+        city.page("/verify/")
+    assert gone.value.code == 401
     menu = api("GET", "/api/v2/plugins")["plugins"]
     assert ["/desk/", "/verify/"] in [[view["href"] for view in one["external_views"]] for one in menu]
 
 
-def test_the_cities_are_answered_and_the_month_is_sent_by_the_real_scheduler(settings, pages, authority, tmp_path):
+def work_is_measured(heard):
+    """What the tasks told a StatsD server: Airflow's own lines, and ours."""
+    assert heard.total("certflow.files.received") == 3
+    assert heard.total("certflow.bytes.received") == sum(len(content) for _name, content in DROPS.values())
+    assert heard.total("certflow.rows.accepted") == 2
+    assert heard.total("certflow.findings.error") >= 3
+    assert (heard.total("certflow.packages.sent"), heard.total("certflow.rows.sent")) == (1, 2)
+    assert heard.total("certflow.bytes.sent") > 1000
+    assert (heard.last("certflow.authority.rows"), heard.last("certflow.authority.days")) == (2, 0)
+    assert heard.last("certflow.alerts.open") >= 0
+    named = set(re.findall(r"`(?:certflow)?(\.[a-z.]+)`", (ROOT / "docs" / "metrics.md").read_text(encoding="utf-8")))
+    told = {line.partition(":")[0].removeprefix("airflow.certflow") for line in heard.lines if ".certflow." in line}
+    assert {name for name in told if name not in named and f".{name.rpartition('.')[2]}" not in named} == set()
+    assert any(line.startswith("airflow.dag.submission_intake.take_in.duration:") for line in heard.lines)
+
+
+def nobody_else_reads(settings):
+    """What the processes wrote is their user's alone."""
+    below = [path for path in settings.home.rglob("*") if not path.is_symlink()]
+    assert len(below) > 500
+    assert [str(path) for path in below if path.exists() and path.stat().st_mode & 0o077] == []
+
+
+def nobody_stands_anywhere(api, registry, settings, heard, titles):
+    """F51: tasks that fail with people in every way a task can; afterwards only the work's own places know them."""
+    run, tasks = api.run("planted", {})
+    assert (run["state"], {task["state"] for task in tasks}) == ("failed", {"failed"})
+    said = {"metrics": "\n".join(heard.lines), "titles of processes": b"\n".join(titles.seen)}
+    assert len(said["metrics"]) > 1000
+    assert b"airflow scheduler" in said["titles of processes"]
+    assert leaks.search(settings, registry, planted=PLANTED | {NUMBER, PERSON}, heard=said) == []
+    spoken = next(settings.path("airflow").rglob("dag_id=planted/**/task_id=speak/*.log")).read_text(encoding="utf-8")
+    for words in ("row {", "photo", "odd: ", "printed", "complained", "child", "no certificate for"):
+        assert words in spoken, "it was said, and masked"
+
+
+def test_the_cities_are_answered_and_the_month_is_sent_by_the_real_scheduler(
+    settings, heard, titles, pages, authority, tmp_path
+):
     assert stack.up(settings, say=lambda _line: None) == pages, "a second call finds what runs"
     registry = open_registry(settings)
     export = tmp_path / "registry.csv"
-    export.write_text(REGISTRY, encoding="utf-8")
-    assert load(registry, Actor("test"), export).inserted == 1
+    export.write_text(REGISTRY + KNOWN, encoding="utf-8")
+    assert load(registry, Actor("test"), export).inserted == 2
     for account, (name, content) in DROPS.items():
         drop(settings, account, name, content, tmp_path)
 
@@ -254,19 +336,16 @@ def test_the_cities_are_answered_and_the_month_is_sent_by_the_real_scheduler(set
         files = dict(conn.execute(text("SELECT account, state FROM files")).all())
         rows = conn.execute(text("SELECT state, count(*) FROM rows GROUP BY state")).all()
     assert files == {"370100": "JUDGED", "370200": "JUDGED", "370300": "RETURNED"}
-    assert rows == [("ACCEPTED", 1)]
+    assert dict(rows) == {"ACCEPTED": 2, "RETURNED": 3}
 
     pages_are_behind_the_login(Api(pages), pages, settings)
     month_is_reported(Api(pages), settings, lambda api: month_is_sent_once(api, registry, settings, authority))
     assert {name: lines for name, lines in examine(registry, settings).items() if lines} == {}
+    Api(pages).run("reprint_reconciliation", {})
+    work_is_measured(heard)
+    nobody_stands_anywhere(Api(pages), registry, settings, heard, titles)
+    nobody_else_reads(settings)
     registry.close()
-
-    logs = [path for path in settings.path("airflow").rglob("*.log") if path.is_file()]
-    assert any("take_in" in str(path) for path in logs)
-    for path in logs:
-        written = path.read_text(encoding="utf-8", errors="replace")
-        assert NUMBER not in written, path
-        assert PERSON not in written, path
 
     stack.down(settings)
     assert processes_of(settings.home) == []

@@ -4,7 +4,8 @@ Searched are Airflow's whole metadata database (XCom, rendered fields, params, i
 file, the quality results and Data Docs, the month report, the audit chain and the manifests of the packages.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
 from typing import Final
 
 from sqlalchemy import Connection, create_engine, text
@@ -19,13 +20,23 @@ _LONG: Final = 4
 """Characters of a name that cannot stand in a text by chance."""
 
 
-def search(settings: Settings, registry: Registry) -> list[str]:
-    """One line per place where a planted name, ID number or photo name shows up, never the value itself."""
+def search(
+    settings: Settings,
+    registry: Registry,
+    *,
+    planted: Iterable[str] = (),
+    heard: Mapping[str, str | bytes] = MappingProxyType({}),
+) -> list[str]:
+    """One line per place where a planted name, ID number or photo name shows up, never the value itself.
+
+    `planted`: further values to look for. `heard`: further texts by name, as somebody outside had them (metrics,
+    titles of processes).
+    """
     engine = create_engine(server.url(settings, "airflow"))
     try:
         with registry.read() as ours, engine.connect() as airflows:
-            planted = _planted(ours)
-            texts = {f"airflow.{name}": lines for name, lines in _tables(airflows)}
+            values = _planted(ours).union(planted)
+            texts = dict(heard) | {f"airflow.{name}": lines for name, lines in _tables(airflows)}
             texts |= {f"certflow.{name}": lines for name, lines in _tables(ours, ("audit", "moves", "transfers"))}
     finally:
         engine.dispose()
@@ -38,7 +49,7 @@ def search(settings: Settings, registry: Registry) -> list[str]:
         settings.path("postgres", "cluster", "server.log"),
         *settings.packages.rglob("*.manifest.json"),
     )
-    return premises.scan([place for place in places if place.exists()], texts, planted)
+    return premises.scan([place for place in places if place.exists()], texts, values)
 
 
 def _planted(conn: Connection) -> set[str]:
