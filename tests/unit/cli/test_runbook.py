@@ -26,7 +26,8 @@ GUIDES = [RUNBOOK, CITY_GUIDE]
 PROGRAM = typer.main.get_command(app)
 SYMPTOMS = (
     "city-missing", "bad-zip", "host-key", "authority-disk-full", "unknown", "month-not-sent", "month-reopened",
-    "late-correction", "held-too-long", "returns-overdue", "restore", "key-rotation", "year-end", "upgrade", "failures",
+    "late-correction", "held-too-long", "returns-overdue", "restore", "key-rotation", "year-end", "upgrade",
+    "refused-start", "logins", "alerts-undelivered", "failures",
 )  # fmt: skip
 
 
@@ -85,7 +86,14 @@ def test_a_command_that_does_not_fit_is_noticed(line, tmp_path):
 
 def spoken_by_the_program() -> str:
     found: list[str] = []
-    for folder, kind in (("include", "*.py"), ("include", "*.html"), ("dags", "*.py"), ("expectations", "*.json")):
+    rooms = (
+        ("include", "*.py"),
+        ("include", "*.html"),
+        ("dags", "*.py"),
+        ("plugins", "*.py"),
+        ("expectations", "*.json"),
+    )
+    for folder, kind in rooms:
         found += [unescape(path.read_text(encoding="utf-8")) for path in sorted((ROOT / folder).rglob(kind))]
     return "\n".join(found)
 
