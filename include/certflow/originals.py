@@ -58,7 +58,9 @@ def keep(settings: Settings, data: bytes) -> str:
     turns.
     """
     digest = hashlib.sha256(data).hexdigest()
-    if not settings.original(digest).is_file():
+    if settings.original(digest).is_file():
+        os.utime(settings.original(digest))  # young again: no purge that is under way takes it for what was purged
+    else:
         settings.work.mkdir(mode=0o700, parents=True, exist_ok=True)
         temporary = settings.work / f"keep-{digest}"
         try:

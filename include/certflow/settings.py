@@ -73,6 +73,31 @@ class Limits:
 
 
 @dataclass(frozen=True, slots=True)
+class Retention:
+    """Days after which a thing that is closed may be deleted (`registry.retention`); 0: it is kept for ever."""
+
+    originals: int = 1095
+    """Zips and request files of the cities, with the photos in them, since the last row in them was closed."""
+    trials: int = 30
+    """What came through 试投."""
+    returns: int = 1095
+    """Files of the authority."""
+    deliveries: int = 365
+    """Lists with addresses, order lists, tracking; the addresses in the database with them."""
+    evidence: int = 1825
+    """Files of document camera, signature pad and ID reader; unclaimed paper is kept as long (DOMAIN §3.10)."""
+    packages: int = 1095
+    """Packages that were sent, and the paper forms made from them; the signed manifests stay."""
+    feedback: int = 365
+    """退回单, receipts and lists in the protected folder."""
+    contact_sheets: int = 180
+    work: int = 7
+    """Temporary files that a killed process left."""
+    logs: int = 180
+    """Logs of Airflow's tasks: six months at least (网络安全法)."""
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     """Everything that may differ between two installations."""
 
@@ -90,6 +115,7 @@ class Settings:
     """Our login at the printing authority."""
     folders: Folders = field(default_factory=Folders)
     limits: Limits = field(default_factory=Limits)
+    retention: Retention = field(default_factory=Retention)
     province: str = "山东省"
     """Stands in the city's place in the names of our own packages (DOMAIN §2)."""
     approval: Literal["never", "on_anomaly", "always"] = "on_anomaly"
@@ -167,7 +193,7 @@ class Settings:
             if text == "":
                 continue
             values[item.name] = _read(item.name, item.type, text, env)
-        for group in ("folders", "limits"):
+        for group in ("folders", "limits", "retention"):
             values[group] = _read_group(group, cls.__dataclass_fields__[group].default_factory, env)
         values["home"] = Path(values.get("home", cls.__dataclass_fields__["home"].default)).absolute()
         return cls(**values)
@@ -254,7 +280,7 @@ def _read(name: str, kind: object, text: str, env: Mapping[str, str]) -> object:
     return text
 
 
-def _read_group(group: str, kind: Any, env: Mapping[str, str]) -> object:  # noqa: ANN401 (Folders or Limits)
+def _read_group(group: str, kind: Any, env: Mapping[str, str]) -> object:  # noqa: ANN401 (Folders, Limits or Retention)
     values: dict[str, object] = {}
     for item in fields(kind):
         variable = f"CERTFLOW_{group.upper()}_{item.name.upper()}"

@@ -8,9 +8,9 @@ import pytest
 ROOT = Path(__file__).parents[2]
 DAGS = {
     "submission_intake", "month_end_prepare", "month_end_send", "reprint_reconciliation", "registry_load", "proofs",
-    "delivery", "quality_report",
+    "delivery", "quality_report", "retention_purge",
 }  # fmt: skip
-TAGS = {"受理", "月末", "返回", "证书库", "地市", "上级", "证明", "发放", "报表"}
+TAGS = {"受理", "月末", "返回", "证书库", "地市", "上级", "证明", "发放", "报表", "保存期限"}
 HEAVY = {
     "pandas", "great_expectations", "openpyxl", "python_calamine", "xlwt", "PIL", "simplejpeg", "paramiko", "asyncssh",
     "numpy", "typst",

@@ -20,6 +20,7 @@ from certflow.cli import (
     delivery,
     holds,
     judging,
+    keeping,
     letters,
     logins,
     months,
@@ -57,6 +58,7 @@ for room in (
     counter,
     delivery,
     audit,
+    keeping,
     stacks,
     bench,
 ):

@@ -1,7 +1,7 @@
 """The evidence of a span of days in one signed zip, verified by one script that needs nothing of ours.
 
-Same ledger, same days, same bytes. Every original that came in lies in it unless left out, so the bundle holds
-personal data and is written for its owner alone (0600).
+Same ledger, same days, same bytes. Every original that came in lies in it unless left out or purged, so the bundle
+holds personal data and is written for its owner alone (0600).
 """
 
 import datetime as dt
@@ -18,7 +18,7 @@ from certflow.delivery import verify_evidence
 from certflow.dispatch import verify_package
 from certflow.errors import Conflict, DigestMismatch
 from certflow.month import SHANGHAI
-from certflow.registry import evidence
+from certflow.registry import evidence, retention
 from certflow.registry.ledger import Actor, Registry, note
 from certflow.settings import Settings
 from certflow.zips import write_zip
@@ -122,7 +122,9 @@ def _texts(
         f"{name}.jsonl": b"".join(signing.canonical(one) + b"\n" for one in rows) for name, rows in lines.items()
     }
     members["heads.log"] = _heads(settings, *span)
-    originals = {one["sha256"]: int(one["size"]) for one in arrived} if with_files else {}
+    purged = retention.gone(conn)
+    there = [one for one in arrived if with_files and one["sha256"] not in purged]
+    originals = {one["sha256"]: int(one["size"]) for one in there}
     listed = {name: {"sha256": hashlib.sha256(data).hexdigest(), "size": len(data)} for name, data in members.items()}
     listed |= {f"originals/{digest}.bin": {"sha256": digest, "size": size} for digest, size in originals.items()}
     document = {

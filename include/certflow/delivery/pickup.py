@@ -16,7 +16,7 @@ from certflow import originals
 from certflow.delivery import drops
 from certflow.delivery.profile import EVIDENCE, read_toml
 from certflow.errors import ConfigurationError, Conflict, DigestMismatch
-from certflow.registry import deliveries, pickups
+from certflow.registry import deliveries, pickups, retention
 from certflow.registry.ledger import Actor, Registry, note
 from certflow.settings import Settings
 
@@ -215,8 +215,11 @@ def original_of(settings: Settings, registry: Registry, file_id: int) -> tuple[p
     """A file of evidence, for a person to look at; DigestMismatch when its bytes have changed."""
     with registry.read() as conn:
         piece = pickups.piece(conn, file_id)
+        gone = retention.gone(conn)
     if piece is None:
         raise Conflict("没有这个编号的凭证文件")
+    if piece.sha256 in gone:
+        raise Conflict(f"凭证 {file_id} 的保存期限已满，原件已删除")
     path = settings.original(piece.sha256)
     data = path.read_bytes() if path.is_file() else b""
     if hashlib.sha256(data).hexdigest() != piece.sha256:

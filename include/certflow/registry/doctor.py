@@ -12,7 +12,7 @@ from tempfile import TemporaryDirectory
 from sqlalchemy import Connection, text
 
 from certflow import naming
-from certflow.registry import anchors, chain, holds, premises, reprints
+from certflow.registry import anchors, chain, holds, premises, reprints, retention
 from certflow.registry.ledger import Registry
 from certflow.registry.packages import all_packages
 from certflow.registry.reprints import IN_FORCE
@@ -32,7 +32,7 @@ def examine(
     """Problems by invariant, I1 … I12 without I10; an empty list each when all is well.
 
     `older_than` (seconds) spares temporary files of work that is still under way. With `rebuild` every package
-    is built again and must give the same bytes (I8).
+    whose photos were not purged is built again and must give the same bytes (I8).
     """
     with registry.read() as conn:
         conn.execute(text("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ"))
@@ -52,7 +52,8 @@ def examine(
             "I11": premises.leftovers(conn, settings, older_than),
             "I12": [*overdue(conn), *unanswered(conn, settings.missing_alarm_days)],
         }
-        built = {one.id: one.digest for _, one in all_packages(conn) if one.state != "REJECTED"}
+        lost = retention.photos_gone(conn)
+        built = {one.id: one.digest for _, one in all_packages(conn) if one.state != "REJECTED" and one.id not in lost}
     if rebuild is not None:
         found["I8"] += unrepeatable(built, rebuild)
     return found

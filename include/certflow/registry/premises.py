@@ -15,6 +15,7 @@ from pathlib import Path
 
 from sqlalchemy import Connection, func, select, union
 
+from certflow.registry import retention
 from certflow.registry.packages import all_packages
 from certflow.registry.proofs import page_path
 from certflow.registry.schema import (
@@ -33,6 +34,8 @@ _SERVER = "postgres"
 _DIGITS = str.maketrans("０１２３４５６７８９Ｘｘ", "0123456789Xx")
 _KEPT = (files, returns, delivery_files, delivery_orders, delivery_exports, pickup_files)
 """Tables whose lines vouch for an original."""
+SETTLED = 3600
+"""Seconds after which nobody is about to record a file that he just stored."""
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 
 
@@ -46,8 +49,11 @@ def lost_originals(conn: Connection, settings: Settings) -> list[str]:
         if not _DIGEST.fullmatch(digest) or size < 0 or not account
     ]
     known = union(*(select(table.c.sha256, table.c.size) for table in _KEPT)).subquery()
+    purged = retention.gone(conn)
     for digest, size in conn.execute(select(known).order_by(known.c.sha256)):
         path = settings.original(digest)
+        if digest in purged:
+            continue
         if not path.is_file():
             problems.append(f"原件 {digest[:12]} 不在 {settings.originals.name} 中")
         elif path.stat().st_size != size or _sha256(path) != digest:
@@ -137,10 +143,15 @@ def leftovers(conn: Connection, settings: Settings, older_than: float) -> list[s
     strangers = [
         path
         for path in settings.originals.glob("*/*.bin")
-        if path.stem not in known and (_age(path) or 0) >= max(older_than, 3600)  # stored first, recorded right after
+        if path.stem not in known
+        and (_age(path) or 0) >= max(older_than, SETTLED)  # stored first, recorded right after
     ]
     if strangers:
         problems.append(f"{settings.originals.name} 中有 {len(strangers)} 个台账没有的原件")
+    settled = max(older_than, SETTLED)
+    if due := [one for one in retention.gone(conn) if (_age(settings.original(one)) or 0) >= settled]:
+        problems.append(f"{len(due)} 个已到期删除的原件还在，请再运行 certflow retention purge")
+    problems += [f"表 {name} 有 {many} 行应已清空" for name, many in retention.left(conn).items()]
     return problems
 
 

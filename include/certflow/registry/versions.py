@@ -95,7 +95,9 @@ _ROWS = f"""
     SELECT s.version, r.state, r.sent, e.sha256,
         ARRAY(SELECT DISTINCT n.rule FROM findings n WHERE n.row_id = r.id AND n.severity = 'hold')
     FROM rows r JOIN submissions s ON s.id = r.submission_id LEFT JOIN entries e ON e.id = r.photo_entry_id
-    WHERE {_SAME} AND s.lane = :lane AND s.id <> ALL(CAST(:without AS bigint[]))
+    WHERE {_SAME} AND s.lane = :lane AND s.id <> ALL(CAST(:without AS bigint[])) AND NOT EXISTS (
+        SELECT FROM submission_files x JOIN purged p ON p.kind = 'files' AND p.object_id = x.file_id
+        WHERE x.submission_id = s.id)
     ORDER BY r.id
 """  # noqa: S608 (our own words)
 _PHOTOS = f"""
@@ -105,5 +107,6 @@ _PHOTOS = f"""
     JOIN files f ON f.id = e.file_id
     WHERE {_SAME} AND s.lane = 'month'
     AND NOT EXISTS (SELECT FROM findings n WHERE n.entry_id = e.id AND n.severity = 'error')
+    AND NOT EXISTS (SELECT FROM purged p WHERE p.kind = 'files' AND p.object_id = f.id)
     ORDER BY r.id
 """  # noqa: S608 (our own words)

@@ -26,7 +26,8 @@ GUIDES = [RUNBOOK, CITY_GUIDE]
 PROGRAM = typer.main.get_command(app)
 SYMPTOMS = (
     "city-missing", "bad-zip", "host-key", "authority-disk-full", "unknown", "month-not-sent", "month-reopened",
-    "late-correction", "held-too-long", "returns-overdue", "restore", "key-rotation", "year-end", "upgrade",
+    "late-correction", "held-too-long", "returns-overdue", "restore", "key-rotation", "year-end", "retention",
+    "person", "upgrade",
     "refused-start", "logins", "alerts-undelivered", "failures",
 )  # fmt: skip
 

@@ -1,0 +1,191 @@
+"""One person: everything found, a copy handed over, what may go goes, what stays says why (个人信息保护法 44–47)."""
+
+import datetime as dt
+import json
+import os
+import zipfile
+from functools import partial
+
+import pytest
+from printed_month import print_month
+from small_month import Person, SmallMonth
+from sqlalchemy import insert, select, text, update
+from typer.testing import CliRunner
+
+from certflow.cli import app
+from certflow.delivery.take import take_file
+from certflow.dispatch.assemble import rebuild
+from certflow.errors import Conflict
+from certflow.registry import premises, schema
+from certflow.registry.doctor import examine
+from certflow.reports import person as room
+
+BY = {"by": "张主任", "reason": "本人申请"}
+HER = Person(1, name="赵甲", photo=b"planted-photo-1")
+HIM = Person(2, name="钱乙", photo=b"planted-photo-2")
+ADDRESS = "济南市历下区某路1号"
+
+
+@pytest.fixture
+def home(settings, registry, actor, tmp_path):
+    place = Home(settings, registry, actor, tmp_path)
+    yield place
+    found = examine(registry, settings, rebuild=partial(rebuild, settings, registry))
+    assert {name: lines for name, lines in found.items() if lines} == {}
+
+
+def now():
+    return dt.datetime.now(dt.UTC)
+
+
+class Home:
+    def __init__(self, settings, registry, actor, folder):
+        self.settings, self.registry, self.actor, self.folder = settings, registry, actor, folder
+
+    def print(self):
+        """Both printed; what the city sent and what the checks said of her stands in the ledger."""
+        print_month(self.settings, self.registry, [HER, HIM], self.folder)
+        file = self.folder / "choices.csv"
+        lines = [f"{one.management_no},邮寄,{one.name},1380000000{one.number},250000,{ADDRESS}" for one in (HER, HIM)]
+        file.write_text("\n".join(("管理号,领取方式,收件人,联系电话,邮编,收件地址", *lines, "")), encoding="utf-8-sig")
+        take_file(self.settings, self.registry, "choices", file, actor=self.actor, account="370100")
+        with self.registry.begin(self.actor) as conn:
+            conn.execute(update(schema.files).values(shelved_at=text("now()")))
+            conn.execute(text("UPDATE rows SET sent = jsonb_build_object('ZJHM', id_number, 'KSXM', name)"))
+            conn.execute(insert(schema.findings).values(
+                file_id=1, row_id=1, rule="DB-NAME", severity="warning", scope="row", message=f"{HER.name} 不同",
+                masked="赵* 不同", remedy="", sent=HER.name, registry="赵假", rule_set="2020"))  # fmt: skip
+
+    def close(self):
+        with self.registry.begin(self.actor) as conn:
+            conn.execute(update(schema.deliveries).values(state="PUSHED"))
+            conn.execute(update(schema.deliveries).values(state="SIGNED"))
+            for state in ("DELIVERED", "CLOSED"):
+                conn.execute(update(schema.rows).values(state=state))
+        for path in premises._walk(self.settings.home):
+            os.utime(path, (1, 1))
+
+    def places(self, number=HER.identity):
+        found = room.search(self.settings, self.registry, number, **BY, actor=self.actor)
+        return {one.place.name: len(one.lines) for one in found}
+
+    def erase(self, number=HER.identity):
+        return room.erase(self.settings, self.registry, number, now(), **BY, actor=self.actor)
+
+    def audited(self):
+        with self.registry.read() as conn:
+            return "\n".join(conn.scalars(select(schema.audit.c.payload)))
+
+
+EVERYWHERE = {
+    "certificates": 1, "rows": 1, "sent": 1, "findings": 1, "entries": 1, "files": 1, "packages": 1, "return_rows": 1,
+    "print_events": 1, "deliveries": 1, "choices": 1,
+}  # fmt: skip
+
+
+def test_every_place_is_found_by_either_form_of_the_number(home):
+    home.print()
+    found = home.places()
+    assert found.pop("moves") >= 6
+    assert found == EVERYWHERE
+    short = HER.identity[:6] + HER.identity[8:17]
+    assert set(room.spellings(short)) == {short, HER.identity} <= set(room.spellings(HER.identity))
+    assert home.places(short).keys() == home.places().keys()
+    assert home.places(f" {HER.identity.lower()} ") == home.places()
+    assert home.places("110105194912310021") == {}
+
+
+def test_the_copy_holds_her_data_and_nobody_elses(home):
+    home.print()
+    target = room.export(home.settings, home.registry, HER.identity, now(), **BY, actor=home.actor)
+    assert target.parent == home.settings.path("persons")
+    assert target.stat().st_mode & 0o777 == 0o600
+    assert HER.identity not in target.name
+    with zipfile.ZipFile(target) as archive:
+        listed = archive.read("文件清单.txt").decode()
+        archive.extract("个人数据.xlsx", home.folder)
+    assert "报送的压缩包" in listed
+    texts = "\n".join("\t".join(line) for line in sheets(home.folder / "个人数据.xlsx"))
+    assert all(value in texts for value in (HER.name, HER.identity, ADDRESS, "13800000001"))
+    assert not any(value in texts for value in (HIM.name, HIM.identity, "13800000002"))
+    with pytest.raises(Conflict, match="没有这个人"):
+        room.export(home.settings, home.registry, "110105194912310021", now(), **BY, actor=home.actor)
+
+
+def sheets(path):
+    from openpyxl import load_workbook
+
+    for sheet in load_workbook(path):
+        yield from ([str(value) for value in row] for row in sheet.iter_rows(values_only=True))
+
+
+def test_nothing_is_erased_while_something_is_under_way(home):
+    home.print()
+    before = home.places()
+    with pytest.raises(Conflict, match=r"还有 1 项没有办结.*（PRINTED）") as refused:
+        home.erase()
+    assert HER.identity not in str(refused.value)
+    assert home.places() == before
+
+
+def test_what_may_go_goes_what_stays_says_why_and_others_keep_theirs(home):
+    home.print()
+    home.close()
+    his = home.places(HIM.identity)
+    made = home.erase()
+    assert made.done == {"sent": 1, "findings": 1, "entries": 1, "return_rows": 1, "choices": 1}
+    assert all(one.place.kept for one in made.kept)
+    assert {one.place.name for one in made.kept} == {
+        "certificates", "rows", "files", "packages", "print_events", "deliveries", "moves"
+    }  # fmt: skip
+    assert home.places(HIM.identity) == his
+    assert home.erase().done == {}
+    with home.registry.read() as conn:
+        left = [str(row) for table in ("findings", "entries", "return_rows", "delivery_choices")
+                for row in conn.execute(text(f"SELECT * FROM {table}"))]  # fmt: skip
+    assert not [row for row in left if HER.identity in row or HER.name in row or "13800000001" in row]
+    assert premises.scan([], {"audit": home.audited()}, [HER.identity, HER.name, ADDRESS]) == []
+    for event in ("person.searched", "person.erased"):
+        assert event in home.audited()
+
+
+def test_an_original_that_holds_nobody_else_goes_with_its_answers(home):
+    month = SmallMonth(home.settings, home.registry)
+    month.submit([Person(1, name="赵甲", photo=b"planted-photo-1", state="RETURNED")], verdict="returned")
+    month.submit([Person(2, name="钱乙", state="RETURNED")], account="370200", verdict="returned")
+    with home.registry.begin(home.actor) as conn:
+        conn.execute(update(schema.files).values(shelved_at=text("now()")))
+    for folder in ("feedback/370100/202005", "contact-sheets/370100/202005"):
+        for file_id in (1, 2):
+            answer = home.settings.path(*folder.split("/"), f"stem-F{file_id:06d}.xlsx")
+            answer.parent.mkdir(parents=True, exist_ok=True)
+            answer.write_text(HER.name if file_id == 1 else "")
+    room.export(home.settings, home.registry, HER.identity, now(), **BY, actor=home.actor)
+    for path in premises._walk(home.settings.home):
+        os.utime(path, (1, 1))
+    assert home.erase().done == {"entries": 1, "files": 1}
+    assert len(list(home.settings.originals.glob("*/*.bin"))) == 1
+    assert premises.scan([home.settings.home], {}, [HER.identity, HER.name, "planted-photo-1"]) == []
+    assert len(list(home.settings.home.glob("*/370100/202005/stem-F000002.xlsx"))) == 2
+
+
+def test_the_commands_take_the_number_from_standard_input_only(home, monkeypatch):
+    home.print()
+    monkeypatch.setenv("CERTFLOW_HOME", str(home.settings.home))
+    monkeypatch.setenv("CERTFLOW_DATABASE_URL", home.settings.database_url)
+    words = ["--by", "张主任", "--reason", "本人申请"]
+
+    def run(*command, number=HER.identity):
+        return CliRunner().invoke(app, ["person", *command, *words], input=f"{number}\n")
+
+    found = run("search")
+    assert found.exit_code == 0
+    assert "收件人、电话、地址" in found.output
+    assert HER.identity not in found.output
+    assert run("search", number="110105194912310021").exit_code == 1
+    assert zipfile.is_zipfile(json.loads(run("export", "--json").output)["file"])
+    assert "还有 1 项没有办结" in str(run("erase").exception)
+    home.close()
+    done = run("erase", "--json")
+    assert json.loads(done.output)["erased"]["choices"] == 1
+    assert CliRunner().invoke(app, ["person", "search", HER.identity, *words]).exit_code == 2
