@@ -10,7 +10,8 @@ import os
 import re
 import threading
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
@@ -28,6 +29,7 @@ import great_expectations as gx
 from great_expectations.core import ExpectationSuite, ExpectationSuiteValidationResult
 from great_expectations.core.expectation_validation_result import ExpectationValidationResult
 from great_expectations.data_context.types.base import ProgressBarsConfig
+from great_expectations.expectations.expectation import Expectation
 from great_expectations.expectations.expectation_configuration import ExpectationConfiguration
 from great_expectations.render.renderer.page_renderer import ValidationResultsPageRenderer
 from great_expectations.render.view.view import DefaultJinjaPageView
@@ -76,7 +78,7 @@ def judge(frame: "pd.DataFrame", rules: Sequence[Rule]) -> Judgement:
     expectations.expectations = [
         item for item, rule in zip(built, rules, strict=True) if frame[rule.column].notna().any()
     ]
-    with _ONE_AT_A_TIME, warnings.catch_warnings():
+    with _ONE_AT_A_TIME, _configured_once(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         outcome = _batch(frame).validate(expectations, result_format=_FORMAT)
     breaches = []
@@ -90,6 +92,27 @@ def judge(frame: "pd.DataFrame", rules: Sequence[Rule]) -> Judgement:
             breaches.append(Breach(rule, tuple(lines)))
     breaches.sort(key=lambda breach: rules.index(breach.rule))
     return Judgement(suite, scope, tuple(breaches), _without_values(outcome, rules))
+
+
+@contextmanager
+def _configured_once() -> Iterator[None]:
+    """While this holds, an expectation builds its configuration once.
+
+    It is asked for a hundred times; to build it anew each time takes a quarter of what Great Expectations needs.
+    """
+    built: dict[int, tuple[Expectation, ExpectationConfiguration]] = {}
+    whole: Any = Expectation.configuration  # a property
+
+    def configuration(self: Expectation) -> ExpectationConfiguration:
+        if (known := built.get(id(self))) is None:  # the expectation is kept with it, so its id stays its own
+            known = built[id(self)] = (self, whole.fget(self))
+        return known[1]
+
+    Expectation.configuration = property(configuration)  # type: ignore[method-assign, assignment]
+    try:
+        yield
+    finally:
+        Expectation.configuration = whole  # type: ignore[method-assign]
 
 
 def write_results(judgements: Iterable[Judgement], folder: Path, run: str) -> list[Path]:
