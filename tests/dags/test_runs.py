@@ -1,7 +1,9 @@
 """DAGs run to their end by `dag.test()` on an embedded PostgreSQL and embedded SFTP servers."""
 
+import datetime as dt
 import json
 import os
+from dataclasses import replace
 
 import pytest
 from openpyxl import load_workbook
@@ -9,7 +11,7 @@ from openpyxl import load_workbook
 from certflow.airflow_home import DagRunner, airflow_folder
 from certflow.demo.servers import AuthoritySftp, CitySftp
 from certflow.excel import Page, read_table, write_xlsx
-from certflow.registry import open_registry, server
+from certflow.registry import anchors, open_registry, server
 from certflow.registry.certificates import stats
 from certflow.settings import Settings
 
@@ -27,7 +29,13 @@ def settings(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def runner(settings):
+def elsewhere(tmp_path_factory):
+    """The folder outside the home where heads of the audit chain go."""
+    return tmp_path_factory.mktemp("elsewhere")
+
+
+@pytest.fixture(scope="module")
+def runner(settings, elsewhere):
     """The runner with both SFTP servers up, as in the demo."""
     folder = settings.path("sftp")
     with (
@@ -38,6 +46,7 @@ def runner(settings):
     ):
         variables = {
             "CERTFLOW_LOOK_SECONDS": "0.1",
+            "CERTFLOW_AUDIT_EXPORT": str(elsewhere),
             **city.address.environment("CERTFLOW_CITY_SFTP"),
             **authority.address.environment("CERTFLOW_AUTHORITY_SFTP"),
         }
@@ -148,3 +157,18 @@ def test_the_reports_of_a_month_are_written_and_written_again(settings, runner):
         assert finished.ok, settings.path("airflow", "run-dags.log").read_text(encoding="utf-8")[-4000:]
     assert {path.suffix for path in (settings.reports / "202005").glob("*-月报.*")} == {".xlsx", ".pdf", ".html"}
     assert (settings.reports / "scores" / "202005" / "202005-全省排名.pdf").is_file()
+
+
+def test_the_head_of_the_chain_goes_out_and_what_is_due_is_purged(settings, runner, elsewhere):
+    old = settings.path("work", "take-370100-left")
+    old.parent.mkdir(exist_ok=True)
+    old.write_bytes(b"left by a killed process")
+    os.utime(old, (1, 1))
+    for name in ("retention_purge", "quality_report"):
+        finished = runner.run(name)
+        assert finished.ok, settings.path("airflow", "run-dags.log").read_text(encoding="utf-8")[-4000:]
+    assert not old.exists()
+    heads = list(elsewhere.glob("audit-head-*.json"))
+    assert heads
+    with open_registry(replace(settings, audit_export=elsewhere)) as registry, registry.read() as conn:
+        assert anchors.problems(conn, replace(settings, audit_export=elsewhere), dt.datetime.now(dt.UTC)) == []
