@@ -91,7 +91,13 @@ def test_every_place_is_found_by_either_form_of_the_number(home):
     short = HER.identity[:6] + HER.identity[8:17]
     assert set(room.spellings(short)) == {short, HER.identity} <= set(room.spellings(HER.identity))
     assert home.places(short).keys() == home.places().keys()
+    with home.registry.begin(home.actor) as conn:
+        conn.execute(insert(schema.old_certificates).values(
+            account="370100", reference="A-1", form="专业技术资格考试登记表",
+            fields={"证件号码": HER.identity}, ticks={}, state="OPEN", by="李四"))  # fmt: skip
+    assert home.places()["old_certificates"] == 1
     assert home.places(f" {HER.identity.lower()} ") == home.places()
+    assert "old_certificates" not in home.places(HIM.identity)
     assert home.places("110105194912310021") == {}
 
 
@@ -160,7 +166,10 @@ def test_an_original_that_holds_nobody_else_goes_with_its_answers(home):
             answer = home.settings.path(*folder.split("/"), f"stem-F{file_id:06d}.xlsx")
             answer.parent.mkdir(parents=True, exist_ok=True)
             answer.write_text(HER.name if file_id == 1 else "")
-    room.export(home.settings, home.registry, HER.identity, now(), **BY, actor=home.actor)
+    assert home.places()["answers"] == 2
+    made = room.export(home.settings, home.registry, HER.identity, now(), **BY, actor=home.actor)
+    with zipfile.ZipFile(made) as archive:
+        assert "stem-F000001.xlsx" in archive.read("文件清单.txt").decode()
     for path in premises._walk(home.settings.home):
         os.utime(path, (1, 1))
     assert home.erase().done == {"entries": 1, "files": 1}

@@ -77,6 +77,11 @@ PLACES = (
     Place("acceptances", "受理窗口登记", """
         SELECT account AS 账号, form AS 表格, items::text AS 材料, state AS 状态, at::text AS 时间
         FROM acceptances WHERE certificate_id = ANY(:certificates) ORDER BY id""", "受理的依据，只存材料的摘要"),
+    Place("old_certificates", "旧版证书发放", """
+        SELECT reference AS 档案号, form AS 登记表, fields::text AS 内容, state AS 状态, at::text AS 时间
+        FROM old_certificates WHERE EXISTS (
+            SELECT FROM unnest(CAST(:known AS text[])) one WHERE strpos(upper(fields::text), upper(one)) > 0)
+        ORDER BY id""", "旧版证书发放的登记，随台账保存"),
     Place("deliveries", "证书发放", """
         SELECT r.management_no AS 管理号, d.state AS 状态, d.waybill AS 运单号,
             d.pushed_at::text AS 推送EMS,
@@ -109,6 +114,9 @@ PLACES = (
         ORDER BY m.id""", "审计链，只增不改，不含姓名和证件号码"),
 )  # fmt: skip
 
+ANSWERS = Place("answers", "退回单、回执、照片总览（文件）", "", _TERM)
+"""What lies in the home outside the store; `reports.person` finds it by the files it answers."""
+
 _IDS = {
     "certificates": "SELECT id FROM certificates WHERE id_number = ANY(:known)",
     "rows": """SELECT id FROM rows WHERE id_number = ANY(:known) OR certificate_id = ANY(:certificates)
@@ -117,7 +125,7 @@ _IDS = {
         UNION SELECT management_no FROM certificates WHERE id = ANY(:certificates) AND management_no IS NOT NULL""",
     "entries": """SELECT id FROM entries WHERE id IN (SELECT photo_entry_id FROM rows WHERE id = ANY(:rows))
         OR role = 'photo' AND EXISTS (
-            SELECT FROM unnest(CAST(:known AS text[])) one WHERE strpos(upper(name), one) > 0)""",
+            SELECT FROM unnest(CAST(:known AS text[])) one WHERE strpos(upper(name), upper(one)) > 0)""",
     "files": """SELECT x.file_id FROM submission_files x JOIN rows r ON r.submission_id = x.submission_id
         WHERE r.id = ANY(:rows) UNION SELECT file_id FROM entries WHERE id = ANY(:entries)
         UNION SELECT file_id FROM proof_requests WHERE management_no = ANY(:numbers)""",

@@ -6,6 +6,7 @@ Whoever asks, exports or erases is chained with the reason and a keyed reference
 import datetime as dt
 import io
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -56,7 +57,7 @@ def spellings(number: str) -> list[str]:
 
 def search(settings: Settings, registry: Registry, number: str, *, by: str, reason: str, actor: Actor) -> list[Found]:
     """Every place that holds something about the person; empty when nobody knows him."""
-    found = _look(registry, number)
+    found = _look(settings, registry, number)
     _chain(settings, registry, "person.searched", number, actor, by=by, reason=reason, places=len(found))
     return found
 
@@ -68,7 +69,7 @@ def export(
 
     Conflict when nothing is known about the person.
     """
-    found = _look(registry, number)
+    found = _look(settings, registry, number)
     if not found:
         raise Conflict("没有这个人的任何数据")
     who = _reference(settings, number)
@@ -110,21 +111,27 @@ def erase(
         return done, files
 
     done, files = registry.run(actor, work)
-    for folder in (settings.feedback, settings.contact_sheets):
-        for file_id in files:  # answers about those files alone: receipt, 退回单, photos
-            for path in folder.glob(f"*/*/*-{answer_tag(file_id)}*"):
-                path.unlink()
+    for path in _answers(settings, files):
+        path.unlink()
     for path in settings.path("persons").glob(f"{who[:16]}-*.zip"):
         path.unlink()
     purge.sweep(settings, registry)
-    return Erased({name: many for name, many in done.items() if many}, _look(registry, number))
+    return Erased({name: many for name, many in done.items() if many}, _look(settings, registry, number))
 
 
-def _look(registry: Registry, number: str) -> list[Found]:
+def _look(settings: Settings, registry: Registry, number: str) -> list[Found]:
     with registry.read() as conn:
         ids = persons.find(conn, spellings(number))
         looked = [Found(place, *persons.look(conn, place, ids)) for place in persons.PLACES]
-    return [one for one in looked if one.lines]
+    paths = [[str(path.relative_to(settings.home))] for path in _answers(settings, ids["files"])]
+    return [one for one in (*looked, Found(persons.ANSWERS, ["文件"], paths)) if one.lines]
+
+
+def _answers(settings: Settings, file_ids: Sequence[int]) -> list[Path]:
+    """Receipts, 退回单 and sheets of photos about these files."""
+    folders = (settings.feedback, settings.contact_sheets)
+    tags = [answer_tag(one) for one in file_ids]
+    return sorted(path for folder in folders for tag in tags for path in folder.glob(f"*/*/*-{tag}*"))
 
 
 def _chain(settings: Settings, registry: Registry, event: str, number: str, actor: Actor, **detail: str | int) -> None:
@@ -146,6 +153,6 @@ def _files(found: list[Found]) -> bytes:
     """Files that hold the person's data, by name and digest."""
     lines = ["含有本人数据的文件（同一文件中可能另有他人的数据，不附原件）", ""]
     for one in found:
-        if "摘要" in one.head:
+        if "摘要" in one.head or one.place is persons.ANSWERS:
             lines += ["　".join((one.place.word, *line)) for line in one.lines]
     return ("\r\n".join(lines) + "\r\n").encode()
