@@ -169,6 +169,10 @@ def test_anything_else_says_the_same_and_sets_nothing(door, other):
     assert "set-cookie" not in answer.headers
 
 
+def test_whoever_mistyped_the_password_need_not_type_the_name_again(door):
+    assert 'value="oper&#34;ator"' in form(door, username='oper"ator').text
+
+
 @pytest.mark.parametrize(
     "wanted",
     ["https://evil.example.org/", "//evil.example.org/x", "/\\evil.example.org", "javascript:alert(1)", "", "desk/"],

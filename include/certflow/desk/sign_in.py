@@ -54,8 +54,9 @@ def create_app(settings: Settings, registry: Registry, ticket: Ticket, *, home: 
                 note(conn, "signed-in")
         return login
 
-    def page(request: Request, wanted: str, problem: str = "", status: int = 200) -> Response:
-        return pages.show(request, "sign_in", status=status, wanted=_within(wanted, home), problem=problem)
+    def page(request: Request, wanted: str, problem: str = "", status: int = 200, typed: str = "") -> Response:
+        wanted = _within(wanted, home)
+        return pages.show(request, "sign_in", status=status, wanted=wanted, problem=problem, typed=typed)
 
     @app.exception_handler(Slowed)
     async def slow_down(request: Request, error: Slowed) -> Response:
@@ -74,7 +75,7 @@ def create_app(settings: Settings, registry: Registry, ticket: Ticket, *, home: 
     ) -> Response:  # fmt: skip
         login = enter(username.strip(), password)
         if login is None:
-            return page(request, wanted, _WRONG, 401)
+            return page(request, wanted, _WRONG, 401, username)
         response = RedirectResponse(_within(wanted, home), 303)
         https = ticket.https or request.base_url.scheme == "https"
         response.set_cookie(
