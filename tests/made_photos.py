@@ -155,6 +155,39 @@ FAULTS: Mapping[str, tuple[str, Mapping[str, Change]]] = {
 """Rule → what it does to a photo, and kinds of photos it is there for, the mild ones included."""
 
 
+def cropped(left: float, top: float, right: float, bottom: float) -> Change:
+    """Without these shares of the sides, enlarged to the size it had."""
+    box = (left * SIZE[0], top * SIZE[1], SIZE[0] - right * SIZE[0], SIZE[1] - bottom * SIZE[1])
+    return lambda image, _rng: image.crop(tuple(map(round, box))).resize(SIZE, Image.Resampling.BICUBIC)
+
+
+def brighter(factor: float) -> Change:
+    return lambda image, _rng: ImageEnhance.Brightness(image).enhance(factor)
+
+
+def contrasted(factor: float) -> Change:
+    return lambda image, _rng: ImageEnhance.Contrast(image).enhance(factor)
+
+
+COPIES: Mapping[str, Change] = {
+    "saved again": as_it_is,
+    "from half the size": enlarged(2),
+    "cropped by 1 % on each side": cropped(0.01, 0.01, 0.01, 0.01),
+    "cropped by 2 % on each side": cropped(0.02, 0.02, 0.02, 0.02),
+    "cropped by 4 % on each side": cropped(0.04, 0.04, 0.04, 0.04),
+    "cropped by 4 % at one corner": cropped(0.04, 0, 0, 0.04),
+    "brighter by 5 %": brighter(1.05),
+    "brighter by 10 %": brighter(1.1),
+    "brighter by 20 %": brighter(1.2),
+    "darker by 25 %": brighter(0.75),
+    "contrast + 15 %": contrasted(1.15),
+    "cropped by 2 % on each side, brighter by 8 %": lambda image, rng: brighter(1.08)(
+        cropped(0.02, 0.02, 0.02, 0.02)(image, rng), rng
+    ),
+}
+"""What a picture program makes of somebody else's photo."""
+
+
 def real_faces() -> tuple[list[Image.Image], list[Image.Image]]:
     """(faces, none) as standard photos on white, from `skimage.data`; ImportError where that is not installed.
 

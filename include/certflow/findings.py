@@ -4,7 +4,7 @@ A rule's code, severity, texts and clause stand in ``expectations/``; a `Finding
 did not hold. The outcome of a row, photo, entry or file follows from its gravest finding.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -90,6 +90,12 @@ class Finding:
     """The value the certificate database holds (PII)."""
     masked: str = ""
     """`message` with every personal value masked."""
+
+
+def listed(records: Sequence[str], most: int = 3) -> str:
+    """Record ids as a message names them: the first ones, and how many there are."""
+    named = "、".join(records[:most])
+    return named if len(records) <= most else f"{named} 等 {len(records)} 条"
 
 
 def gravest(findings: Iterable[Finding]) -> Outcome:

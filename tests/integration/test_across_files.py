@@ -1,13 +1,17 @@
 """What shows only across files, cities and months (BAD-INPUTS D24-D27, D38, D39)."""
 
+import io
+
 import pytest
 from made_submissions import Made, person, portrait, write_registry
+from PIL import Image, ImageEnhance
 from sqlalchemy import text
 from test_check_city import deliver, sound, states
 
+from certflow.checks import run
 from certflow.checks.run import check, check_city
 from certflow.reference import load_reference
-from certflow.registry import certificates
+from certflow.registry import certificates, holds
 
 PEOPLE = [person(serial) for serial in range(1, 31)]
 
@@ -60,6 +64,12 @@ def test_a_third_reissue_within_a_year_is_held_and_one_of_two_years_ago_counts_n
     assert [state for _, state in states(registry)][-1] == "HELD"
 
 
+def evidence(registry):
+    """Record → the message of its PHOTO-SAME hold, as a person who may see it reads it."""
+    with registry.read() as conn:
+        return {one.record: one.evidence[0].message for one in holds.queue(conn) if "PHOTO-SAME" in one.rules}
+
+
 def test_p17_one_photo_for_two_people_in_two_months_and_cities_holds_both(office, registry, settings):
     first, second = Made(month="202004"), Made(city="青岛市")
     first.add(person(41, photo=True), portrait(41))
@@ -69,7 +79,93 @@ def test_p17_one_photo_for_two_people_in_two_months_and_cities_holds_both(office
     assert office(second, "370200") == [(2, "PHOTO-SAME")]
     assert [state for _, state in states(registry)] == ["WITHDRAWN", "HELD", "ACCEPTED", "HELD"]
     (notice,) = settings.feedback.rglob("补充通知*.txt")
-    assert "另一人的申报用了同一张照片" in notice.read_text("utf-8-sig")
+    assert "另一人的申报用了相同或几乎相同的照片" in notice.read_text("utf-8-sig")
+    assert sound(registry, settings)
+
+
+def again(data, change):
+    """A photo opened, changed and saved in the size a photo may have."""
+    image = change(Image.open(io.BytesIO(data)).convert("RGB")).resize((295, 413), Image.Resampling.BICUBIC)
+    for quality in range(95, 40, -5):
+        out = io.BytesIO()
+        image.save(out, "JPEG", quality=quality)
+        if 10_240 <= out.tell() <= 30_720:
+            return out.getvalue()
+    raise AssertionError
+
+
+CHANGES = {
+    "saved": lambda image: image,
+    "resized": lambda image: image.resize((180, 252)),
+    "cropped": lambda image: image.crop((6, 4, 290, 405)),
+    "brightened": lambda image: ImageEnhance.Brightness(image).enhance(1.08),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_p17_nearly_the_same_photo_in_another_city_and_month_holds_both_and_each_names_the_other(
+    office, registry, settings, change
+):
+    first, second = Made(month="202004"), Made(city="青岛市")
+    first.add(person(41, photo=True), portrait(41))
+    second.add(person(42, photo=True) | {"BMS": "青岛市"}, again(portrait(41), CHANGES[change]))
+    second.add(person(43, photo=True) | {"BMS": "青岛市"}, portrait(43))
+    assert office(first) == []
+    assert office(second, "370200") == [(2, "PHOTO-SAME")]
+    assert [state for _, state in states(registry)] == ["WITHDRAWN", "HELD", "ACCEPTED", "HELD"]
+    older, newer = "370100-202004-034-000001", "370200-202005-034-000001"
+    assert evidence(registry) == {
+        newer: f"与另一人的照片相同或几乎相同（{older}），请人工确认。",
+        f"{older}-H": f"与另一人的照片相同或几乎相同（{newer}），请人工确认。",
+    }
+    assert sound(registry, settings)
+
+
+def test_p17_the_other_photo_stays_where_it_is_when_its_request_is_settled(office, registry, settings, actor):
+    first, second = Made(month="202004"), Made(city="青岛市")
+    first.add(person(41, photo=True), portrait(41))
+    second.add(person(42, photo=True) | {"BMS": "青岛市"}, again(portrait(41), CHANGES["cropped"]))
+    office(first)
+    with registry.begin(actor) as conn:
+        for state in ("PACKED", "SENT", "PRINTED"):
+            conn.execute(text("UPDATE rows SET state = :state"), {"state": state})
+    assert office(second, "370200") == [(2, "PHOTO-SAME")]
+    assert [state for _, state in states(registry)] == ["PRINTED", "HELD"]
+    assert list(evidence(registry)) == ["370200-202005-034-000001"]
+
+
+def test_p17_ones_own_photo_again_and_one_that_was_sent_back_are_no_hold(office, registry, settings, actor):
+    first, second, third = Made(month="202004"), Made(month="202006"), Made(month="202007", city="青岛市")
+    first.add(person(41, photo=True), portrait(41))
+    office(first)
+    with registry.begin(actor) as conn:
+        for state in ("PACKED", "SENT", "REFUSED"):
+            conn.execute(text("UPDATE rows SET state = :state"), {"state": state})
+    second.add(person(41, photo=True), again(portrait(41), CHANGES["cropped"]))
+    assert office(second) == []  # the same person, in a later month
+    with registry.begin(actor) as conn:
+        conn.execute(text("UPDATE rows SET state = 'WITHDRAWN' WHERE state = 'ACCEPTED'"))
+    third.add(person(42, photo=True) | {"BMS": "青岛市"}, portrait(41))
+    assert office(third, "370200") == []  # whoever had sent it with the wrong name took it back
+    assert [state for _, state in states(registry)] == ["REFUSED", "WITHDRAWN", "ACCEPTED"]
+
+
+def test_p17_two_cities_at_once_do_not_miss_each_other(office, registry, settings, actor, monkeypatch):
+    first, second = Made(month="202004"), Made(city="青岛市")
+    first.add(person(41, photo=True), portrait(41))
+    second.add(person(42, photo=True) | {"BMS": "青岛市"}, again(portrait(41), CHANGES["saved"]))
+    deliver(settings, registry, actor, first, "370100")
+    honest, turns = run.feedback.write, []
+
+    def write(settings, account, lane, judged):
+        if account == "370200" and not turns:  # judged and not recorded yet: the other city is faster
+            turns.append(check_city(settings, registry, "370100", actor))
+        return honest(settings, account, lane, judged)
+
+    monkeypatch.setattr(run.feedback, "write", write)
+    assert office(second, "370200") == [(2, "PHOTO-SAME")]
+    assert len(turns) == 1
+    assert [state for _, state in states(registry)] == ["WITHDRAWN", "HELD", "HELD"]
     assert sound(registry, settings)
 
 

@@ -167,7 +167,7 @@ def test_p10_a_header_that_claims_a_giant_is_not_decoded():
     data[at + 5 : at + 9] = b"\xff\xdc\xff\xdc"
     measures = photo.measure(bytes(data))
     assert (measures["photo_width"], measures["photo_height"]) == (65_500, 65_500)
-    assert measures["photo_hash"] is None
+    assert measures["photo_thumb"] is None
 
 
 def test_p10_a_header_that_lies_a_little_is_damaged():
@@ -220,22 +220,6 @@ def test_p16_blank_photos_are_told(colour):
     out = io.BytesIO()
     Image.new("RGB", (295, 413), colour).save(out, "JPEG")
     assert photo.measure(out.getvalue())["photo_blank"] is True
-
-
-def distance(one: bytes, other: bytes) -> tuple[int, float]:
-    first, second = photo.measure(one), photo.measure(other)
-    bits = (int(str(first["photo_hash"]), 16) ^ int(str(second["photo_hash"]), 16)).bit_count()
-    thumbs = [np.frombuffer(m["photo_thumb"], np.uint8).astype(int) for m in (first, second)]
-    return bits, float(np.abs(thumbs[0] - thumbs[1]).mean())
-
-
-def test_p17_the_same_photo_saved_again_is_near_and_another_is_not():
-    again = io.BytesIO()
-    Image.open(io.BytesIO(portrait(1))).save(again, "JPEG", quality=70)
-    bits, difference = distance(portrait(1), again.getvalue())
-    assert bits <= 4
-    assert difference < 2
-    assert distance(portrait(1), portrait(2))[1] > 2
 
 
 def test_any_broken_bytes_are_a_measure_not_a_crash():

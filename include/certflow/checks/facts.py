@@ -23,8 +23,6 @@ class Facts:
     known: Mapping[str, str]
     elsewhere: Mapping[str, AbstractSet[tuple[str, str]]]
     """By ID number the (account, month) the ledger has requests of."""
-    portraits: Mapping[str, AbstractSet[str]]
-    """By SHA-256 of a photo the ID numbers the ledger has it for."""
 
 
 def facts_of(
@@ -36,7 +34,7 @@ def facts_of(
 ) -> Facts:
     """Everything the database is asked, in one look."""
     if registry is None:
-        return Facts(False, None, {}, {}, {}, {})
+        return Facts(False, None, {}, {}, {})
     from certflow.registry import certificates, contested
     from certflow.registry import submissions as ledger
 
@@ -48,15 +46,13 @@ def facts_of(
         match = certificates.match(conn, numbers) if database else None
         earlier = ledger.earlier(conn, numbers, without)
         elsewhere = contested.elsewhere(conn, _ids(rows, match), without)
-        digests = {entry.sha256 for one in submissions for _, entry in one.photos if entry.sha256 is not None}
-        portraits = contested.portraits(conn, digests, without)
         if lane != "month":
-            return Facts(database, match, earlier, {}, elsewhere, portraits)
+            return Facts(database, match, earlier, {}, elsewhere)
         known = ledger.known_files(
             conn, [file.sha256 for file in received], received[0].account if received else None, own
         )
         repeats = dict.fromkeys(known, "（此前已收到）")
-        return Facts(database, match, earlier, repeats, elsewhere, portraits)
+        return Facts(database, match, earlier, repeats, elsewhere)
 
 
 def _ids(rows: measure_rows.Rows, match: Mapping[str, Sequence[Any]] | None) -> set[str]:

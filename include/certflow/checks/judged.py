@@ -24,6 +24,10 @@ class JudgedRow:
     """The 11 values as we would print them: the database's where there is a match, dates in plain digits."""
     certificate_id: int | None
     photo: tuple[Received, Entry] | None
+    sketch: bytes | None = None
+    """What its photo is compared by (`certflow.likeness`)."""
+    alike: tuple[str, ...] = ()
+    """Records of the ledger that came with too like a photo of another person, the likest first."""
     stands: bool = False
     """The row waits for a person since an earlier version and did not change: nothing new is recorded."""
 

@@ -14,7 +14,6 @@ from certflow.findings import FIELDS
 from certflow.reference import City
 
 if TYPE_CHECKING:
-    from certflow.checks.measure_photos import Photos
     from certflow.registry.submissions import Earlier
 
 _CONTENT = tuple(name for name in FIELDS if name != "ZP")
@@ -87,17 +86,6 @@ def measure(
         "dup_row": marks.same, "dup_different": marks.different, "dup_city": marks.city, "dup_open": marks.open,
         "dup_person": marks.person, "dup_where": marks.where, "open_where": marks.open_where,
     }  # fmt: skip
-
-
-def measure_portraits(rows: Rows, photos: "Photos", portraits: Mapping[str, AbstractSet[str]]) -> None:
-    """Set `photo_difference` to 0 where the ledger has exactly this photo for another person (P17).
-
-    `portraits`: by SHA-256 the ID numbers of requests that came with it.
-    """
-    for position, ((_, entry), lines) in enumerate(zip(photos.members, photos.rows, strict=True)):
-        person = rows.persons[lines[0]] if lines else None
-        if any(keys.id_key(number) != person for number in portraits.get(entry.sha256 or "", ())):
-            photos.columns["photo_difference"][position] = 0.0
 
 
 def repeated_share(

@@ -12,9 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
 
-import numpy as np
-
-from certflow import faces, keys, photo
+from certflow import faces, keys, likeness, photo
 from certflow.checks import columns
 from certflow.checks.measure_files import Standing
 from certflow.checks.measure_rows import Rows
@@ -38,9 +36,6 @@ COLUMNS = frozenset({
 """Columns of the photo frame beside those named after a rule's code (``photo_extra``, ``zip_case``)."""
 _EXTENSIONS = re.compile(r"(?:\.jpe?g|\.jpe)+$", re.IGNORECASE)
 _NUMBER = re.compile(r"[0-9A-Z]{8,18}")
-_CLOSE_HASH = 6
-"""Bits two perceptual hashes may differ in for their pictures to be compared at all (P17)."""
-_BLOCK = 512
 
 
 @dataclass(slots=True)
@@ -52,6 +47,10 @@ class Photos:
     rows: list[list[int]] = field(default_factory=list)
     """Lines of the row frame each photo belongs to."""
     columns: dict[str, list[object]] = field(default_factory=dict)
+    sketches: list[bytes | None] = field(default_factory=list)
+    """What each is compared by (`certflow.likeness`)."""
+    alike: list[tuple[str, ...]] = field(default_factory=list)
+    """Records of the ledger that came with too like a photo of another person, the likest first."""
 
     def __len__(self) -> int:
         return len(self.members)
@@ -85,8 +84,12 @@ def measure(
     for name in sorted({name for one in measured for name in one}):
         photos.columns[name] = [one.get(name) for one in measured]
     _derive(photos, standings)
+    photos.sketches = [
+        likeness.sketch(thumb, photo.THUMB) if isinstance(thumb, bytes) else None
+        for thumb in photos.columns.pop("photo_thumb", [None] * len(photos))
+    ]
+    photos.alike = [()] * len(photos)
     matches = _match(photos, rows, len(submissions))
-    _compare(photos, rows)
     _measure_rows(photos, rows, matches, [one.photo_free_from for one in rule_sets])
     return photos
 
@@ -204,54 +207,6 @@ def _by_row(photos: Photos) -> dict[tuple[int, ...], list[int]]:
         if lines:
             groups[tuple(lines)].append(position)
     return groups
-
-
-def _compare(photos: Photos, rows: Rows) -> None:
-    """`photo_difference`: mean difference of luminance (0–255) to the likest photo of another person (P17).
-
-    None where no other person's photo is alike. 0 for the same bytes.
-    """
-    size = len(photos)
-    persons = [rows.persons[lines[0]] if lines else f"\0{position}" for position, lines in enumerate(photos.rows)]
-    difference: list[object] = [None] * size
-    by_digest: dict[str | None, list[int]] = defaultdict(list)
-    for position, (_, entry) in enumerate(photos.members):
-        by_digest[entry.sha256].append(position)
-    for digest, group in by_digest.items():
-        if digest is not None and len({persons[position] for position in group}) > 1:
-            for position in group:
-                difference[position] = 0.0
-    hashed = [
-        position for position in range(size)
-        if difference[position] is None and photos.columns.get("photo_hash", [None] * size)[position] is not None
-        and photos.columns["photo_thumb"][position] is not None
-    ]  # fmt: skip
-    for one, other in _alike([int(str(photos.columns["photo_hash"][position]), 16) for position in hashed]):
-        first, second = hashed[one], hashed[other]
-        if persons[first] != persons[second]:
-            apart = _apart(photos.columns["photo_thumb"][first], photos.columns["photo_thumb"][second])
-            for position in (first, second):
-                nearest = difference[position]
-                difference[position] = apart if nearest is None else min(apart, float(str(nearest)))
-    photos.columns["photo_difference"] = difference
-
-
-def _alike(hashes: Sequence[int]) -> list[tuple[int, int]]:
-    values = np.array(hashes, dtype=np.uint64)
-    found: list[tuple[int, int]] = []
-    for start in range(0, len(values), _BLOCK):
-        block = values[start : start + _BLOCK]
-        near = np.bitwise_count(block[:, None] ^ values[None, start:]) <= _CLOSE_HASH
-        ones, others = np.nonzero(near)
-        found += [
-            (start + int(one), start + int(other)) for one, other in zip(ones, others, strict=True) if one < other
-        ]
-    return found
-
-
-def _apart(one: object, other: object) -> float:
-    first, second = (np.frombuffer(thumb, dtype=np.uint8).astype(np.int16) for thumb in (one, other))  # type: ignore[call-overload]
-    return float(np.abs(first - second).mean())
 
 
 def _measure_rows(photos: Photos, rows: Rows, matches: dict[int, int], free_from: Sequence[int]) -> None:

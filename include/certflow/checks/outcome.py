@@ -4,6 +4,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from typing import Any
 
 from certflow import keys
 from certflow.checks import columns
@@ -118,7 +119,7 @@ def _conclude(
             sent=sent[line],
             emitted=emitted[line],
             certificate_id=rows.columns["certificate_id"][line],  # type: ignore[arg-type]
-            photo=None if (photo := rows.columns["photo"][line]) is None else photos.members[photo],  # type: ignore[call-overload]
+            **_picture(photos, rows.columns["photo"][line]),  # type: ignore[arg-type]
         )
         for line in lines
     )
@@ -149,6 +150,13 @@ def _conclude(
         counts=Counter(ends.values()),
         border_white=_border_white(photos, pictures),
     )
+
+
+def _picture(photos: Photos, line: int | None) -> dict[str, Any]:
+    """The photo of a row, as `JudgedRow` names what is known of it."""
+    if line is None:
+        return {"photo": None}
+    return {"photo": photos.members[line], "sketch": photos.sketches[line], "alike": photos.alike[line]}
 
 
 def _border_white(photos: Photos, pictures: Iterable[int]) -> dict[tuple[str, int], float]:

@@ -22,6 +22,7 @@ from certflow.checks import (
     feedback,
     measure_duplicates,
     measure_files,
+    measure_likeness,
     measure_photos,
     measure_registry,
     measure_rows,
@@ -86,7 +87,7 @@ class CityReport:
     rows: Mapping[str, int] | None = None
     """Rows by outcome."""
     contested: int = 0
-    """Rows of other cities that are held from now on, because this city sent the same 管理号."""
+    """Accepted rows that are held from now on, because this city sent the same 管理号 or photo."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +112,16 @@ class _Case:
     judgements: "list[Judgement]"
     numbers: tuple[str, ...]
     facts: Facts
+    album: measure_likeness.Album | None
+    """None where no rule asks whose photos are alike."""
+
+    def overtaken(self, conn: "Connection", without: tuple[int, ...]) -> bool:
+        """Whether others recorded something since that the verdicts should have known."""
+        from certflow.registry import submissions as ledger
+
+        if ledger.earlier(conn, self.numbers, without) != self.facts.earlier:
+            return True
+        return self.album is not None and self.album.overlooked(conn, without)
 
 
 def check(
@@ -221,7 +232,7 @@ def settle(
     """Judge submissions of one account, write the answers, record rows and states in one transaction.
 
     `idle`: files that wait for their partner. Conflict when somebody else settled one of the files meanwhile, or other
-    cities kept recording the same 管理号.
+    cities kept recording the same 管理号 or photos.
     """
     from certflow.checks import judge
     from certflow.registry import submissions as ledger
@@ -240,7 +251,7 @@ def settle(
 
         def work(conn: "Connection", case: _Case = case) -> "list[Contested] | None":
             ledger.hold_recording(conn)
-            if lane == "month" and ledger.earlier(conn, case.numbers, without) != case.facts.earlier:
+            if lane == "month" and case.overtaken(conn, without):
                 return None
             if idle:
                 ledger.let_wait(conn, idle)
@@ -254,7 +265,7 @@ def settle(
         if contested is not None:
             break
     else:
-        raise Conflict("其他城市同时在登记相同的管理号，本次未保存任何内容，请再次运行")
+        raise Conflict("其他城市同时在登记相同的管理号或照片，本次未保存任何内容，请再次运行")
     feedback.write_contested(settings, contested)
     ids = sorted({file.file_id for one in submissions for file in one.files if file.file_id is not None})
     if ids:
@@ -423,7 +434,12 @@ def _judge(
         rows, standings, counted, facts.earlier, photos.of_rows(rows),
         elsewhere=facts.elsewhere, cities=reference.cities,
     )  # fmt: skip
-    measure_duplicates.measure_portraits(rows, photos, facts.portraits)
+    bound = next((rule.kwargs.get("min_value") for rule in in_force if rule.code == "PHOTO-SAME"), None)
+    album = None
+    if bound is not None:
+        album = measure_likeness.measure(
+            photos, rows, standings, settings, bound=float(bound), registry=registry, without=without
+        )
 
     def of_row(line: int) -> wording.Place:
         return wording.Place(rows.owner[line], rows.number[line])
@@ -443,7 +459,7 @@ def _judge(
     judgements += run(Scope.ENTRY, entries, found.entries, size=len(members), place=of_entry)
     lines = [(owner, received.sha256, entry.ordinal) for owner, received, entry in members]
     judged = outcome.conclude(outcome.Case(submissions, standings, rows, photos, found, lines, settings, names))
-    return _Case(judged, judgements, tuple(sorted(set(rows.text("clean_ZSGLH")))), facts)
+    return _Case(judged, judgements, tuple(sorted(set(rows.text("clean_ZSGLH")))), facts, album)
 
 
 _COLUMNS = {Scope.FILE: measure_files.COLUMNS, Scope.PHOTO: measure_photos.COLUMNS}

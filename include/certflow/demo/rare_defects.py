@@ -5,12 +5,14 @@ from typing import Any, Final
 
 import numpy as np
 import simplejpeg
+from PIL import Image, ImageEnhance
 
 from certflow.demo.cities import Photo
 from certflow.demo.file_defects import by_bytes, in_parcel
 from certflow.demo.people import PASSPORT, RESIDENT
 from certflow.demo.photo_defects import exactly, filled, sized, with_photo
 from certflow.demo.planting import Planter, renumber
+from certflow.demo.portraits import HEIGHT, WIDTH
 from certflow.demo.row_defects import long_number
 
 _PLAIN: Final[dict[str, Any]] = {"kind": RESIDENT}
@@ -118,9 +120,26 @@ def emptied(data: bytes, size: int) -> bytes:
     raise ValueError(message)
 
 
+def _borrowed(kind: str, change: Callable[[Image.Image], Image.Image]) -> Callable[[Planter], None]:
+    """Another city's applicant with somebody's photo, changed as a picture program does it (P17)."""
+
+    def plant_it(plant: Planter) -> None:
+        parcel, row, photo = with_photo(plant)
+        other_parcel, other, copy = with_photo(plant)
+        made = change(Image.fromarray(plant.pixels(row.certificate.person)))
+        copy.data = sized(made.resize((WIDTH, HEIGHT), Image.Resampling.BICUBIC))
+        plant.photo(kind, "PHOTO-SAME", "held", parcel, photo, row=row)
+        plant.photo(kind, "PHOTO-SAME", "held", other_parcel, copy, row=other)
+
+    return plant_it
+
+
 ROWS: Final[tuple[Callable[[Planter], None], ...]] = (
     long_number, letter_for_digit, turned_digits, short_passport, before_the_exam, head_down, twins_by_case,
     partly_zeroed,
+    _borrowed("借用他人照片，缩小后放大", lambda image: image.resize((WIDTH // 2, HEIGHT // 2))),
+    _borrowed("借用他人照片，裁边", lambda image: image.crop((6, 8, WIDTH - 5, HEIGHT - 7))),
+    _borrowed("借用他人照片，调亮", lambda image: ImageEnhance.Brightness(image).enhance(1.06)),
     _typed("专业中有控制字符", "CELL-CHARS", "BKZY", "建筑\x07工程"),
     _typed("单元格 101 字", "CELL-LENGTH", "BKZY", "建筑工程" * 25 + "甲"),
     _typed("证件号码为科学计数", "CELL-TYPE", "ZJHM", "3.70102E+17"),

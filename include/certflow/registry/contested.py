@@ -1,15 +1,14 @@
 """What two cities send of one certificate or one person: compared across the ledger, and held in both (D24)."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from sqlalchemy import Connection, func, insert, select, text, update
 
-from certflow import keys
-from certflow.findings import Finding, Outcome, Scope, Severity
-from certflow.registry.schema import entries, files, findings, rows, submission_files, submissions
+from certflow.findings import Finding, Outcome, Scope, Severity, listed
+from certflow.registry.schema import files, findings, rows, submission_files, submissions
 
 if TYPE_CHECKING:
     from certflow.checks.judged import Judged, JudgedRow
@@ -52,42 +51,21 @@ def elsewhere(
     return dict(found)
 
 
-def portraits(conn: Connection, digests: Iterable[str], without: Sequence[int] = ()) -> dict[str, set[str]]:
-    """By SHA-256 of a photo: the ID numbers of requests still under way that came with exactly this photo (P17)."""
-    wanted = sorted(set(digests))
-    found: dict[str, set[str]] = defaultdict(set)
-    query = (
-        select(entries.c.sha256, rows.c.id_number)
-        .join(rows, rows.c.photo_entry_id == entries.c.id)
-        .where(
-            entries.c.sha256 == func.any(wanted),
-            rows.c.state.in_(("HELD", "ACCEPTED", "PACKED", "SENT")),
-            rows.c.submission_id.not_in(without),
-        )
-    )
-    for digest, number in conn.execute(query) if wanted else ():
-        found[digest].add(number)
-    return dict(found)
-
-
-def contest(conn: Connection, account: str, one: "Judged") -> list[Contested]:
+def contest(conn: Connection, account: str, one: "Judged", row_ids: Mapping[int, int]) -> list[Contested]:
     """Hold the accepted rows that this submission contests: another city's 管理号 (D24), another person's photo (P17).
 
-    The graph knows no way back from ACCEPTED to HELD: the accepted row is withdrawn, and a new one that replaces it
-    comes into being and is held, until a person decides.
+    `row_ids`: row number → id, of the rows recorded for it. The graph knows no way back from ACCEPTED to HELD: the
+    accepted row is withdrawn, and a new one that replaces it comes into being and is held, until a person decides.
     """
-    told: list[Contested] = []
     held = [row for row in one.rows if row.outcome is Outcome.HELD]
-    for rule, accepted, reason in (
-        ("DUP-CITY", _same_number(conn, account, held), "同一管理号由另一城市同时申报"),
-        ("PHOTO-SAME", _same_photo(conn, held), "另一人的申报用了同一张照片"),
-    ):
-        if accepted:
-            told += _hold(conn, accepted, next(f for f in one.findings if f.rule == rule), one.rule_set, reason)
-    return told
+    return [
+        *_hold(conn, _same_number(conn, account, one, held), one.rule_set, "同一管理号由另一城市同时申报"),
+        *_hold(conn, _same_photo(conn, one, held, row_ids), one.rule_set, "另一人的申报用了相同或几乎相同的照片"),
+    ]
 
 
-def _same_number(conn: Connection, account: str, held: "Sequence[JudgedRow]") -> list[int]:
+def _same_number(conn: Connection, account: str, one: "Judged", held: "Sequence[JudgedRow]") -> dict[int, Finding]:
+    """Accepted row → what is to be said of it."""
     numbers = sorted({row.emitted["ZSGLH"] for row in held if "DUP-CITY" in row.rules} - {""})
     query = (
         select(rows.c.id)
@@ -98,26 +76,37 @@ def _same_number(conn: Connection, account: str, held: "Sequence[JudgedRow]") ->
         )
         .with_for_update(of=rows)
     )  # fmt: skip
-    return list(conn.scalars(query)) if numbers else []
+    found = list(conn.scalars(query)) if numbers else []
+    return {row_id: next(said for said in one.findings if said.rule == "DUP-CITY") for row_id in found}
 
 
-def _same_photo(conn: Connection, held: "Sequence[JudgedRow]") -> list[int]:
-    persons: dict[str, set[str]] = defaultdict(set)
-    for row in held:
-        if "PHOTO-SAME" in row.rules and row.photo is not None and row.photo[1].sha256 is not None:
-            persons[row.photo[1].sha256].add(keys.id_key(row.emitted["ZJHM"]))
-    query = (
-        select(rows.c.id, rows.c.id_number, entries.c.sha256)
-        .join(entries, entries.c.id == rows.c.photo_entry_id)
-        .where(entries.c.sha256 == func.any(sorted(persons)), rows.c.state == "ACCEPTED")
-        .with_for_update(of=rows)
-    )
-    found = conn.execute(query) if persons else ()
-    return [row_id for row_id, number, digest in found if persons[digest] - {keys.id_key(number)}]
+def _same_photo(
+    conn: Connection, one: "Judged", held: "Sequence[JudgedRow]", row_ids: Mapping[int, int]
+) -> dict[int, Finding]:
+    """Accepted row → what is to be said of it: what was said of the new one, which it names instead of itself."""
+    said = {finding.entry: finding for finding in one.findings if finding.rule == "PHOTO-SAME"}
+    new = [row for row in held if row.alike and row.photo is not None and row.photo[1].name in said]
+    if not new:
+        return {}
+    query = select(rows.c.id, rows.c.record_id)
+    records = dict(conn.execute(query.where(rows.c.id.in_([row_ids[row.row] for row in new]))).tuples().all())
+    rivals = {record: row for row in new for record in row.alike}
+    accepted = query.where(rows.c.record_id == func.any(sorted(rivals)), rows.c.state == "ACCEPTED").with_for_update()
+    found: dict[int, Finding] = {}
+    for row_id, record in conn.execute(accepted.order_by(rows.c.id)):
+        row = rivals[record]
+        finding, old = said[row.photo[1].name if row.photo else None], listed(row.alike)
+        name = records[row_ids[row.row]]
+        found[row_id] = replace(
+            finding, message=finding.message.replace(old, name), masked=finding.masked.replace(old, name)
+        )
+    return found
 
 
-def _hold(conn: Connection, accepted: Sequence[int], finding: Finding, rule_set: str, reason: str) -> list[Contested]:
-    conn.execute(update(rows).where(rows.c.id.in_(accepted)).values(state="WITHDRAWN"))
+def _hold(conn: Connection, accepted: Mapping[int, Finding], rule_set: str, reason: str) -> list[Contested]:
+    if not accepted:
+        return []
+    conn.execute(update(rows).where(rows.c.id.in_([*accepted])).values(state="WITHDRAWN"))
     copied = [
         column.name for column in rows.c if column.name not in ("id", "record_id", "state", "batch_id", "replaces")
     ]
@@ -125,16 +114,16 @@ def _hold(conn: Connection, accepted: Sequence[int], finding: Finding, rule_set:
     made = conn.execute(
         text(
             f"INSERT INTO rows (record_id, replaces, {kept}) SELECT record_id || '-H', id, {kept} FROM rows"  # noqa: S608 (our own column names)
-            " WHERE id = ANY(CAST(:ids AS bigint[])) RETURNING id"
+            " WHERE id = ANY(CAST(:ids AS bigint[])) RETURNING id, replaces"
         ),
         {"ids": [*accepted]},
     )
-    held = [int(row_id) for (row_id,) in made]
-    conn.execute(update(rows).where(rows.c.id.in_(held)).values(state="HELD"))
-    return _tell(conn, held, finding, rule_set, reason)
+    held = {int(row_id): accepted[replaced] for row_id, replaced in made}
+    conn.execute(update(rows).where(rows.c.id.in_([*held])).values(state="HELD"))
+    return _tell(conn, held, rule_set, reason)
 
 
-def _tell(conn: Connection, held: Sequence[int], finding: Finding, rule_set: str, reason: str) -> list[Contested]:
+def _tell(conn: Connection, held: Mapping[int, Finding], rule_set: str, reason: str) -> list[Contested]:
     found = conn.execute(
         select(
             rows.c.id, rows.c.record_id, rows.c.row_no, submissions.c.id, submissions.c.account, submissions.c.month,
@@ -142,7 +131,7 @@ def _tell(conn: Connection, held: Sequence[int], finding: Finding, rule_set: str
         )
         .join(submissions, submissions.c.id == rows.c.submission_id)
         .join(submission_files, submission_files.c.submission_id == submissions.c.id)
-        .where(rows.c.id.in_(held))
+        .where(rows.c.id.in_([*held]))
         .group_by(rows.c.id, submissions.c.id)
         .order_by(rows.c.id)
     ).all()  # fmt: skip
@@ -150,9 +139,10 @@ def _tell(conn: Connection, held: Sequence[int], finding: Finding, rule_set: str
         insert(findings),
         [
             {
-                "file_id": file_id, "submission_id": submission_id, "row_id": row_id, "rule": finding.rule,
-                "severity": Severity.HOLD.value, "scope": Scope.ROW.value, "row_no": row_no, "field": finding.field,
-                "message": finding.message, "masked": finding.masked, "remedy": finding.remedy, "rule_set": rule_set,
+                "file_id": file_id, "submission_id": submission_id, "row_id": row_id, "rule": held[row_id].rule,
+                "severity": Severity.HOLD.value, "scope": Scope.ROW.value, "row_no": row_no,
+                "field": held[row_id].field, "message": held[row_id].message, "masked": held[row_id].masked,
+                "remedy": held[row_id].remedy, "rule_set": rule_set,
             }
             for row_id, _, row_no, submission_id, _, _, file_id in found
         ],

@@ -15,7 +15,7 @@ from sqlalchemy.dialects.postgresql import insert
 
 from certflow.errors import Conflict
 from certflow.findings import Outcome
-from certflow.registry import versions
+from certflow.registry import portraits, versions
 from certflow.registry.contested import Contested, contest
 from certflow.registry.holds import settle_photos
 from certflow.registry.schema import (
@@ -258,8 +258,8 @@ def record(
 ) -> list[Contested]:
     """Write what was judged: submissions, entries, rows, findings, and every move of state.
 
-    Files of `account` must be in a state of `before`: Conflict otherwise (judged by somebody else meanwhile). A trial
-    (`lane` ``trial``) leaves findings but no rows. Call `hold_recording` first.
+    Conflict when a file of `account` is in no state of `before`: judged by somebody else meanwhile. A trial leaves
+    findings but no rows. Call `hold_recording` first.
     """
     _move_files(conn, judged, before)
     contested: list[Contested] = []
@@ -270,8 +270,9 @@ def record(
         if submission_id is not None and lane == "month":
             earlier_ids = versions.entry_ids(conn, one.submission.earlier_photos)
             row_ids = _record_rows(conn, account, submission_id, one, entry_ids | earlier_ids)
+            portraits.record(conn, one, entry_ids | earlier_ids)
             versions.settle_photos(conn, one, earlier_ids)
-            contested += contest(conn, account, one)
+            contested += contest(conn, account, one, row_ids)
         _record_findings(conn, submission_id, one, entry_ids, row_ids)
     return contested
 
@@ -397,10 +398,8 @@ def _record_rows(
     if not one.rows:
         return {}
     prefix = f"{account}-{one.month}-{one.exam_code}-"
-    first = 1 + int(
-        conn.scalar(select(func.count()).select_from(rows).where(rows.c.record_id.startswith(prefix, autoescape=True)))
-        or 0
-    )
+    same = rows.c.record_id.startswith(prefix, autoescape=True)
+    first = 1 + int(conn.scalar(select(func.count()).select_from(rows).where(same)) or 0)
     superseded = _supersede(conn, account, one) if one.file_outcome is not Outcome.RETURNED else {}
     values = []
     for number, row in enumerate(one.rows, start=first):

@@ -82,7 +82,7 @@ EDGES: dict[str, list[tuple[dict[str, object], str]]] = {
         ({"photo_glare": 0.4, "photo_figure_height": 0.6}, ""),
         ({"photo_glare": 0.405, "photo_figure_height": 0.6}, "PHOTO-EXPOSURE 2"),
         ({"photo_glare": 0.405, "photo_figure_height": 0.595}, "PHOTO-FIGURE 2"),
-        ({"photo_difference": 2}, ""), ({"photo_difference": 1.9}, "PHOTO-SAME"),
+        ({"photo_difference": 6}, ""), ({"photo_difference": 5.9}, "PHOTO-SAME"),
         ({"photo_figures": 0}, "PHOTO-FIGURE"), ({"photo_figures": 1}, ""), ({"photo_figures": 2}, "PHOTO-FIGURE"),
         ({"photo_faces": 0}, "PHOTO-FACE"), ({"photo_faces": 1}, ""), ({"photo_faces": 2}, "PHOTO-FACE 2"),
         *(

@@ -1,0 +1,185 @@
+"""Measures whose photo is somebody else's: within one call, and against every photo of the ledger (P17).
+
+`photo_difference` says how much of a photo another person's photo leaves unexplained, in percent; 0 is the same
+picture. Compared are persons, by their ID numbers: who sends his own photo again, in any month, is like himself.
+"""
+
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from certflow import keys, likeness, photo
+from certflow.checks.measure_files import Standing
+from certflow.checks.measure_photos import Photos
+from certflow.checks.measure_rows import Rows
+from certflow.errors import DigestMismatch, SubmissionError
+from certflow.findings import listed
+from certflow.intake import archive
+from certflow.settings import Settings
+from certflow.zips import Packed, read_packed
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
+    from certflow.registry.ledger import Registry
+    from certflow.registry.portraits import Owner
+
+
+@dataclass(slots=True)
+class Album:
+    """The photos of one call as they are compared; `difference` and `detail` are columns of the photo frame."""
+
+    photos: Photos
+    rows: Rows
+    settings: Settings
+    bound: float
+    """Photos of two people that differ by less are too alike (of the suite, in percent)."""
+    difference: list[object] = field(init=False)
+    detail: list[object] = field(init=False)
+    newest: int = 0
+    """The ledger's last sketch that was looked at."""
+    _seen: dict[str, likeness.Plane | None] = field(default_factory=dict)
+    """By SHA-256."""
+    _numbers: list[str] = field(init=False)
+    """管理号 of every row."""
+
+    def __post_init__(self) -> None:
+        self.difference, self.detail = [None] * len(self.photos), [None] * len(self.photos)
+        self._numbers = self.rows.text("clean_ZSGLH")
+
+    def compare(self, standings: Sequence[Standing]) -> None:
+        """The photos of the call with each other."""
+        for one, other in self._pairs():
+            if (apart := self._apart(one, other)) is None:
+                continue
+            for here, there in ((one, other), (other, one)):
+                self._note(here, apart, self._place(here, there, standings))
+
+    def look_up(self, conn: "Connection", without: Sequence[int]) -> None:
+        """The photos of the call with those of the ledger; `without`: submissions that do not count."""
+        near: dict[int, list[tuple[float, str]]] = defaultdict(list)
+        for line, apart, record in self._known(conn, without):
+            self._note(line, apart, record)
+            if apart < self.bound:
+                near[line].append((apart, record))
+        for line, found in near.items():
+            self.photos.alike[line] = tuple(dict.fromkeys(record for _, record in sorted(found)))
+            self.detail[line] = listed(self.photos.alike[line])
+
+    def overlooked(self, conn: "Connection", without: Sequence[int]) -> bool:
+        """Whether the ledger has got a photo since that is too like one of these: another city was as fast."""
+        return any(apart < self.bound for _, apart, _ in self._known(conn, without))
+
+    def _known(self, conn: "Connection", without: Sequence[int]) -> Iterator[tuple[int, float, str]]:
+        """(photo, difference, record id) for everything on the shelf since the last look that is worth a second one."""
+        from certflow.registry import portraits
+
+        mine = [line for line, lines in enumerate(self.photos.rows) if lines and self.photos.sketches[line]]
+        shelf = portraits.shelf(conn, self.newest) if mine else portraits.Shelf((), b"", portraits.newest(conn))
+        self.newest = shelf.newest
+        looks = list(likeness.likest([self.photos.sketches[line] or b"" for line in mine], shelf.sketches))
+        owners = portraits.owners(conn, {shelf.ids[at] for _, at in looks}, without)
+        for number, at in looks:
+            line = mine[number]
+            others = [one for one in owners.get(shelf.ids[at], ()) if self._other(line, one)]
+            if others and (apart := self._apart_from(line, others[0])) is not None:
+                yield from ((line, apart, one.record) for one in others)
+
+    def _pairs(self) -> Iterator[tuple[int, int]]:
+        """Photos of two people that have the same bytes, or are worth a second look; each pair once."""
+        persons = [self.rows.persons[lines[0]] if lines else f"\0{line}" for line, lines in enumerate(self.photos.rows)]
+        same: dict[str | None, list[int]] = defaultdict(list)
+        for line, (_, entry) in enumerate(self.photos.members):
+            same[entry.sha256].append(line)
+        twins = {
+            (line, other)
+            for digest, lines in same.items() if digest and len(lines) > 1
+            for line in lines
+            if (other := next((one for one in lines if persons[one] != persons[line]), None)) is not None
+        }  # fmt: skip
+        drawn = [line for line, made in enumerate(self.photos.sketches) if made]
+        sketches = [self.photos.sketches[line] or b"" for line in drawn]
+        looks = {(drawn[one], drawn[other]) for one, other in likeness.likest(sketches, b"".join(sketches))}
+        for one, other in sorted({(min(pair), max(pair)) for pair in twins | looks}):
+            if persons[one] != persons[other]:
+                yield one, other
+
+    def _other(self, line: int, owner: "Owner") -> bool:
+        """Whether a row of the ledger is another person's: another ID number, and another certificate."""
+        lines = self.photos.rows[line]
+        numbers = {self._numbers[one] for one in lines} - {""}
+        return keys.id_key(owner.id_number) != self.rows.persons[lines[0]] and owner.management_no not in numbers
+
+    def _apart(self, one: int, other: int) -> float | None:
+        (first, entry), (second, entry_too) = self.photos.members[one], self.photos.members[other]
+        if entry.sha256 == entry_too.sha256:
+            return 0.0
+        return self._distance(
+            (entry.sha256, lambda: archive.read_entry(first, entry)),
+            (entry_too.sha256, lambda: archive.read_entry(second, entry_too)),
+        )
+
+    def _apart_from(self, line: int, owner: "Owner") -> float | None:
+        received, entry = self.photos.members[line]
+        kept = owner.photo
+        if entry.sha256 == kept.sha256:
+            return 0.0
+        place = Packed(
+            self.settings.original(kept.original), kept.data_offset, kept.packed_size, kept.method, kept.size,
+            kept.crc32,
+        )  # fmt: skip
+        return self._distance(
+            (entry.sha256, lambda: archive.read_entry(received, entry)), (kept.sha256, lambda: read_packed(place))
+        )
+
+    def _distance(self, *sources: tuple[str | None, Callable[[], bytes]]) -> float | None:
+        """None where a picture is not there any more."""
+        one, other = (self._picture(digest or "", read) for digest, read in sources)
+        return None if one is None or other is None else likeness.apart(one, other)
+
+    def _picture(self, digest: str, read: Callable[[], bytes]) -> likeness.Plane | None:
+        if digest not in self._seen:
+            try:
+                self._seen[digest] = photo.detail(read(), likeness.DETAIL)
+            except (SubmissionError, DigestMismatch):
+                self._seen[digest] = None
+        return self._seen[digest]
+
+    def _note(self, line: int, apart: float, whose: str) -> None:
+        nearest = self.difference[line]
+        if nearest is None or apart < float(str(nearest)):
+            self.difference[line], self.detail[line] = apart, whose
+
+    def _place(self, line: int, other: int, standings: Sequence[Standing]) -> str:
+        """Where the other photo of the call is, as seen from the one."""
+        lines, owner = self.photos.rows[other], self.photos.owner[other]
+        row = f"第 {self.rows.number[lines[0]]} 行" if lines else "没有对应申请的一张"
+        if owner == self.photos.owner[line]:
+            return row
+        standing = standings[owner]
+        names = [
+            str(standing.month or ""), standing.exam.code if standing.exam else "",
+            standing.city.name if standing.city else "",
+        ]  # fmt: skip
+        return f"另一文件（{'-'.join(name for name in names if name)}）{row}"
+
+
+def measure(
+    photos: Photos,
+    rows: Rows,
+    standings: Sequence[Standing],
+    settings: Settings,
+    *,
+    bound: float,
+    registry: "Registry | None",
+    without: tuple[int, ...],
+) -> Album:
+    """Add `photo_difference` to the photo frame, with where the other photo is; fills `Photos.alike`."""
+    album = Album(photos, rows, settings, bound)
+    album.compare(standings)
+    if registry is not None:
+        with registry.read() as conn:
+            album.look_up(conn, without)
+    photos.columns |= {"photo_difference": album.difference, "photo_difference_detail": album.detail}
+    return album

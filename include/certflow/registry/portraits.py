@@ -1,0 +1,102 @@
+"""The photos of the ledger as they are compared with new ones: their sketches, and whose they are (P17).
+
+A sketch (`certflow.likeness`) is kept of the photo of every row that waits or goes on; nothing here knows a picture.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from sqlalchemy import Connection, func, select, text
+from sqlalchemy.dialects.postgresql import insert
+
+from certflow.findings import Outcome
+from certflow.registry.packages import Photo
+from certflow.registry.schema import entries, files, portraits, rows
+
+if TYPE_CHECKING:
+    from certflow.checks.judged import Judged
+
+TURNED_DOWN = ("RETURNED", "REFUSED", "IGNORED", "WITHDRAWN")
+"""States of rows whose photo may have been somebody else's by mistake: nothing is compared with them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Shelf:
+    """All sketches at once, in the order of `ids`."""
+
+    ids: tuple[int, ...]
+    sketches: bytes
+    """End to end."""
+    newest: int
+    """The last id on the shelf; 0: none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Owner:
+    """A row of the ledger that came with a photo (PII)."""
+
+    record: str
+    id_number: str
+    management_no: str
+    photo: Photo
+
+
+def shelf(conn: Connection, since: int = 0) -> Shelf:
+    """Every sketch that was added after the one with the id `since`."""
+    found = conn.execute(text(_SHELF), {"since": since}).one()
+    ids = tuple(found.ids or ())
+    return Shelf(ids, bytes(found.sketches or b""), max(ids, default=since))
+
+
+def newest(conn: Connection) -> int:
+    """The id of the sketch that was added last; 0: none."""
+    return int(conn.scalar(select(func.coalesce(func.max(portraits.c.id), 0))) or 0)
+
+
+def owners(conn: Connection, ids: Iterable[int], without: Iterable[int] = ()) -> Mapping[int, list[Owner]]:
+    """By id of a sketch the rows with this photo that were not turned down, oldest first.
+
+    `without`: submissions that do not count.
+    """
+    query = (
+        select(
+            portraits.c.id, rows.c.record_id, rows.c.id_number, rows.c.management_no, files.c.sha256,
+            entries.c.data_offset, entries.c.packed_size, entries.c.method, entries.c.size, entries.c.crc32,
+            entries.c.sha256.label("photo"),
+        )
+        .join(entries, entries.c.id == portraits.c.entry_id)
+        .join(files, files.c.id == entries.c.file_id)
+        .join(rows, rows.c.photo_entry_id == entries.c.id)
+        .where(
+            portraits.c.id.in_(sorted(set(ids))), rows.c.state.not_in(TURNED_DOWN),
+            rows.c.submission_id.not_in(sorted(without)),
+        )
+        .order_by(rows.c.id)
+    )  # fmt: skip
+    found: dict[int, list[Owner]] = defaultdict(list)
+    for number, record, id_number, management_no, *place in conn.execute(query):
+        found[number].append(Owner(record, id_number, management_no, Photo(*place)))
+    return found
+
+
+def record(conn: Connection, one: "Judged", entry_ids: Mapping[tuple[str, int], int]) -> None:
+    """Put the photos of a submission's rows on the shelf; one that lies there already stays as it is."""
+    values = {
+        entry_ids[row.photo[0].sha256, row.photo[1].ordinal]: row.sketch
+        for row in one.rows
+        if row.photo is not None
+        and row.sketch is not None
+        and row.outcome in (Outcome.ACCEPTED, Outcome.HELD, Outcome.PROOF)
+        and (row.photo[0].sha256, row.photo[1].ordinal) in entry_ids
+    }
+    if values:
+        new = insert(portraits).on_conflict_do_nothing(index_elements=["entry_id"])
+        conn.execute(new, [{"entry_id": entry_id, "sketch": made} for entry_id, made in sorted(values.items())])
+
+
+_SHELF = """
+    SELECT array_agg(id ORDER BY id) AS ids, string_agg(sketch, '' ORDER BY id) AS sketches
+    FROM portraits WHERE id > :since
+"""

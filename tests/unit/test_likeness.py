@@ -1,0 +1,90 @@
+"""Whose photo is whose, whatever was done to it: drawn people, saved, resized, cropped and lit anew."""
+
+import io
+from functools import cache
+
+import numpy as np
+import pytest
+from made_photos import COPIES, SIZE, drawn
+from PIL import Image, ImageEnhance
+
+from certflow import likeness, photo
+
+PEOPLE = list(drawn(40, seed=17))
+BOUND = 6
+"""As the suite has it."""
+
+
+def saved(image: Image.Image, quality: int = 85) -> bytes:
+    out = io.BytesIO()
+    image.save(out, "JPEG", quality=quality)
+    return out.getvalue()
+
+
+def sketch(data: bytes) -> bytes:
+    return likeness.sketch(photo.measure(data)["photo_thumb"], photo.THUMB)
+
+
+def detail(data: bytes):
+    return photo.detail(data, likeness.DETAIL)
+
+
+@cache
+def shelf() -> list[bytes]:
+    return [sketch(saved(image, 92)) for image in PEOPLE]
+
+
+@cache
+def details():
+    return [detail(saved(image, 92)) for image in PEOPLE]
+
+
+FOUND = sorted(name for name in COPIES if "4 %" not in name and "20 %" not in name)
+"""The others are found often, or seldom: docs/photos.md."""
+
+
+@pytest.mark.parametrize("name", FOUND)
+def test_p17_a_photo_that_was_changed_is_found_and_is_near(name):
+    rng = np.random.default_rng(1)
+    changed = [saved(COPIES[name](image, rng), 70) for image in PEOPLE[:12]]
+    looks = set(likeness.likest([sketch(data) for data in changed], b"".join(shelf())))
+    assert looks >= {(number, number) for number in range(len(changed))}
+    apart = [likeness.apart(detail(data), known) for data, known in zip(changed, details(), strict=False)]
+    assert sorted(apart)[-2] < BOUND, apart
+    assert max(apart) < BOUND + 3, "one in twelve is a little over: brightened until the skin is white"
+
+
+def test_p17_no_two_people_are_near():
+    sketches = shelf()
+    looks = {pair for pair in likeness.likest(sketches, b"".join(sketches)) if pair[0] != pair[1]}
+    numbers = range(len(PEOPLE))
+    pairs = [*looks, *((one, other) for one in numbers for other in numbers[:one:7])]
+    near = [likeness.apart(details()[one], details()[other]) for one, other in pairs]
+    assert min(near) > 2 * BOUND
+
+
+def test_the_same_picture_is_zero_apart_and_a_blank_one_is_like_nothing():
+    one = detail(saved(PEOPLE[0]))
+    assert likeness.apart(one, one) < 0.01
+    blank = Image.new("RGB", SIZE, "white")
+    nothing = sketch(saved(blank))
+    assert set(nothing) == {0}
+    assert list(likeness.likest([nothing], nothing + sketch(saved(PEOPLE[0])))) == []
+    assert likeness.apart(one, detail(saved(blank))) > 90
+
+
+def test_the_nearest_few_get_a_second_look_however_many_there_are():
+    sketches = [sketch(saved(PEOPLE[0], quality)) for quality in range(60, 95)]
+    looks = [other for one, other in likeness.likest(sketches[:1], b"".join(sketches)) if one == 0]
+    assert len(looks) == likeness.NEAREST
+    assert 0 in looks
+
+
+def test_a_sketch_is_63_bytes_whatever_the_light():
+    one, brighter = (sketch(saved(ImageEnhance.Brightness(PEOPLE[3]).enhance(factor))) for factor in (0.9, 0.6))
+    assert len(one) == len(brighter) == 63
+    assert np.abs(np.frombuffer(one, np.int8).astype(int) - np.frombuffer(brighter, np.int8)).max() <= 4
+
+
+def test_what_is_no_photo_has_no_detail():
+    assert photo.detail(b"\xff\xd8\xff nothing", likeness.DETAIL) is None
