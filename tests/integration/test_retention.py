@@ -61,6 +61,7 @@ class Home:
         for place in ("feedback", "contact-sheets"):
             self.write(f"{place}/370100/202005/{PEOPLE[0].identity}.txt", "".join(PLANTED))
         self.write("work/take-1", PLANTED[0])
+        self.write("reports/empty.txt", "")  # so was a file that a city sent
         self.write("airflow/logs/dag/1.log", "a line")
 
     def sign(self):
@@ -110,10 +111,15 @@ class Home:
 
 def test_what_is_closed_and_old_leaves_the_home_and_its_names_the_ledger(home):
     home.print_and_mail()
+    with home.registry.begin(home.actor) as conn:
+        conn.execute(insert(schema.files).values(
+            account="370100", lane="trial", name="空.zip", raw_name=b"x", sha256=keep(home.settings, b""), size=0,
+            reason="FILE-EMPTY", shelved_at=text("now()")))  # fmt: skip
+        conn.execute(update(schema.files).where(schema.files.c.lane == "trial").values(state="RETURNED"))
     home.sign()
     assert home.leaks()
     done, proof = home.purge()
-    assert set(done) == set(purge.WORDS) - {"trials", "exports", "evidence"}
+    assert set(done) == set(purge.WORDS) - {"exports", "evidence"}
     assert done["originals"] == done["returns"] == done["orders"] == 1
     assert (proof.holds, proof.found, proof.waiting, proof.columns) == (True, 0, 0, {})
     assert proof.searched > 0

@@ -29,7 +29,8 @@ WORDS = {
 """Kind → what people call it. Those of `retention.KINDS` lie in the store, the others in folders of their own."""
 _LIMITS = {"orders": "deliveries", "exports": "deliveries"}
 """Kinds that share the time of keeping of another."""
-_SERVER = "postgres"
+_NOT_OURS = ("postgres", "sftp")
+"""Folders of embedded servers: the database's files, and the cities' and the authority's own copies on their side."""
 _LIVING = "现况"
 """Folder of the pages that are replaced as a month moves; they hold counts only."""
 
@@ -135,7 +136,7 @@ def prove(settings: Settings, registry: Registry) -> Proof:
     for path in _walk(settings.home):
         proof.searched += 1
         size = _size(path)
-        if size in sizes and _sha256(path) in gone:
+        if size > 0 and size in sizes and _sha256(path) in gone:
             young = path.parent.parent == settings.originals and _age(path) < SETTLED
             proof.waiting += young
             proof.found += not young
@@ -183,8 +184,8 @@ def _older(folder: Path, before: dt.datetime) -> Iterable[Path]:
 
 def _walk(folder: Path) -> Iterator[Path]:
     for root, names, found in os.walk(folder):
-        if Path(root) == folder and _SERVER in names:
-            names.remove(_SERVER)
+        if Path(root) == folder:
+            names[:] = [name for name in names if name not in _NOT_OURS]
         yield from (Path(root) / name for name in found)
 
 
