@@ -4,6 +4,7 @@ The scheduler and a Celery worker also import what their forks, the tasks, then 
 Expectations costs seconds; sixteen cities would pay it every five minutes.
 """
 
+import importlib
 import os
 import sys
 
@@ -16,4 +17,10 @@ if start_check.SERVICES.intersection(sys.argv[1:2]):
 if "scheduler" in sys.argv[1:2] or sys.argv[1:3] == ["celery", "worker"]:
     import certflow.checks.judge
     import certflow.checks.run
-    import certflow.intake.pull  # noqa: F401 (imported so that it is there)
+    import certflow.dispatch.send
+    import certflow.intake.pull
+    import certflow.returns.apply  # noqa: F401 (imported so that it is there)
+
+    # What a city's answers are written with; the program imports these where it uses them.
+    for library in ("PIL.ImageDraw", "mplfonts", "openpyxl", "simplejpeg", "typst", "xlwt"):
+        importlib.import_module(library)
