@@ -13,11 +13,11 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.certflow-ready
 
-.PHONY: help demo test long bench e2e lint audit up down clean
+.PHONY: help demo test long bench bench-full bench-check e2e lint audit up down clean
 
 help: ## this list
-	@sed -n 's/^\([a-z0-9]*\):.*## \(.*\)/  make \1|\2/p' Makefile | column -t -s '|' 2>/dev/null \
-	  || sed -n 's/^\([a-z0-9]*\):.*## \(.*\)/  make \1  \2/p' Makefile
+	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/  make \1|\2/p' Makefile | column -t -s '|' 2>/dev/null \
+	  || sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/  make \1  \2/p' Makefile
 
 demo: $(READY) ## one synthetic month from end to end (ROWS=20000 SEED=2020)
 	@$(BIN)/certflow demo run --rows $(ROWS) --seed $(SEED)
@@ -29,11 +29,26 @@ long: $(READY) ## the tests that take minutes, and those that measure speed
 	@$(BIN)/python -m pip install -q --only-binary :all: 'atheris>=3' || echo "no wheel of the fuzzer here: fuzzing is left out"
 	@$(BIN)/python -m pytest -m long $(ARGS)
 
-bench: $(READY) ## time and memory of intake, row checks, returns and the desk at the sizes that matter (needs 6 GB of disk)
+bench: $(READY) ## every stage beside the usual spelling and the limit, then months, intake, checks and desk (3 GB of disk)
+	@$(BIN)/python tests/bench/bench_stages.py
+	@$(BIN)/python tests/bench/bench_month.py
+	@$(BIN)/python tests/bench/bench_registry.py
+	@$(BIN)/python tests/bench/bench_airflow.py
 	@$(BIN)/python tests/bench/bench_intake.py
 	@$(BIN)/python tests/bench/bench_checks.py
-	@$(BIN)/python tests/bench/bench_returns.py
 	@$(BIN)/python tests/bench/bench_desk.py
+
+bench-full: $(READY) ## the same at the sizes of docs/performance.md, then that page (20 GB of disk, some hours)
+	@$(BIN)/python tests/bench/bench_stages.py --certificates 10000000 --rows 100000 --megabytes 256
+	@$(BIN)/python tests/bench/bench_month.py --certificates 10000000 --sizes 1000,10000,100000
+	@$(BIN)/python tests/bench/bench_registry.py --certificates 10000000
+	@$(BIN)/python tests/bench/bench_returns.py
+	@$(BIN)/python tests/bench/bench_airflow.py
+	@$(BIN)/python tests/bench/report.py
+
+bench-check: $(READY) ## the stages, compared by ratio with the last accepted ones; fails on a loss of more than 15 %
+	@$(BIN)/python tests/bench/bench_stages.py
+	@$(BIN)/python tests/bench/compare.py
 
 e2e: $(READY) ## only the tests that drive the real scheduler, and a browser where there is a Chromium
 	@$(BIN)/python -m pip install -q --only-binary :all: 'playwright>=1.50' || echo "no wheel of playwright here: the browser tests are left out"

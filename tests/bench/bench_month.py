@@ -1,0 +1,302 @@
+"""A whole month through the use-cases, at several sizes: ``python tests/bench/bench_month.py``.
+
+Pull → check → reply for 16 cities, freeze, assemble, send, fetch, reconcile, apply, in one process against a real sshd
+where one is installed; every row with a photo. Beside it the usual spelling end to end (`usual.month`), and the sum of
+what the stages can come to at best on this machine: decode every photo, copy every package, move every zip with
+OpenSSH, COPY every row in and out. `--certificates 10000000` fills the database first (6 GB below `--home`);
+`--cities 1 --sizes 60000 --usual-up-to 0` is the largest city there can be.
+
+Prints CPU per row, growth, fixed share and peak memory per size.
+"""
+
+import argparse
+import csv
+import dataclasses
+import os
+import resource
+import shutil
+import sys
+import tempfile
+import time
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import ExitStack
+from multiprocessing import get_context
+from pathlib import Path
+
+TESTS = Path(__file__).parents[1]
+sys.path[:0] = [str(TESTS), str(TESTS.parent)]
+
+import bench_returns  # noqa: E402 (the tests' own folders come first)
+import made_month  # noqa: E402
+import rounds  # noqa: E402
+from bench_stages import _cluster, _server  # noqa: E402
+from rounds import LIMIT, OURS, USUAL, Stage, Took  # noqa: E402
+from sqlalchemy import text  # noqa: E402
+
+from certflow.registry import certificates, open_registry  # noqa: E402
+from certflow.registry import server as database  # noqa: E402
+from certflow.registry.ledger import Actor  # noqa: E402
+from certflow.registry.upgrade import owner  # noqa: E402
+from certflow.settings import Folders, Settings  # noqa: E402
+
+ACTOR = Actor("bench")
+NAMES = Folders()
+
+
+def pad(home: Path, count: int) -> None:
+    """Certificates nobody asks about, so that the database has its real size."""
+    with open_registry(Settings(home=home)) as registry:
+        with registry.read() as conn:
+            there = int(conn.scalar(text("SELECT count(*) FROM certificates")) or 0)
+        for first in range(there + 1, count + 1, 1_000_000):
+            with owner(Settings(home=home)).begin() as conn:
+                last = min(first + 999_999, count)
+                conn.execute(text(bench_returns._CERTIFICATES), {"first": first, "last": last})
+        with owner(Settings(home=home)).connect().execution_options(isolation_level="AUTOCOMMIT") as conn:
+            conn.execute(text("VACUUM ANALYZE certificates"))
+
+
+def lay_out(tree: Path, month: made_month.Month) -> None:
+    """The cities' folders with their zips in 报送, and the authority's."""
+    for account, path in month.zips.items():
+        for name in (NAMES.inbox, NAMES.trial, NAMES.received, NAMES.replies, NAMES.proofs):
+            (tree / account / name).mkdir(parents=True, exist_ok=True)
+        os.link(path, tree / account / NAMES.inbox / path.name)
+    for name in (NAMES.upward, NAMES.returned, NAMES.archive):
+        (tree / name).mkdir(exist_ok=True)
+
+
+def answers(path: Path, registry: Path) -> None:
+    """What the authority returns: everything printed but one row in fifty."""
+    with registry.open(encoding="utf-8", newline="") as source, path.open("w", encoding="utf-8", newline="") as target:
+        writer = csv.writer(target)
+        writer.writerow(bench_returns.HEADER)
+        for number, one in enumerate(csv.DictReader(source)):
+            end = ("", "退回", "照片不清晰", "") if number % 50 == 0 else (f"NEW{number:08d}", "已印制", "", "20200801")
+            writer.writerow((one["ZSGLH"], one["KSXM"], one["ZJHM"], *end))
+
+
+class Steps:
+    """CPU and wall clock of each step, of everything that belongs to this process and to the database."""
+
+    def __init__(self, server: int) -> None:
+        self._server = server
+        self.took: dict[str, tuple[float, float]] = {}
+
+    def __call__(self, name: str, work, *args, **more):
+        begun, used = time.perf_counter(), rounds.processor(self._server)
+        result = work(*args, **more)
+        cpu, wall = self.took.get(name, (0.0, 0.0))
+        self.took[name] = (cpu + rounds.processor(self._server) - used, wall + time.perf_counter() - begun)
+        return result
+
+
+def ours(settings: Settings, month: made_month.Month, tree: Path, pid: int) -> tuple[dict, int, str]:
+    """Steps, peak of this process in MB, what came out; the imports are paid before."""
+    from certflow.checks import frame, judge, run  # noqa: F401 (once per process)
+    from certflow.checks.package import package_judge
+    from certflow.checks.returned import return_judge
+    from certflow.dispatch import approve, assemble, send
+    from certflow.dispatch.freeze import freeze
+    from certflow.intake import pull
+    from certflow.month import Month
+    from certflow.registry.packages import packages_of
+    from certflow.returns import answers as replies
+    from certflow.returns.apply import apply
+    from certflow.returns.fetch import fetch
+    from certflow.returns.reconcile import reconcile
+
+    step = Steps(pid)
+    with open_registry(settings) as registry:
+        for account in sorted(month.zips):
+            step("pull", pull.pull, settings, registry, account, ACTOR)
+            step("check", run.check_city, settings, registry, account, ACTOR)
+            step("reply", pull.reply, settings, registry, account, ACTOR)
+        batch = step("freeze", freeze, registry, Month.parse(made_month.MONTH), ACTOR)
+        for exam in batch.exams:
+            step("assemble", assemble.assemble, settings, registry, batch.id, exam, ACTOR,
+                 judge=package_judge(settings))  # fmt: skip
+        step("approve", approve.approve, registry, batch.id, "bench", ACTOR, settings=settings)
+        with registry.read() as conn:
+            ids = [one.id for one in packages_of(conn, batch.id)]
+        for package in ids:
+            assert step("send", send.send, settings, registry, package, ACTOR) == "SENT"
+        answers(tree / NAMES.returned / "returned.csv", month.registry)
+        [back] = step("fetch", fetch, settings, registry, ACTOR)
+        step("reconcile", reconcile, settings, registry, back, ACTOR, judge=return_judge(settings))
+        counts = step("apply", apply, registry, back, ACTOR).counts
+        step("answers", replies.write, settings, registry)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10
+    return step.took, peak, f"{counts['printed']} printed, {counts['refused']} refused, {counts['extra']} unknown"
+
+
+def theirs(settings: Settings, month: made_month.Month, tree: Path, pid: int) -> tuple[dict, int, str]:
+    """The usual spelling of the same month."""
+    import psycopg
+    import usual
+
+    step = Steps(pid)
+    folder = settings.home / "usual"
+    with psycopg.connect(database.url(settings, owner=True).replace("+psycopg", "")) as connection:
+        sent = step("month", usual.month, settings, settings.city_sftp, folder, connection=connection)
+        answers(folder / "returned.csv", month.registry)
+        step("return", usual.take_return, connection, folder / "returned.csv")
+    shutil.rmtree(folder)
+    return step.took, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10, f"{sent} sent"
+
+
+def floor(settings: Settings, month: made_month.Month, tree: Path, pid: int) -> tuple[dict, int, str]:
+    """What no spelling can save: the bytes through SFTP and disk, every photo decoded, every row in and out by COPY."""
+    import subprocess
+    import zipfile
+
+    import psycopg
+    import simplejpeg
+
+    from certflow import excel
+
+    step = Steps(pid)
+    folder = settings.home / "floor"
+    folder.mkdir()
+    remote, count = settings.city_sftp, 0
+
+    def openssh(order: str) -> None:
+        words = ["sftp", "-q", "-b", "-", "-c", "aes128-gcm@openssh.com", "-i", str(remote.key), "-P", str(remote.port),
+                 "-o", f"UserKnownHostsFile={remote.known_hosts}", f"{remote.user}@{remote.host}"]  # fmt: skip
+        subprocess.run(words, input=order.encode(), check=True, stdout=subprocess.DEVNULL)
+
+    def decode(path: Path) -> list:
+        with zipfile.ZipFile(path) as archive:
+            members = archive.namelist()
+            for name in members:
+                if name.endswith(".jpg"):
+                    simplejpeg.decode_jpeg(archive.read(name), colorspace="RGB", strict=True)
+            return excel.read_sheets(archive.read(next(one for one in members if one.endswith(".XLS"))))[0].texts[1:]
+
+    with psycopg.connect(database.url(settings, owner=True).replace("+psycopg", "")) as connection:
+        connection.execute("CREATE TEMP TABLE floor_rows (management_no text, id bigint, state text)")
+        connection.execute("SET random_page_cost = 1.1")
+        packed = []
+        for account, path in sorted(month.zips.items()):
+            if has_openssh():
+                step("get", openssh, f'get "{tree}/{account}/{NAMES.received}/{path.name}" "{folder}/in.zip"\n')
+            rows = step("decode", decode, path)
+            count += len(rows)
+            packed.append(path)
+
+            def copied(rows=rows) -> None:
+                with connection.cursor().copy("COPY floor_rows (management_no) FROM STDIN") as copy:
+                    for row in rows:
+                        copy.write_row((row[0],))
+
+            step("rows", copied)
+        step("match", connection.execute, "UPDATE floor_rows f SET id = c.id FROM certificates c"
+             " WHERE c.management_no = f.management_no")  # fmt: skip
+        joined = folder / "package.zip"
+        step("copy", subprocess.run, ["sh", "-c", 'cat "$@" > "$0"', str(joined), *map(str, packed)], check=True)
+        if has_openssh():
+            step("put", openssh, f'put "{joined}" "{tree}/{NAMES.upward}/floor.bin"\n')
+            step("read back", openssh, f'get "{tree}/{NAMES.upward}/floor.bin" "{folder}/back.bin"\n')
+            (tree / NAMES.upward / "floor.bin").unlink()
+        step("update", connection.execute, "UPDATE floor_rows SET state = 'PRINTED'")
+        connection.rollback()
+    shutil.rmtree(folder)
+    return step.took, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10, f"{count} rows"
+
+
+def has_openssh() -> bool:
+    """Whether the limit of the transfers can be measured here."""
+    return shutil.which("sftp") is not None
+
+
+def one_size(
+    base: Path, home: Path, rows: int, spellings: list[str], *, cities: int = 16
+) -> dict[str, tuple[dict, int, str]]:
+    """One month of `rows` rows in each spelling, each in a process of its own, on one server and database."""
+    month = made_month.make(base / f"month-{rows}", rows, cities=cities)
+    found = {}
+    with ExitStack() as stack:
+        own = Settings(home=home)
+        stack.callback(database.hold(own).close)
+        pid = int((_cluster(own) / "postmaster.pid").read_text().split("\n", 1)[0])
+        with open_registry(own) as registry:
+            certificates.load(registry, ACTOR, month.registry)
+        remote, tree, _ = stack.enter_context(_server(base / f"server-{rows}"))
+        lay_out(tree, month)
+        settings = dataclasses.replace(own, city_sftp=remote, authority_sftp=remote, look_seconds=0.0)
+        for name in spellings:
+            if name == USUAL:
+                put_back(tree, month)
+            with ProcessPoolExecutor(1, get_context("spawn")) as pool:
+                found[name] = pool.submit(SPELLINGS[name], settings, month, tree, pid).result()
+            cpu = sum(one for one, _ in found[name][0].values())
+            wall = sum(one for _, one in found[name][0].values())
+            print(f"{rows:>8} rows  {name:<6}{cpu / rows * 1e3:>9.2f} ms CPU a row{wall:>9.1f} s wall"
+                  f"{found[name][1]:>7} MB  {found[name][2]}", flush=True)  # fmt: skip
+            for step, (used, took) in found[name][0].items():
+                print(f"{'':>22}{step:<12}{used / rows * 1e3:>8.3f} ms{took:>9.1f} s")
+    return found
+
+
+def put_back(tree: Path, month: made_month.Month) -> None:
+    """The zips lie in 报送 again, for whoever comes next."""
+    for account, path in month.zips.items():
+        place = tree / account / NAMES.inbox / path.name
+        if not place.exists():
+            os.link(path, place)
+
+
+SPELLINGS = {OURS: ours, USUAL: theirs, LIMIT: floor}
+
+
+def main() -> int:
+    asked = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    asked.add_argument("--home", type=Path, help="where the database lies; by default a temporary folder")
+    asked.add_argument("--sizes", default="1000,10000", help="rows, with commas (1000,10000,100000: 5 GB of disk)")
+    asked.add_argument("--certificates", type=int, default=200_000)
+    asked.add_argument("--cities", type=int, default=16, help="1: what the largest city takes, in memory above all")
+    asked.add_argument("--usual-up-to", type=int, default=10_000, help="largest size for the usual spelling")
+    given = asked.parse_args()
+    stages, growth = [], []
+    with tempfile.TemporaryDirectory(prefix="bench-") as spare:
+        base = given.home or Path(spare)
+        for rows in map(int, given.sizes.split(",")):
+            home = base / f"home-{rows}"
+            if not home.exists():
+                pad(home, given.certificates)
+            spellings = [OURS, LIMIT, *([USUAL] if rows <= given.usual_up_to else [])]
+            found = one_size(base.absolute(), home.absolute(), rows, spellings, cities=given.cities)
+            took = []
+            for name, (steps, peak, said) in found.items():
+                cpu, wall = (sum(one[at] for one in steps.values()) / rows for at in (0, 1))
+                took.append(Took(name, said, rows, cpu, wall, peak, (cpu,)))
+            stages.append(Stage(f"month of {rows:,} rows", "row", tuple(took)))
+            growth.append({"rows": rows, "steps": {name: steps for name, (steps, _, _) in found.items()}})
+            shutil.rmtree(base / f"server-{rows}")
+            if not given.home:
+                shutil.rmtree(home)
+                shutil.rmtree(base / f"month-{rows}")
+        print(rounds.HEAD)
+        for stage in stages:
+            print(rounds.line(stage))
+        rounds.keep("month", stages, certificates=given.certificates, growth=growth, **told(stages))
+    return 0
+
+
+def told(stages: list[Stage]) -> dict[str, float]:
+    """Growth per row and of memory over the last tenfold step, and the fixed CPU seconds by a straight line."""
+    if len(stages) < 2:
+        return {}
+    (small, large) = (next(one for one in stage.took if one.side == OURS) for stage in stages[-2:])
+    each = (large.cpu * large.items - small.cpu * small.items) / (large.items - small.items)
+    fixed = max(0.0, small.cpu * small.items - each * small.items)
+    found = {
+        "time_growth": large.cpu / small.cpu - 1, "memory_growth": large.peak / small.peak - 1,
+        "fixed_seconds": fixed, "fixed_share": fixed / (small.cpu * small.items),
+    }  # fmt: skip
+    print("  ".join(f"{name} {value:.3f}" for name, value in found.items()))
+    return found
+
+
+if __name__ == "__main__":
+    sys.exit(main())
