@@ -208,6 +208,8 @@ def _ours(error: psycopg.Error, place: str) -> CertflowError:
     if state.startswith("CF"):  # our own triggers quote states and table names only
         said = error.diag.message_primary
         return ConfigurationError(f"{said}（{place}）") if state == "CF002" else Conflict(f"{said}（{place}）")
+    if state == "42501":  # ``0001_roles.sql``: evidence only grows, whoever asks
+        return Conflict(f"数据库不允许此操作（{state}，{place}）：台账的证据只增不改")
     if state in ("40001", "40P01"):
         return Overtaken(f"数据库让另一个事务先行（{state}，{place}），本次未保存任何内容")
     if state == "55P03":
