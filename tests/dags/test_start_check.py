@@ -3,6 +3,8 @@
 import os
 import subprocess
 import sys
+from base64 import urlsafe_b64encode
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
@@ -14,10 +16,10 @@ from certflow.settings import Settings
 from start_check import SERVICES, faults
 
 ROOT = Path(__file__).parents[2]
-KEY = "dGhpcyBpcyBhIGtleSBmb3IgdGVzdHMgb25seSwgcmVhbGx5IQ=="
+KEY = sha256(b"a key for tests").hexdigest()
 GOOD = {
     "CORE__AUTH_MANAGER": "certflow_login.CertflowLogin",
-    "CORE__FERNET_KEY": "NV-ofD0qclbUSgTf58UVgmtlpRePeGCE5QI1nGhjAJ4=",
+    "CORE__FERNET_KEY": urlsafe_b64encode(sha256(b"for tests only").digest()).decode(),
     "API_AUTH__JWT_SECRET": KEY,
     "API__SECRET_KEY": KEY[::-1],
     "API__HOST": "127.0.0.1",
