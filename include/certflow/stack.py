@@ -42,8 +42,8 @@ AIRFLOW = {
 """Airflow's processes and their command lines."""
 REFUSED = "certflow 拒绝启动"
 """How the words begin with which a service of Airflow ends that has settings for developers."""
-START_LIMIT = 180.0
-"""Seconds until the pages must answer."""
+START_LIMIT = 600.0
+"""Seconds until the pages must answer: a busy machine is no failure, and a process that ends is noticed at once."""
 STOP_LIMIT = 30.0
 """Seconds a process group has to end before it is killed."""
 
