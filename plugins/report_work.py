@@ -37,7 +37,7 @@ def write_data_docs(place: Workplace) -> int:
 
 
 def write_alerts(place: Workplace) -> int:
-    """Today's messages about what is late, one per recipient, written and brought to whoever has an address; recipients.
+    """Today's messages about what is late, one per recipient, written and sent to whoever has an address; recipients.
 
     TransferError when one could not be delivered: the next try delivers what is left, nothing twice.
     """
