@@ -39,9 +39,10 @@ ATTEMPTS = 5
 
 _PLAIN = {
     "uq_rows_open_management_no": "同一管理号已有另一行在办（已受理、已组包或已上报），一本证书不能同时补换两次，"
-    "本次未保存任何内容"
+    "本次未保存任何内容",
+    "42501": "数据库不允许此操作（42501）：台账的证据只增不改",  # 0001_roles.sql
 }
-"""What a constraint means to the person it stops."""
+"""What a constraint, or a missing right, means to the person it stops."""
 
 _log = logging.getLogger(__name__)
 
@@ -208,13 +209,11 @@ def _ours(error: psycopg.Error, place: str) -> CertflowError:
     if state.startswith("CF"):  # our own triggers quote states and table names only
         said = error.diag.message_primary
         return ConfigurationError(f"{said}（{place}）") if state == "CF002" else Conflict(f"{said}（{place}）")
-    if state == "42501":  # ``0001_roles.sql``: evidence only grows, whoever asks
-        return Conflict(f"数据库不允许此操作（{state}，{place}）：台账的证据只增不改")
     if state in ("40001", "40P01"):
         return Overtaken(f"数据库让另一个事务先行（{state}，{place}），本次未保存任何内容")
     if state == "55P03":
         return Busy(f"等待另一个事务的锁超过 {LOCK_TIMEOUT_SECONDS} 秒（{place}），本次未保存任何内容")
-    if state.startswith("23"):
+    if state == "42501" or state.startswith("23"):
         name = error.diag.constraint_name or state
         return Conflict(_PLAIN.get(name, f"数据库约束 {name} 不允许此操作（{place}）"))
     if state[:2] in ("08", "53", "57", "58") or (not state and isinstance(error, psycopg.OperationalError)):
