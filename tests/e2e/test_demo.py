@@ -7,6 +7,7 @@ import sys
 from contextlib import ExitStack
 from pathlib import Path
 
+import celery_workers
 import pytest
 from rich.console import Console
 from rich.progress import Progress
@@ -90,3 +91,33 @@ def test_f33_a_finished_month_run_again_sends_and_counts_nothing_twice(home):
         log = month.settings.path("airflow", "planted.log")
         log.write_text(f"KeyError: '{number}.jpg'", encoding="utf-8")
         assert len(leaks.search(month.settings, month.registry)) == 1
+
+
+@pytest.mark.long
+@pytest.mark.skipif(bool(celery_workers.missing()), reason=celery_workers.missing())
+def test_the_month_is_the_same_on_two_workers_of_which_one_dies(home, tmp_path, monkeypatch):
+    started = []
+
+    class Workers(celery_workers.Workers):
+        def __enter__(self):
+            started.append(self)
+            return super().__enter__()
+
+    monkeypatch.setattr(run, "DagRunner", Workers)
+    assert run.run_demo(Settings(home=tmp_path), ROWS, SEED) == 0, "every answer met, the doctor clean"
+
+    [workers] = started
+    assert workers.health == {
+        "api-server": True, "scheduler": True, "dag-processor": True, "triggerer": False, "worker": True,
+    }  # fmt: skip
+    assert "airflow worker" in workers.killed_in, "it died with a task in its hands"
+    assert workers.tries["submission_intake"] == 2, "which was tried once more"
+    assert min(workers.done("one"), workers.done("two")) >= 1, "both had their share"
+    here, there = (
+        json.loads((place / "demo" / "summary.json").read_text(encoding="utf-8")) for place in (tmp_path, home)
+    )
+    for summary in (here, there):
+        for package in summary["packages"]:
+            package["file"] = Path(package["file"]).name
+    assert here["packages"] == there["packages"], "the same bytes"
+    assert (here["rows"], here["sent"], here["returns"]) == (there["rows"], there["sent"], there["returns"])
