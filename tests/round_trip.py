@@ -169,11 +169,11 @@ class Province:
 
     # the cities
 
-    def upload(self, account: str, states: Sequence[str]) -> None:
-        """New requests of a city that the checks found to be in these states."""
+    def upload(self, account: str, states: Sequence[str], photos: Sequence[bytes | None] = ()) -> None:
+        """New requests of a city that the checks found to be in these states, with these photos or none."""
         made = [
-            Person(n, photo=None, id_number=f"9{n:017d}", state=state)
-            for n, state in zip(self.numbers, states, strict=False)
+            Person(n, photo=photo, id_number=f"9{n:017d}", state=state)
+            for state, photo, n in zip(states, photos or [None] * len(states), self.numbers, strict=False)
         ]
         self.submit(account, made)
 

@@ -1,6 +1,7 @@
 """Months on end with sixteen cities, an authority that answers late, in part, twice and wrongly, and the post."""
 
 import gc
+import os
 import random
 import statistics
 import time
@@ -11,6 +12,8 @@ from round_trip import ACCOUNTS, Province, province
 
 LATE = 3
 """Months until the authority begins to answer."""
+PHOTOS = 200
+"""In the drawer the cities take photos from; one in twenty is a new one each month."""
 
 
 def _resident() -> float:
@@ -19,10 +22,17 @@ def _resident() -> float:
     return int(Path("/proc/self/statm").read_text().split()[1]) * 4096 / (1 << 20)
 
 
-def _handed_in(one: Province, draw: random.Random, rows: int) -> None:
+def _open_files() -> int:
+    return len(os.listdir("/proc/self/fd"))  # noqa: PTH208 (nothing else is to be opened)
+
+
+def _handed_in(one: Province, draw: random.Random, rows: int, photos: list[bytes]) -> None:
     """Sixteen cities, what is held is decided, and a month that goes up; sometimes the worker dies over it."""
+    for at in draw.sample(range(PHOTOS), PHOTOS // 20):
+        photos[at] = draw.randbytes(15_000)
     for account in ACCOUNTS:
-        one.upload(account, draw.choices(("ACCEPTED", "HELD", "RETURNED"), (8, 1, 1), k=rows))
+        states = draw.choices(("ACCEPTED", "HELD", "RETURNED"), (8, 1, 1), k=rows)
+        one.upload(account, states, photos=draw.sample(photos, rows))
         if draw.random() < 0.2:
             one.upload_again()
         if draw.random() < 0.5:
@@ -48,17 +58,18 @@ def _taken(one: Province, draw: random.Random) -> None:
 
 @pytest.mark.parametrize(
     ("months", "rows"),
-    [pytest.param(3, 2, id="3-months"), pytest.param(24, 10, id="24-months", marks=pytest.mark.long)],
+    [pytest.param(3, 50, id="3-months"), pytest.param(24, 10, id="24-months", marks=pytest.mark.long)],
 )
-def test_every_row_stays_in_one_state_and_no_month_costs_more_than_the_one_before(postgres, tmp_path, months, rows):
+def test_f52_every_row_stays_in_one_state_and_no_month_costs_more_than_the_one_before(postgres, tmp_path, months, rows):
     draw = random.Random(months)
+    photos = [draw.randbytes(15_000) for _ in range(PHOTOS)]
     late = LATE if months > LATE else 1
-    seconds, memory = [], []
+    seconds, memory, files = [], [], []
     with province(postgres, tmp_path) as one:
         for number in range(months + late):
             begun = time.process_time()
             if number < months:
-                _handed_in(one, draw, rows)
+                _handed_in(one, draw, rows, photos)
             if number >= late:
                 told = one.month.plus(-late)
                 for share in (0.6, 0.7):  # in part, and what was answered already once more
@@ -69,12 +80,14 @@ def test_every_row_stays_in_one_state_and_no_month_costs_more_than_the_one_befor
             one.month = one.month.plus(1)
             seconds.append(time.process_time() - begun)
             memory.append(_resident())
+            files.append(_open_files())
             one.check()
             one.examine()
         ends = [state for state, _, _ in one.ends.values()]
         delivered = {state for (state,) in one._sql("SELECT DISTINCT state FROM deliveries")}
     assert {"PRINTED", "REFUSED"} <= set(ends)
     assert months <= LATE or {"SIGNED", "HANDED", "KEPT"} <= delivered
+    assert len(set(files[late:])) == 1, files
     if months > LATE:
         busy = seconds[late:months]  # from the first answer to the last upload
         third = len(busy) // 3

@@ -18,7 +18,7 @@ from certflow.registry import schema
 NAME = "202005-034-一级建造师(证书补换印制信息)数据(济南市)(1人).txt"
 
 
-def test_t04_a_full_disk_of_ours_marks_nothing_and_the_next_pull_goes_on(settings, registry, actor, tmp_path):
+def test_t04_f24_a_full_disk_of_ours_marks_nothing_and_the_next_pull_goes_on(settings, registry, actor, tmp_path):
     with CitySftp(tmp_path / "city", ["370100"]) as server:
         office = dataclasses.replace(settings, city_sftp=server.remote(), look_seconds=0, transfer_timeout=10)
         inbox = server.address.tree / "370100" / "报送"

@@ -163,7 +163,7 @@ def test_t03_a_full_disk_of_the_city_loses_no_answer(town, monkeypatch):
     town.settled()
 
 
-def test_t04_a_full_disk_of_ours_marks_nothing(town, monkeypatch):
+def test_t04_f24_a_full_disk_of_ours_marks_nothing(town, monkeypatch):
     town.upload()
     honest = os.fsync
 

@@ -2,6 +2,7 @@
 
 import datetime as dt
 import io
+import resource
 import struct
 import subprocess
 import sys
@@ -527,14 +528,15 @@ def instead(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
     "body",
     ["import os; os.abort()", "b = bytes(3 << 30)", "[0 for _ in iter(int, 1)]", "import os; os.kill(os.getpid(), 9)"],
 )  # fmt: skip
-def test_a_child_that_dies_eats_or_spins_is_a_verdict(instead, body):
+def test_f29_f30_a_child_that_dies_eats_or_spins_is_a_verdict(instead, body):
     instead(body)
-    assert (
-        workbook.read_sheet(xlsx(), Limits(jail_cpu_seconds=1, jail_wall_seconds=20))[1]["book_fault"] == "BOOK-LIMIT"
-    )
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    limits = Limits(jail_cpu_seconds=1, jail_wall_seconds=20)
+    assert workbook.read_sheet(xlsx(), limits)[1]["book_fault"] == "BOOK-LIMIT"
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 50_000, "KB: the parent has no part in it"
 
 
-def test_a_child_that_sleeps_is_killed_by_the_clock(instead):
+def test_f30_a_child_that_sleeps_is_killed_by_the_clock(instead):
     instead("import time; time.sleep(60)")
     began = time.monotonic()
     assert workbook.read_sheet(xlsx(), Limits(jail_wall_seconds=1))[1]["book_fault"] == "BOOK-LIMIT"
