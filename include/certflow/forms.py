@@ -28,6 +28,8 @@ APPLICATIONS, SUMMARY = "applications", "summary"
 NAMES = {APPLICATIONS: "申请表", SUMMARY: "统计汇总表"}
 """What each form is called in file names."""
 
+MOST_PRINTED = 5_000
+"""Rows of a form that is also made as PDF: the typesetter holds all pages at once, 160 KB a row."""
 _SHIPPED = Path(__file__).with_name("templates") / "forms.toml"
 _COUNTS = ("份数", "人数", "照片数")
 _FOOTER = "第 &P 页/共 &N 页"
@@ -147,6 +149,9 @@ def write(settings: Settings, pair: Sequence[Form], folder: Path, stem: str) -> 
         workbook = folder / f"{stem}-{NAMES[form.kind]}.xlsx"
         write_workbook(form, workbook)
         written.append(workbook)
+        if len(form.rows) > MOST_PRINTED:
+            trouble = f"超过 {MOST_PRINTED} 行，不另出 PDF：请直接打印 Excel 表"
+            continue
         try:
             content = print_pdf(settings, form)
         except ModuleNotFoundError:

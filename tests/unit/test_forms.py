@@ -103,6 +103,13 @@ def test_a_rare_character_without_a_font_leaves_the_workbook_and_says_why(settin
     assert "U+2B73F" in trouble
 
 
+def test_a_form_too_long_for_the_typesetter_is_a_workbook_alone(settings, tmp_path, monkeypatch):
+    monkeypatch.setattr(forms, "MOST_PRINTED", 2)
+    written, trouble = forms.write(settings, forms.lay_out(settings, rows(3), LINES), tmp_path, "x")
+    assert "Excel" in trouble
+    assert [path.suffix for path in written] == [".xlsx", ".xlsx", ".pdf"], "the summary is short"
+
+
 def test_the_operator_edits_columns_without_code(settings):
     own = settings.path("templates", "forms.toml")
     own.parent.mkdir(parents=True)
