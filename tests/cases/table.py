@@ -93,6 +93,7 @@ FAULTS = {
 """Fault → (what breaks, what must hold): docs/faults.md."""
 REMARKS = {
     8: "the full disk is mounted as root; elsewhere a limit on file sizes takes its place",
+    50: "one file of every kind that is installed; fetched collections are given to `tests/sweep/sweep.py` by hand",
     51: "the same in the real Airflow: `tests/e2e/test_real_scheduler.py`",
 }
 """Where a test cannot do here all that the fault says."""
@@ -100,7 +101,6 @@ UNTRIED = {
     34: "not tried: Airflow gives a task whose scheduler died back after five minutes; what a run that begins anew does "
     "is F26, F31 and F33",
     35: "not tried: minutes without an API server; what tasks that are tried again do is F28 and F33",
-    50: "by hand: `python tests/sweep/sweep.py FOLDER…` over collections that have to be fetched first",
 }
 """Faults without a test, and why."""
 _NAMED = re.compile(r"(?<![a-z0-9])([znepdtfr])([0-9]{2})(?![0-9])")
