@@ -58,6 +58,11 @@ class Form:
         """SHA-256 (hex) over every printed value of the table, head and totals included."""
         return digest_of([self.head, *self.rows, self.total])
 
+    @property
+    def typeset(self) -> bool:
+        """Whether it is made as PDF too."""
+        return len(self.rows) <= MOST_PRINTED
+
 
 def digest_of(cells: Sequence[Sequence[str]]) -> str:
     """The digest of a printed table: rows of texts, in order."""
@@ -149,7 +154,7 @@ def write(settings: Settings, pair: Sequence[Form], folder: Path, stem: str) -> 
         workbook = folder / f"{stem}-{NAMES[form.kind]}.xlsx"
         write_workbook(form, workbook)
         written.append(workbook)
-        if len(form.rows) > MOST_PRINTED:
+        if not form.typeset:
             trouble = f"超过 {MOST_PRINTED} 行，不另出 PDF：请直接打印 Excel 表"
             continue
         try:

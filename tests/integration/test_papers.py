@@ -10,7 +10,7 @@ from small_month import Person, SmallMonth
 from sqlalchemy import func, select
 from typer.testing import CliRunner
 
-from certflow import excel
+from certflow import excel, forms
 from certflow.cli import app
 from certflow.dispatch.assemble import assemble, package_path
 from certflow.dispatch.freeze import freeze
@@ -49,6 +49,17 @@ def test_the_forms_of_a_package_list_its_rows_in_its_order(settings, registry, a
     assert written[0].is_file()
     with pytest.raises(Conflict):
         write_package_forms(settings, registry, package_id + 1, actor)
+
+
+def test_forms_too_long_for_the_typesetter_stay_as_they_are_too(settings, registry, actor, monkeypatch):
+    monkeypatch.setattr(forms, "MOST_PRINTED", 0)
+    SmallMonth(settings, registry).submit([Person(1)])
+    package_id = assemble(settings, registry, freeze(registry, Month(2020, 5), actor).id, "034", actor)[0]
+    written = write_package_forms(settings, registry, package_id, actor)
+    assert [path.suffix for path in written] == [".xlsx"] * 2
+    before = [path.stat().st_mtime_ns for path in written]
+    write_package_forms(settings, registry, package_id, actor)
+    assert [path.stat().st_mtime_ns for path in written] == before
 
 
 def test_a_city_prints_the_forms_of_a_zip_it_has_not_sent_yet(tmp_path, monkeypatch):

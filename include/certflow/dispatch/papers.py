@@ -43,6 +43,6 @@ def write_package_forms(settings: Settings, registry: Registry, package_id: int,
 def _stands(path: Path, form: forms.Form) -> bool:
     return (
         path.is_file()
-        and path.with_suffix(".pdf").is_file()
+        and (path.with_suffix(".pdf").is_file() or not form.typeset)
         and forms.digest_of(forms.printed(path, form)) == form.digest
     )
