@@ -10,7 +10,7 @@ from functools import partial
 import pytest
 from printed_month import print_month
 from small_month import Person, SmallMonth
-from sqlalchemy import insert, select, text, update
+from sqlalchemy import insert, literal, select, text, update
 from sqlalchemy.exc import DBAPIError
 from typer.testing import CliRunner
 
@@ -24,7 +24,7 @@ from certflow.errors import CertflowError, Conflict
 from certflow.month import SHANGHAI
 from certflow.originals import keep
 from certflow.reference import load_reference
-from certflow.registry import deliveries, premises, purge, schema
+from certflow.registry import deliveries, portraits, premises, purge, schema
 from certflow.registry.doctor import examine
 
 NOW = dt.datetime.now(dt.UTC)
@@ -58,6 +58,8 @@ class Home:
         with self.registry.begin(self.actor) as conn:
             conn.execute(update(schema.files).values(shelved_at=text("now()")))
             conn.execute(update(schema.return_answers).values(answered_at=text("now()")))
+            sketches = select(schema.entries.c.id, literal(b"planted-sketch"))
+            conn.execute(insert(schema.portraits).from_select(["entry_id", "sketch"], sketches))
         for place in ("feedback", "contact-sheets"):
             self.write(f"{place}/370100/202005/{PEOPLE[0].identity}.txt", "".join(PLANTED))
         self.write("work/take-1", PLANTED[0])
@@ -126,6 +128,7 @@ def test_what_is_closed_and_old_leaves_the_home_and_its_names_the_ledger(home):
     assert home.leaks() == []
     assert list(home.settings.originals.glob("*/*.bin")) == []
     with home.registry.read() as conn:
+        assert portraits.shelf(conn).ids == (), "of a photo that has gone no sketch is kept either"
         for table, column in (("entries", "name"), ("return_rows", "id_number"), ("delivery_choices", "address")):
             assert set(conn.scalars(text(f"SELECT {column} FROM {table}"))) == {""}
         assert set(conn.scalars(select(schema.rows.c.state))) == {"CLOSED"}

@@ -1,6 +1,7 @@
 """The photos of the ledger as they are compared with new ones: their sketches, and whose they are (P17).
 
 A sketch (`certflow.likeness`) is kept of the photo of every row that waits or goes on; nothing here knows a picture.
+It is emptied when the photo is purged (`registry.retention`).
 """
 
 from collections import defaultdict
@@ -98,5 +99,5 @@ def record(conn: Connection, one: "Judged", entry_ids: Mapping[tuple[str, int], 
 
 _SHELF = """
     SELECT array_agg(id ORDER BY id) AS ids, string_agg(sketch, '' ORDER BY id) AS sketches
-    FROM portraits WHERE id > :since
+    FROM portraits WHERE id > :since AND sketch <> ''
 """

@@ -60,6 +60,8 @@ _PHOTOS_GONE = """
 _EMPTIED: dict[str, tuple[tuple[str, str, str], ...]] = {
     "files": (
         ("entries", "name = '', raw_name = ''", "name <> '' AND file_id = ANY(:ids)"),
+        ("portraits", "sketch = ''", """sketch <> '' AND entry_id IN (
+            SELECT e.id FROM entries e WHERE e.file_id = ANY(:ids))"""),
         ("findings", "message = masked, sent = NULL, registry = NULL",
          "(sent IS NOT NULL OR registry IS NOT NULL OR message <> masked) AND file_id = ANY(:ids)"),
         ("rows", "sent = '{}'", """sent <> '{}' AND submission_id IN (
