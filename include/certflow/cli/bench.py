@@ -1,5 +1,8 @@
-"""Commands that measure the program itself: what it finds, what it misses, what it wrongly refuses."""
+"""Commands that measure the program itself: what it finds, misses and wrongly refuses, and how fast it is."""
 
+import subprocess
+import sys
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -9,15 +12,36 @@ from certflow.cli.show import AsJson, as_json, say, table
 from certflow.settings import Settings
 
 app = typer.Typer()
-bench_app = typer.Typer(help="衡量程序自身：查出多少、漏掉多少、误报多少。", no_args_is_help=True)
+bench_app = typer.Typer(help="衡量程序自身：查得准不准，跑得快不快。", no_args_is_help=True)
 app.add_typer(bench_app, name="bench")
 
 _SHOWN = 20
 
 
-@bench_app.callback()
-def about() -> None:
-    """衡量程序自身：查出多少、漏掉多少、误报多少。"""
+class Measured(StrEnum):
+    """What is measured beside the usual spelling and the limit of the machine: ``tests/bench/bench_….py``."""
+
+    STAGES = "stages"
+    MONTH = "month"
+    REGISTRY = "registry"
+    RETURNS = "returns"
+    AIRFLOW = "airflow"
+    INTAKE = "intake"
+    DESK = "desk"
+
+
+@bench_app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
+def speed(context: typer.Context, what: Annotated[Measured, typer.Argument(help="量哪一项。")]) -> None:
+    """与通常写法、与本机极限并排，量各环节、整月、证书库、返回、Airflow、收取、网页的快慢。
+
+    在源代码文件夹里运行；其余选项原样交给 tests/bench 里的程序，例如 speed stages --only photo,zip；--help 放在两个
+    减号之后：speed stages -- --help。结果留在 CERTFLOW_HOME/bench。
+    """
+    from certflow.airflow_home import checkout
+
+    script = checkout() / "tests" / "bench" / f"bench_{what.value}.py"
+    done = subprocess.run([sys.executable, str(script), *context.args], check=False)  # noqa: S603 (our own script)
+    raise typer.Exit(done.returncode)
 
 
 @bench_app.command()

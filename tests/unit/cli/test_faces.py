@@ -17,6 +17,8 @@ COMMANDS = [
     ["intake"],
     ["demo", "run"],
     ["demo", "generate"],
+    ["bench", "checks"],
+    ["bench", "speed"],
     ["up"],
     ["down"],
     ["name", "parse"],
@@ -154,6 +156,12 @@ def test_wrong_usage_ends_with_two(ask, words):
     done = ask(*words)
     assert done.exit_code == 2
     assert "Traceback" not in done.stderr
+
+
+def test_what_measures_speed_is_asked_by_name(certflow):
+    done = certflow("bench", "speed", "stages", "--", "--help")
+    assert (done.returncode, "--certificates" in done.stdout) == (0, True)
+    assert certflow("bench", "speed", "everything").returncode == 2
 
 
 def test_a_reference_table_is_loaded_and_a_bad_line_named(certflow, tmp_path):
