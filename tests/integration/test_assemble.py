@@ -4,6 +4,7 @@ import dataclasses
 import hashlib
 import json
 import zipfile
+import zlib
 
 import pytest
 from small_month import Person, SmallMonth, id_number
@@ -13,6 +14,7 @@ from certflow import excel
 from certflow.dispatch.approve import reject
 from certflow.dispatch.assemble import assemble, package_path, rebuild
 from certflow.dispatch.freeze import freeze
+from certflow.dispatch.readback import strictly
 from certflow.errors import Busy, ConfigurationError, Conflict, DigestMismatch
 from certflow.findings import FIELDS
 from certflow.month import Month
@@ -21,6 +23,7 @@ from certflow.zips import write_zip
 
 MAY = Month(2020, 5)
 STEM = "202005-034-一级建造师(证书补换印制信息)数据(山东省)({}人)"
+PHOTO = b"x" * 1000
 
 
 @pytest.fixture
@@ -146,16 +149,62 @@ def test_e35_a_name_that_looks_like_a_formula_goes_up_as_text(settings, registry
     assert set("".join(grid.kinds)) <= {"t", " "}
 
 
-def test_a_damaged_original_builds_nothing_and_leaves_nothing(settings, registry, actor, month):
-    ids = month.submit([Person(1, photo=b"x" * 1000)])
+def every_judge(_label, _measured):
+    return []
+
+
+@pytest.mark.parametrize("deflate", [False, True], ids=["stored", "deflated"])
+@pytest.mark.parametrize("judge", [strictly, every_judge], ids=["strict", "lets everything pass"])
+def test_a_damaged_original_builds_nothing_and_leaves_nothing(settings, registry, actor, month, judge, deflate):
+    ids = month.submit([Person(1, photo=PHOTO)], deflate=deflate)
     batch = freeze(registry, MAY, actor)
-    original = next(settings.originals.rglob("*.bin"))
-    original.write_bytes(original.read_bytes().replace(b"xxx", b"xyx", 1))
-    with pytest.raises(DigestMismatch):
-        assemble(settings, registry, batch.id, "034", actor)
+    original = harmed(settings, deflate=deflate)
+    with pytest.raises(DigestMismatch, match=rf"原件 {original.stem[:12]}… .*请勿继续"):
+        assemble(settings, registry, batch.id, "034", actor, judge=judge)
     assert month.states(ids) == ["ACCEPTED"]
     assert list(settings.work.iterdir()) == []
     assert list(settings.packages.rglob("*.zip")) == []
+
+
+@pytest.mark.parametrize("judge", [strictly, every_judge], ids=["strict", "lets everything pass"])
+def test_an_original_damaged_so_that_its_crc_agrees_builds_nothing(settings, registry, actor, month, judge):
+    # CRC-32 is no protection against purpose: the digest taken when the photo was judged is.
+    month.submit([Person(1, photo=PHOTO)])
+    batch = freeze(registry, MAY, actor)
+    original = harmed(settings, deflate=False)
+    harm = PHOTO.replace(b"xxx", b"xyx", 1)
+    with registry.begin(actor) as conn:
+        conn.execute(update(schema.entries).values(crc32=zlib.crc32(harm)).where(schema.entries.c.size == len(PHOTO)))
+    with pytest.raises(DigestMismatch, match=f"原件 {original.stem[:12]}"):
+        assemble(settings, registry, batch.id, "034", actor, judge=judge)
+    assert list(settings.packages.rglob("*.zip")) == []
+
+
+def test_a_lost_package_is_not_built_again_from_a_damaged_original(settings, registry, actor, month):
+    month.submit([Person(1, photo=PHOTO)])
+    batch = freeze(registry, MAY, actor)
+    _, path = built(settings, registry, assemble(settings, registry, batch.id, "034", actor)[0])
+    path.unlink()
+    original = harmed(settings, deflate=False)
+    with pytest.raises(DigestMismatch, match=f"原件 {original.stem[:12]}"):
+        assemble(settings, registry, batch.id, "034", actor)
+    assert not path.exists()
+    assert list(settings.work.iterdir()) == []
+
+
+def harmed(settings, *, deflate):
+    """The original with another photo of the same length under its name, or with an entry that inflates no more."""
+    [original] = settings.originals.rglob("*.bin")
+    data = original.read_bytes()
+    if deflate:
+        with zipfile.ZipFile(original) as archive:
+            [info] = [one for one in archive.infolist() if one.filename.endswith(".jpg")]
+        at = info.header_offset + 30 + int.from_bytes(data[info.header_offset + 26 : info.header_offset + 28], "little")
+        data = data[: at + 4] + bytes([data[at + 4] ^ 0xFF]) + data[at + 5 :]
+    else:
+        data = data.replace(b"xxx", b"xyx", 1)
+    original.write_bytes(data)
+    return original
 
 
 def test_dying_between_the_file_and_the_ledger_is_mended_by_running_again(

@@ -84,3 +84,47 @@ def planted(folder, content, method):
     archive = folder / f"{'ab' * 32}.bin"
     archive.write_bytes(b"before" + packed + b"after")
     return Packed(archive, 6, len(packed), method, len(content), zlib.crc32(content))
+
+
+def moved(members):
+    target = io.BytesIO()
+    count = write_zip(target, members)
+    return count, target.getvalue()
+
+
+@pytest.mark.parametrize("method", [STORED, DEFLATED])
+@pytest.mark.parametrize("size", [0, 1000, 300_000, 2_000_000], ids=["empty", "small", "over a block", "over many"])
+def test_moving_an_entry_gives_the_bytes_of_writing_its_content(tmp_path, method, size):
+    content = bytes(range(250)) * (size // 250)
+    entry = planted(tmp_path, content, method)
+    neighbours = [("a", b"1"), ("c", b"2" * 200_000), ("d", b"")]
+    count, data = moved(sorted([*neighbours, ("b", entry)]))
+    assert (count, data) == moved(sorted([*neighbours, ("b", content)]))
+
+
+def test_thousands_of_entries_come_out_as_they_went_in():
+    members = [(f"{number:05d}.jpg", b"%d" % number * (number % 700)) for number in range(5000)]
+    with zipfile.ZipFile(io.BytesIO(written(members))) as archive:
+        assert [(info.filename, archive.read(info)) for info in archive.infolist()] == members
+
+
+def test_damage_in_an_original_shows_to_every_reader_of_the_zip(tmp_path):
+    entry = planted(tmp_path, b"photo" * 1000, STORED)
+    entry.archive.write_bytes(entry.archive.read_bytes().replace(b"photo", b"phot0", 1))
+    _, data = moved([("a", entry)])
+    with zipfile.ZipFile(io.BytesIO(data)) as archive, pytest.raises(zipfile.BadZipFile, match="CRC"):
+        archive.read("a")
+
+
+@pytest.mark.parametrize("method", [STORED, DEFLATED])
+@pytest.mark.parametrize("harm", ["cut", "gone", "other length"])
+def test_what_cannot_be_moved_as_recorded_stops_the_zip(tmp_path, method, harm):
+    entry = planted(tmp_path, b"photo" * 1000, method)
+    if harm == "cut":
+        entry.archive.write_bytes(entry.archive.read_bytes()[: 6 + entry.packed_size // 2])
+    elif harm == "gone":
+        entry.archive.unlink()
+    else:
+        entry = Packed(entry.archive, 6, entry.packed_size, method, entry.size - 1, entry.crc32)
+    with pytest.raises(DigestMismatch, match="原件 abababababab"):
+        moved([("a", entry)])

@@ -5,6 +5,9 @@ Source: notice 附件二; DESIGN §3 "Deterministic packages".
 Order of writing: temporary file → flushed → read back against the ledger's rows, which are held meanwhile →
 renamed → ledger BUILT and rows PACKED in one transaction. Died anywhere: the next run starts over and gets
 the same bytes.
+
+Photos are moved from the originals as they lie there. That each is the one that was judged is held once, by the
+read-back; a package that is built again is held against the digest in the ledger.
 """
 
 import hashlib
@@ -164,10 +167,14 @@ def _build(
                 ledger = _content(one.order.stem, [held[row.id] for row in one.order.rows])
                 photos = {name: photo.sha256 for name, photo in ledger.photos.items()}
                 label = f"package-{batch.folder}-{exam_code}-{one.order.part}-{one.order.revision}"
-                read_back(
-                    one.temporary, one.order.stem, ledger.rows, photos, judge=judge, label=label,
-                    names=settings.zip_names,
-                )  # fmt: skip
+                try:
+                    read_back(
+                        one.temporary, one.order.stem, ledger.rows, photos, judge=judge, label=label,
+                        names=settings.zip_names,
+                    )  # fmt: skip
+                except DigestMismatch:
+                    _name_a_damaged_original(settings, ledger)
+                    raise
                 ids.append(_record(conn, one))
             for one in built:
                 _publish(one.temporary, folder / f"{one.order.stem}.zip", one.manifest)
@@ -265,6 +272,8 @@ def _restore(settings: Settings, registry: Registry, batch: Batch, package: Pack
     temporary = settings.work / f"package-{batch.id}-{package.exam_code}.zip"
     try:
         if rebuild(settings, registry, package.id, temporary) != package.digest:
+            with registry.read() as conn:
+                _name_a_damaged_original(settings, _content(package.stem, packages.packed_rows(conn, package.id)))
             raise DigestMismatch(f"数据包 {package.id} 的文件已丢失或损坏，重建后摘要与台账不符，请勿发送")
         written = (temporary, _photos_zip(temporary))[: len(places)]
         _publish(written, final, package.manifest)
@@ -345,20 +354,21 @@ def _take_away(temporary: Path) -> None:
     _photos_zip(temporary).unlink(missing_ok=True)
 
 
-def _photos(settings: Settings, content: _Content) -> Iterator[tuple[str, bytes, int]]:
-    """Name, content and CRC-32 of each photo, read again from the original and held against what was judged."""
+def _photos(settings: Settings, content: _Content) -> Iterator[tuple[str, Packed]]:
+    """Name of each photo and where it lies in the original that its city sent."""
     places = {photo.original: settings.original(photo.original) for photo in content.photos.values()}
+    for name, photo in content.photos.items():
+        place = Packed(
+            places[photo.original], photo.data_offset, photo.packed_size, photo.method, photo.size, photo.crc32
+        )
+        yield f"{content.stem}/{name}", place
+
+
+def _name_a_damaged_original(settings: Settings, content: _Content) -> None:
+    """DigestMismatch that says which original holds a photo other than the one that was judged, where one does."""
     with Archives() as archives:
-        for name, photo in content.photos.items():
-            place = Packed(
-                places[photo.original],
-                photo.data_offset,
-                photo.packed_size,
-                photo.method,
-                photo.size,
-                photo.crc32,
-            )
-            yield f"{content.stem}/{name}", archives.read(place, photo.sha256), photo.crc32
+        for (_, place), photo in zip(_photos(settings, content), content.photos.values(), strict=True):
+            archives.read(place, photo.sha256)
 
 
 def _manifest(order: _Order, content: _Content) -> dict[str, Any]:

@@ -54,7 +54,12 @@ def read_back(
     Raises:
         DigestMismatch: anything does not hold; the message names the row number or the count, never a value.
     """
-    faults = judge(label, measure(files, stem, rows, photos, names=names))
+    measured = measure(files, stem, rows, photos, names=names)
+    faults = judge(label, measured)
+    # Photos are moved into a package unverified: here is where they are held against what was judged, and no suite
+    # that a steward has edited may let one pass.
+    if not faults and (wrong := sum(map(bool, measured[Scope.PHOTO]["photo_bytes"]))):
+        faults = [f"{wrong} 张照片与核验过的照片不同"]
     if faults:
         more = f"（共 {len(faults)} 处）" if len(faults) > _MOST_TOLD else ""
         raise DigestMismatch(f"回读：{'；'.join(faults[:_MOST_TOLD])}{more}")
