@@ -198,7 +198,7 @@ def packing(bench: Bench) -> Iterator[Stage]:
 
 def sftp(bench: Bench) -> Iterator[Stage]:
     """A zip down and up, beside paramiko as it comes and OpenSSH's own `sftp`; client's CPU alone."""
-    with _server(bench.folder / "server") as (remote, tree, stages):
+    with _server(bench.folder / "server") as (remote, tree, pid):
         (tree / "in").mkdir(exist_ok=True)
         source, target = bench.folder / "source.bin", bench.folder / "target.bin"
         source.write_bytes(random.Random(1).randbytes(bench.megabytes << 20))
@@ -230,23 +230,23 @@ def sftp(bench: Bench) -> Iterator[Stage]:
                 yield race(name, "MB", [
                     Side(OURS, *ours, bench.megabytes),
                     Side(USUAL, *others, bench.megabytes),
-                    *([Side(LIMIT, "OpenSSH sftp, aes128-gcm", limit, bench.megabytes)] if stages else []),
-                ], rounds=bench.rounds)  # fmt: skip
+                    *([Side(LIMIT, "OpenSSH sftp, aes128-gcm", limit, bench.megabytes)] if pid else []),
+                ], rounds=bench.rounds, apart=pid)  # fmt: skip
         client.close()
 
 
 @contextmanager
 def _server(folder: Path) -> Iterator[tuple]:
-    """Remote, tree, and whether it is OpenSSH (whose own client is the limit)."""
+    """Remote, tree, and the process of an OpenSSH server (whose own client is the limit); else None."""
     if sshd():
         server = OpenSsh(folder)
         try:
-            yield server.remote, server.tree, True
+            yield server.remote, server.tree, server.process.pid
         finally:
             server.close()
     else:
         with AuthoritySftp(folder) as embedded:
-            yield embedded.remote(), embedded.address.tree, False
+            yield embedded.remote(), embedded.address.tree, None
 
 
 class _Undone(Exception):

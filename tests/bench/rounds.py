@@ -74,11 +74,12 @@ class Stage:
 
 
 def race(
-    name: str, unit: str, sides: Sequence[Side], *, rounds: int = 5, server: int | None = None, note: str = ""
-) -> Stage:
+    name: str, unit: str, sides: Sequence[Side], *, rounds: int = 5, server: int | None = None,
+    apart: int | None = None, note: str = "",
+) -> Stage:  # fmt: skip
     """Run all sides in turn, `rounds` times; the first turn only warms up.
 
-    `server`: process whose family counts too.
+    `server`: process whose family counts too. `apart`: a child of this process whose family does not count.
     """
     cpu: dict[str, list[float]] = {side.name: [] for side in sides}
     wall: dict[str, list[float]] = {side.name: [] for side in sides}
@@ -87,9 +88,9 @@ def race(
         for side in sides:
             side.before()
             _forget_peak()
-            begun, used = time.perf_counter(), processor(server)
+            begun, used = time.perf_counter(), processor(server, apart)
             side.work()
-            used, begun = processor(server) - used, time.perf_counter() - begun
+            used, begun = processor(server, apart) - used, time.perf_counter() - begun
             peak[side.name] = max(peak[side.name], memory())
             if turn:
                 cpu[side.name].append(used / side.items)
@@ -104,14 +105,14 @@ def race(
     return stage
 
 
-def processor(server: int | None = None) -> float:
-    """CPU seconds so far of this process, its family, and of the family of `server`."""
+def processor(server: int | None = None, apart: int | None = None) -> float:
+    """CPU seconds so far of this process, its family without that of `apart`, and of the family of `server`."""
     ended = resource.getrusage(resource.RUSAGE_CHILDREN)
-    living = _family({os.getpid(), *([server] if server else [])})
+    living = _family({os.getpid(), *([server] if server else [])}, apart)
     return time.process_time() + ended.ru_utime + ended.ru_stime + living
 
 
-def _family(roots: set[int]) -> float:
+def _family(roots: set[int], apart: int | None) -> float:
     """CPU seconds of all living descendants, what their ended children took included; of roots other than us too."""
     stats, parents = {}, {}
     for entry in Path("/proc").iterdir():
@@ -123,7 +124,7 @@ def _family(roots: set[int]) -> float:
     found, todo = set(), list(roots)
     while todo:
         above = todo.pop()
-        children = [pid for pid, parent in parents.items() if parent == above]
+        children = [pid for pid, parent in parents.items() if parent == above and pid != apart]
         found.update(children)
         todo += children
     return sum(stats[pid] for pid in (found | roots) - {os.getpid()} if pid in stats)
