@@ -23,7 +23,7 @@ demo: $(READY) ## one synthetic month from end to end (ROWS=20000 SEED=2020)
 	@$(BIN)/certflow demo run --rows $(ROWS) --seed $(SEED)
 
 test: $(READY) ## the whole test suite, two files at a time (ARGS="-k send -x" narrows it)
-	@$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
+	@$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 long: $(READY) ## the tests that take minutes, and those that measure speed
 	@$(BIN)/python -m pip install -q --only-binary :all: 'atheris>=3' || echo "no wheel of the fuzzer here: fuzzing is left out"
