@@ -3,11 +3,8 @@
 `Workers` takes the place of `certflow.airflow_home.DagRunner`: the same month, its tasks spread by a queue.
 """
 
-import contextlib
 import os
 import shutil
-import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -15,6 +12,7 @@ import time
 from pathlib import Path
 
 import yaml
+from processes import Processes, free_port
 from real_airflow import Api
 
 from certflow import airflow_home, logins, stack
@@ -30,13 +28,11 @@ FAST = {
 }
 
 
-class Workers:
+class Workers(Processes):
     """Two workers, and everything they need; the second one is killed in the middle of its second task."""
 
     def __init__(self, settings):
-        self.log = settings.path("airflow", "workers")
-        self.log.mkdir(parents=True)
-        self._processes = {}
+        super().__init__(settings.path("airflow", "workers"))
         self.tries = {}
         """DAG → the most tries that one of its tasks took."""
         self.killed_in = ""
@@ -59,22 +55,12 @@ class Workers:
             self._start(name, [*line, "--celery-hostname", f"celery@{name}"])
         deadline = time.monotonic() + stack.START_LIMIT
         while not stack.answers(self.url):
-            assert time.monotonic() < deadline, self._tail("api-server")
+            assert time.monotonic() < deadline, self.tail("api-server")
             time.sleep(0.5)
         self._api = Api(login)
         asked = ("api-server", "scheduler", "dag-processor", "triggerer", "worker")
         self.health = {name: self._healthy(name, "one") for name in asked}
         """What each service's own health check says, once everything but a triggerer runs."""
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_error):
-        for process in self._processes.values():
-            for pid in (process.pid, *descendants(process.pid)):
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(pid, signal.SIGKILL)
-            process.wait()
 
     def run(self, dag_id, conf=None):
         """Start a run by the public API and wait for its end, as `DagRunner.run` does."""
@@ -93,7 +79,7 @@ class Workers:
 
     def done(self, worker):
         """How many tasks a worker ended."""
-        return self._text(worker).count(" succeeded in ")
+        return self.text(worker).count(" succeeded in ")
 
     def _healthy(self, service, worker=""):
         """The answer to a service's own health check of docker-compose.yaml, asked here."""
@@ -109,74 +95,28 @@ class Workers:
 
     def _kill_in_the_middle(self, over):
         """SIGKILL for the second worker and all its children, 1.5 s after it began its second task."""
-        process = self._processes["two"]
         while not over.wait(0.1):
-            if self.done("two") >= 1 and self._text("two").count(" received") > self.done("two"):
+            if self.done("two") >= 1 and self.text("two").count(" received") > self.done("two"):
                 break
         if over.wait(1.5):
             return
-        working = descendants(process.pid)
-        self.killed_in = " ".join(command(pid) for pid in working)
-        for pid in (process.pid, *working):
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
-        process.wait()
+        self.killed_in = self.kill("two")
 
     def _redis(self, port):
         """The server as the container starts it, with the configuration that `deploy/secrets.sh` writes."""
         secrets = self.log / "secrets"
         subprocess.run(["sh", ROOT / "deploy" / "secrets.sh", secrets], check=True, stderr=subprocess.DEVNULL)
         place = ["--port", str(port), "--bind", "127.0.0.1", "--dir", str(self.log)]
-        self._spawn("redis", ["redis-server", str(secrets / "redis.conf"), *place], os.environ)
+        self.spawn("redis", ["redis-server", str(secrets / "redis.conf"), *place], os.environ)
         url = secrets / "broker_url"
         url.write_text(url.read_text().replace("@redis:6379", f"@127.0.0.1:{port}"))
         return url
 
     def _start(self, name, line):
         assert line[0] == "airflow"
-        self._spawn(name, [sys.executable, "-m", *line], self.env)
-
-    def _spawn(self, name, line, env):
-        with (self.log / f"{name}.log").open("wb") as log:
-            self._processes[name] = subprocess.Popen(
-                line, env=dict(env), stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
-            )
-
-    def _text(self, name):
-        return (self.log / f"{name}.log").read_text(encoding="utf-8", errors="replace")
-
-    def _tail(self, name):
-        return self._text(name)[-3000:]
+        self.spawn(name, [sys.executable, "-m", *line], self.env)
 
 
 def missing():
     """Why this machine cannot play several machines; "" when it can."""
     return "" if shutil.which("redis-server") else "no redis-server on this machine"
-
-
-def free_port():
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return free.getsockname()[1]
-
-
-def command(pid):
-    """A process's command line; "" when it has gone."""
-    with contextlib.suppress(OSError):
-        return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
-    return ""
-
-
-def descendants(above):
-    """Every process below this one."""
-    parents = {}
-    for entry in Path("/proc").glob("[0-9]*"):
-        with contextlib.suppress(OSError):
-            parents[int(entry.name)] = int((entry / "stat").read_text().rsplit(")", 1)[1].split()[1])
-    found, todo = [], [above]
-    while todo:
-        parent = todo.pop()
-        children = [pid for pid, other in parents.items() if other == parent]
-        found += children
-        todo += children
-    return found

@@ -1,7 +1,11 @@
 """The real Airflow as tests meet it: its public API with a login, and one certificate that a city reports over SFTP."""
 
+import contextlib
 import io
 import json
+import os
+import signal
+import threading
 import time
 import urllib.request
 import zipfile
@@ -101,3 +105,30 @@ def drop(settings, account, name, content, tmp_path):
     with connect(remote, 20) as session:
         part = session.put_part(local, f"/{settings.folders.inbox}/{name}")
         session.rename(part.path, f"/{settings.folders.inbox}/{name}")
+
+
+@contextlib.contextmanager
+def frozen_at_the_first_part(folder, processes):
+    """Stop the processes that answer once an unfinished upload lies there (the event), wake them at the end."""
+    frozen, over = threading.Event(), threading.Event()
+    stopped = []
+
+    def watch():
+        while not over.is_set() and not frozen.is_set():
+            if any(folder.rglob("*.part")):
+                stopped.extend(processes())
+                for pid in stopped:
+                    os.kill(pid, signal.SIGSTOP)
+                frozen.set()
+            time.sleep(0.001)
+
+    watching = threading.Thread(target=watch)
+    watching.start()
+    try:
+        yield frozen
+    finally:
+        over.set()
+        watching.join()
+        for pid in stopped:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGCONT)

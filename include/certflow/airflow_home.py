@@ -79,6 +79,10 @@ def environment(settings: Settings, *, port: int = PORT) -> dict[str, str]:
         "LOGGING__FILE_TASK_HANDLER_NEW_FOLDER_PERMISSIONS": "0o700",
         "LOGGING__FILE_TASK_HANDLER_NEW_FILE_PERMISSIONS": "0o600",
         "DAG_PROCESSOR__REFRESH_INTERVAL": "30",
+        # Reading all DAG files anew takes seconds of CPU; one that has changed is read at once all the same.
+        "DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "300",
+        # A task outlasts four minutes without an API server before that counts as a try, not ten seconds (F35).
+        "WORKERS__EXECUTION_API_RETRIES": "12",
     }
     if settings.statsd:
         host, _, listening = settings.statsd.rpartition(":")

@@ -30,8 +30,8 @@ FAULT_HEAD = """# Faults
 
 What breaks on the way, what must hold then, and the tests that break it. Generated from the tests by
 `python tests/cases/table.py`; a test keeps the page in step. A line holds when the run it names is green: `make test`
-(what the build server runs), `make long` (minutes to hours); where there is no test yet it says why. Tests marked † need
-an OpenSSH server and are skipped where none is installed.
+(what the build server runs), `make long` (minutes to hours). Tests marked † need an OpenSSH server and are skipped where
+none is installed.
 """
 FAULTS = {
     1: ("cut at any byte of a download", "tried again; nothing of a part counts"),
@@ -93,16 +93,12 @@ FAULTS = {
 """Fault → (what breaks, what must hold): docs/faults.md."""
 REMARKS = {
     8: "the full disk is mounted as root; elsewhere a limit on file sizes takes its place",
+    34: "with Airflow's waiting shortened: a scheduler that died is looked for every 5 s, not every 300 s",
+    35: "five minutes, with the waiting of tasks as in service",
     50: "one file of every kind that is installed; fetched collections are given to `tests/sweep/sweep.py` by hand",
     51: "the same in the real Airflow: `tests/e2e/test_real_scheduler.py`",
 }
 """Where a test cannot do here all that the fault says."""
-UNTRIED = {
-    34: "not tried: Airflow gives a task whose scheduler died back after five minutes; what a run that begins anew does "
-    "is F26, F31 and F33",
-    35: "not tried: minutes without an API server; what tasks that are tried again do is F28 and F33",
-}
-"""Faults without a test, and why."""
 _NAMED = re.compile(r"(?<![a-z0-9])([znepdtfr])([0-9]{2})(?![0-9])")
 _NOTED = re.compile(r"#.*?\b([ZNEPDTFR][0-9]{2}\b.*)")
 
@@ -169,7 +165,7 @@ def render_faults() -> str:
             f"{test}{' †' if 'openssh' in mark else ''}" for test, mark in zip(tests, marks, strict=True)
         )
         runs = sorted({run for mark in marks for run in mark - {"openssh"}}, key=("make test", "make long").index)
-        where = "; ".join([", ".join(f"`{run}`" for run in runs), REMARKS.get(number, UNTRIED.get(number, ""))])
+        where = "; ".join([", ".join(f"`{run}`" for run in runs), REMARKS.get(number, "")])
         lines.append(f"| F{number} | {broken} | {holds} | {shown} | {where.strip('; ')} |")
     return "\n".join(lines) + "\n"
 

@@ -1,14 +1,10 @@
 """The real Airflow: scheduler, LocalExecutor, API server and pages, driving the intake of real cities over SFTP."""
 
-import contextlib
 import dataclasses
 import json
 import os
 import re
-import signal
 import socket
-import threading
-import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable
@@ -18,7 +14,7 @@ from urllib.parse import quote
 import pytest
 from planted_people import NAMES, NUMBERS, PLANTED, Heard, Titles, in_background
 from planted_people import dag as planted_dag
-from real_airflow import NUMBER, PERSON, REGISTRY, ROW, Api, drop, zipped
+from real_airflow import NUMBER, PERSON, REGISTRY, ROW, Api, drop, frozen_at_the_first_part, zipped
 from sqlalchemy import text
 from tests import real_sshd
 
@@ -190,33 +186,6 @@ def month_is_reported(api, settings, move):
     assert {path.suffix for path in (settings.reports / "202005").glob("*-月报.*")} == {".xlsx", ".pdf", ".html"}
     for run in answer["dag_runs"]:
         api.end("quality_report", run["dag_run_id"])
-
-
-@contextlib.contextmanager
-def frozen_at_the_first_part(folder, processes):
-    """Stop the processes that answer once an unfinished upload lies there (the event), wake them at the end."""
-    frozen, over = threading.Event(), threading.Event()
-    stopped = []
-
-    def watch():
-        while not over.is_set() and not frozen.is_set():
-            if any(folder.rglob("*.part")):
-                stopped.extend(processes())
-                for pid in stopped:
-                    os.kill(pid, signal.SIGSTOP)
-                frozen.set()
-            time.sleep(0.001)
-
-    watching = threading.Thread(target=watch)
-    watching.start()
-    try:
-        yield frozen
-    finally:
-        over.set()
-        watching.join()
-        for pid in stopped:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGCONT)
 
 
 def month_is_filled_back(api):
