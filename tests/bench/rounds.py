@@ -108,11 +108,11 @@ def race(
 def processor(server: int | None = None, apart: int | None = None) -> float:
     """CPU seconds so far of this process, its family without that of `apart`, and of the family of `server`."""
     ended = resource.getrusage(resource.RUSAGE_CHILDREN)
-    living = _family({os.getpid(), *([server] if server else [])}, apart)
+    living = family({os.getpid(), *([server] if server else [])}, apart)
     return time.process_time() + ended.ru_utime + ended.ru_stime + living
 
 
-def _family(roots: set[int], apart: int | None) -> float:
+def family(roots: set[int], apart: int | None = None) -> float:
     """CPU seconds of all living descendants, what their ended children took included; of roots other than us too."""
     stats, parents = {}, {}
     for entry in Path("/proc").iterdir():
