@@ -86,9 +86,11 @@ def judge(frame: "pd.DataFrame", rules: Sequence[Rule]) -> Judgement:
         rule = rules[int(result.expectation_config.meta["number"])]
         if result.exception_info and _raised(result.exception_info):
             reason = _reason(result.exception_info)
-            raise ConfigurationError(f"{rule.suite}.json: rule {rule.code} cannot be judged: {reason}")
+            raise ConfigurationError(f"{rule.suite}.json：规则 {rule.code} 无法执行：{reason}")
         if not result.success:
             lines = sorted(int(item[INDEX]) for item in result.result.get("unexpected_index_list") or ())
+            if not lines:  # it found something and names nobody: nobody would be told
+                raise ConfigurationError(f"{rule.suite}.json：规则 {rule.code} 无法执行：它不指明哪一行不合格")
             breaches.append(Breach(rule, tuple(lines)))
     breaches.sort(key=lambda breach: rules.index(breach.rule))
     return Judgement(suite, scope, tuple(breaches), _without_values(outcome, rules))
@@ -216,7 +218,7 @@ def _expectation(number: int, rule: Rule) -> Any:  # noqa: ANN401 (as above)
         return ExpectationConfiguration(type=rule.expectation, kwargs=dict(rule.kwargs), meta=meta).to_domain_obj()
     except Exception as error:  # noqa: BLE001 (each kind of wrong argument raises its own type, some of them bare)
         reason = " ".join(str(error).split())
-        raise ConfigurationError(f"{rule.suite}.json: rule {rule.code} is no valid expectation: {reason}") from None
+        raise ConfigurationError(f"{rule.suite}.json：规则 {rule.code} 的 type 或 kwargs 不对：{reason}") from None
 
 
 def _raised(info: Mapping[str, Any]) -> bool:

@@ -11,7 +11,7 @@ import importlib.resources
 import json
 import re
 import string
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -39,6 +39,10 @@ WORDS = frozenset({"sent", "registry", "field_name", "detail", "note", "count"})
 """Placeholders that are no columns."""
 
 _TEXTS = ("code", "severity", "scope", "title", "message", "remedy", "clause", "since")
+_CODE = re.compile(r"[A-Z0-9]+(?:-[A-Z0-9]+)*")
+_YEAR = re.compile(r"[0-9]{4}")
+_BY_LINE = ("expect_column_values_", "expect_column_value_lengths_")
+"""Expectations that say which lines fail; one about a whole column could find something and name nobody."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +108,7 @@ def load(settings: Settings, chosen: Iterable[str] = (*SUITES, PACKAGE, RETURN, 
     seen: dict[str, str] = {}  # one rule may take several expectations, but of one suite
     for rule in found:
         if seen.get(rule.code, rule.suite) != rule.suite:
-            raise ConfigurationError(f"{rule.suite}.json: rule {rule.code} stands in {seen[rule.code]}.json as well")
+            raise ConfigurationError(f"{rule.suite}.json：规则 {rule.code} 已在 {seen[rule.code]}.json 中")
         seen[rule.code] = rule.suite
     return tuple(found)
 
@@ -112,49 +116,89 @@ def load(settings: Settings, chosen: Iterable[str] = (*SUITES, PACKAGE, RETURN, 
 def require_columns(rules: Iterable[Rule], columns: frozenset[str]) -> None:
     """ConfigurationError when a rule judges or names a column that its frame does not have."""
     for rule in rules:
+        place = f"{rule.suite}.json：规则 {rule.code}"
         named = rule.code.lower().replace("-", "_")
         if missing := sorted(rule.columns - columns - {named}):
-            raise ConfigurationError(f"{rule.suite}.json: rule {rule.code}: there is no column {', '.join(missing)}")
-        unknown = rule.placeholders - columns - WORDS
-        if unknown:
-            raise ConfigurationError(
-                f"{rule.suite}.json: rule {rule.code}: its message names {', '.join(sorted(unknown))}: no such column"
-            )
+            raise ConfigurationError(f"{place}：没有 {'、'.join(missing)} 这一列")
+        if unknown := sorted(rule.placeholders - columns - WORDS):
+            raise ConfigurationError(f"{place}：message 用了不认识的占位符 {'、'.join(unknown)}")
 
 
 def _read(path: Path, suite: str) -> list[Rule]:
     try:
-        document = json.loads(path.read_text(encoding="utf-8"))
+        document = json.loads(path.read_bytes(), object_pairs_hook=_once, parse_constant=_no_number)
     except OSError as error:
-        raise ConfigurationError(f"{path}: the rule suite cannot be read ({error.strerror})") from None
-    except ValueError as error:
-        raise ConfigurationError(f"{path}: the rule suite is not valid JSON ({error})") from None
+        raise ConfigurationError(f"{path}：规则文件无法读取（{error.strerror}）") from None
+    except UnicodeDecodeError:
+        raise ConfigurationError(f"{path}：规则文件不是 UTF-8 编码") from None
+    except (ValueError, RecursionError) as error:
+        raise ConfigurationError(f"{path}：规则文件不是正确的 JSON（{error}）") from None
     expectations = document.get("expectations") if isinstance(document, dict) else None
-    if not isinstance(expectations, list) or document.get("name") != suite:
-        raise ConfigurationError(f'{path}: a rule suite is an object with "name": "{suite}" and "expectations": [...]')
+    if not isinstance(expectations, list) or not expectations or document.get("name") != suite:
+        raise ConfigurationError(f'{path}：规则文件须为 {{"name": "{suite}", "expectations": [至少一条规则]}}')
     return [_rule(path, suite, number, item) for number, item in enumerate(expectations, start=1)]
 
 
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """A JSON object whose names differ: of two thresholds nobody could say which one counts."""
+    names = [name for name, _ in pairs]
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise ValueError(f"{'、'.join(twice)} 写了两次")
+    return dict(pairs)
+
+
+def _no_number(text: str) -> None:
+    raise ValueError(f"{text} 不是数")  # every comparison with NaN fails
+
+
 def _rule(path: Path, suite: str, number: int, item: object) -> Rule:
-    place = f"{path}: expectation {number}"
+    place = f"{path}：第 {number} 条规则"
     if not isinstance(item, dict) or not isinstance(item.get("meta"), dict) or not isinstance(item.get("kwargs"), dict):
-        raise ConfigurationError(f"{place}: needs type, kwargs and meta")
+        raise ConfigurationError(f"{place}：须有 type、kwargs、meta")
     meta, kwargs = item["meta"], item["kwargs"]
+    place = f"{path}：规则 {meta.get('code')}（第 {number} 条）"
     for key in _TEXTS:
-        if not isinstance(meta.get(key), str):
-            raise ConfigurationError(f"{place} ({meta.get('code', '?')}): meta.{key} is missing or no text")
-    place = f"{path}: rule {meta['code']}"
+        if not isinstance(meta.get(key), str) or not (meta[key].strip() or key == "remedy"):
+            raise ConfigurationError(f"{place}：meta.{key} 缺失、为空或不是文字")
     if not isinstance(item.get("type"), str) or not isinstance(kwargs.get("column"), str):
-        raise ConfigurationError(f"{place}: needs a type and kwargs.column")
-    field = meta.get("field")
+        raise ConfigurationError(f"{place}：须有 type 和 kwargs.column")
+    for wrong in _wrong(meta, item["type"], kwargs):
+        raise ConfigurationError(f"{place}：{wrong}")
+    return Rule(
+        suite, meta["code"], Severity(meta["severity"]), Scope(meta["scope"]), meta.get("field"), meta["title"],
+        meta["message"], meta["remedy"], meta["clause"], meta["since"], meta.get("until"), item["type"], kwargs,
+    )  # fmt: skip
+
+
+def _wrong(meta: Mapping[str, Any], expectation: str, kwargs: Mapping[str, Any]) -> Iterator[str]:
+    """What is wrong with a rule whose texts are texts."""
+    field, until = meta.get("field"), meta.get("until")
+    if _CODE.fullmatch(meta["code"]) is None:
+        yield "meta.code 只能是大写字母、数字和连字符，如 ID-AGE"
+    for key, kinds in (("severity", Severity), ("scope", Scope)):
+        if meta[key] not in [*kinds]:
+            yield f"meta.{key} 为 {meta[key]!r}，只能是 {'、'.join(kinds)}"
     if field is not None and field != EVERY_FIELD and field not in FIELDS:
-        raise ConfigurationError(f"{place}: meta.field {field!r} is none of the 11 fields")
+        yield f"meta.field 为 {field!r}，不是 11 个字段之一"
+    if _YEAR.fullmatch(meta["since"]) is None:
+        yield f"meta.since 为 {meta['since']!r}，须为四位年份"
+    if until is not None and not (isinstance(until, str) and _YEAR.fullmatch(until) and until > meta["since"]):
+        yield f"meta.until 为 {until!r}，须为 null 或晚于 meta.since 的四位年份"
+    if not expectation.startswith(_BY_LINE):
+        yield f"不能用 {expectation}：它不指明哪一行不合格"
+    if "mostly" in kwargs:
+        yield "不能用 mostly：不合格的行会被放过"
+    yield from _wrong_message(meta["message"])
+
+
+def _wrong_message(message: str) -> Iterator[str]:
+    """What keeps the placeholders of a message from being filled with texts."""
     try:
-        rule = Rule(
-            suite, meta["code"], Severity(meta["severity"]), Scope(meta["scope"]), field, meta["title"],
-            meta["message"], meta["remedy"], meta["clause"], meta["since"], meta.get("until"), item["type"], kwargs,
-        )  # fmt: skip
-        _ = rule.placeholders
+        parts = [*string.Formatter().parse(message)]
     except ValueError as error:
-        raise ConfigurationError(f"{place}: {error}") from None
-    return rule
+        yield f"meta.message 的花括号不成对（{error}）"
+        return
+    for _, name, style, conversion in parts:
+        if name == "" or style or conversion:
+            said = f"{name}{'!' + conversion if conversion else ''}{':' + style if style else ''}"
+            yield f"meta.message 的占位符 {{{said}}} 不对：只能是花括号里一个名称"

@@ -87,5 +87,5 @@ def test_a_broken_registry_suite_is_refused_with_file_and_rule(
         if suite["name"] == "registry":
             suite["expectations"][0]["kwargs"]["column"] = "no_column"
         (tmp_path / path.name).write_text(json.dumps(suite), encoding="utf-8")
-    with pytest.raises(ConfigurationError, match=r"registry\.json: rule REG-NUMBER: .*no_column"):
+    with pytest.raises(ConfigurationError, match=r"registry\.json：规则 REG-NUMBER：.*no_column"):
         judge_export(replace(settings, expectations=tmp_path), export)

@@ -65,6 +65,10 @@ def drop_texts(rule: dict[str, Any]) -> None:
     del rule["meta"]["message"]
 
 
+def whole_column(rule: dict[str, Any]) -> None:
+    rule.update(type="expect_column_values_to_be_of_type", kwargs={"column": "sex", "type_": "float64"})
+
+
 @pytest.mark.parametrize(
     ("spoil", "reason"),
     [
@@ -72,11 +76,22 @@ def drop_texts(rule: dict[str, Any]) -> None:
         (change("severity", "fatal"), "fatal"),
         (change("field", "NAME"), "NAME"),
         (change("message", "{no_such_thing}"), "no_such_thing"),
-        (change("message", "{broken"), "expected '}'"),
+        (change("message", "{broken"), "花括号"),
         (change("code", "DB-OFF"), "registry_match.json"),
         (lambda rule: rule.update(type="expect_wonders"), "expect_wonders"),
         (lambda rule: rule["kwargs"].update(column="no_column"), "no_column"),
         (lambda rule: rule["kwargs"].update(valu_set=[1]), "valu_set"),
+        (change("message", "{}：{sent}"), "{}"),
+        (change("message", "{sent:d}"), "{sent:d}"),
+        (change("message", "{sent!z}"), "{sent!z}"),
+        (change("code", "性别 1"), "性别 1"),
+        (change("title", " "), "meta.title"),
+        (change("since", "twenty"), "twenty"),  # it would be in force under no rule set, without a word
+        (change("until", 2023), "meta.until"),
+        (change("until", "2020"), "meta.until"),
+        (lambda rule: rule["kwargs"].update(mostly=0.5), "mostly"),  # half of the rows could be wrong unseen
+        (lambda rule: rule.update(type="expect_column_mean_to_be_between"), "expect_column_mean_to_be_between"),
+        (whole_column, "无法执行"),
     ],
 )
 def test_a_broken_suite_is_refused_with_file_rule_and_reason(
@@ -92,17 +107,30 @@ def test_a_broken_suite_is_refused_with_file_rule_and_reason(
     file = Made(rows=[person(1)]).write(tmp_path / "in")
     with pytest.raises(ConfigurationError) as refused:
         check([file], broken, load_reference(settings), registry=None)
-    for word in ("application.json" if reason != "DB-OFF" else "", reason):
+    for word in ("application.json" if reason != "DB-OFF" else "", "规则", reason):
         assert word in str(refused.value)
 
 
-@pytest.mark.parametrize("content", ["{", "[]", '{"name": "workbook", "expectations": 3}', '{"name": "photo"}'])
-def test_a_suite_file_that_is_no_suite_is_refused(content: str, settings: Settings, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"{", b"[]", b'{"name": "workbook", "expectations": 3}', b'{"name": "photo"}', b"[" * 100_000, b"\xd0\xa1",
+        b'{"name": "workbook", "expectations": []}', b'{"name": "workbook", "expectations": [NaN]}',
+        b'{"name": "workbook", "name": "workbook", "expectations": [1]}',
+    ],
+)  # fmt: skip
+def test_a_suite_file_that_is_no_suite_is_refused(content: bytes, settings: Settings, tmp_path: Path) -> None:
     for path in suites.folder(settings).glob("*.json"):
         (tmp_path / path.name).write_bytes(path.read_bytes())
-    (tmp_path / "workbook.json").write_text(content, encoding="utf-8")
-    with pytest.raises(ConfigurationError, match=r"workbook\.json"):
+    (tmp_path / "workbook.json").write_bytes(content)
+    with pytest.raises(ConfigurationError, match=r"workbook\.json.*规则"):
         suites.load(replace(settings, expectations=tmp_path))
+
+
+def test_a_suite_saved_by_notepad_is_read(settings: Settings, tmp_path: Path) -> None:
+    for path in suites.folder(settings).glob("*.json"):
+        (tmp_path / path.name).write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
+    assert suites.load(replace(settings, expectations=tmp_path)) == suites.load(settings)
 
 
 def test_a_missing_suite_is_refused(settings: Settings, tmp_path: Path) -> None:
