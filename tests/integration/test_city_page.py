@@ -67,8 +67,19 @@ def test_a_row_that_was_mended_no_longer_counts_as_returned(send):
 def test_a_file_that_went_back_whole_is_named_until_a_better_one_comes(send):
     page = send(Made(rows=[dict(PEOPLE[0])], book=b"no workbook"))["报送情况.html"].read_text("utf-8")
     assert "有 1 个文件整份退回" in page
-    assert "整份退回的文件</h2>" in page
+    assert "整份处理的文件</h2>" in page
     page = send(month(PEOPLE[0]))["报送情况.html"].read_text("utf-8")
+    assert "整份" not in page
+
+
+def test_a_file_that_waits_whole_for_a_person_is_named_with_the_reason(send):
+    pages = send(month(PEOPLE[0], PEOPLE[1], count=7))
+    page, paper = pages["报送情况.html"].read_text("utf-8"), text_of(pages["报送情况.pdf"].read_bytes())
+    for shown in (page, paper):
+        assert "2 行由省中心人工确认" in shown.replace("2行由", "2 行由")
+        assert "人数不符" in shown
+        assert "待省中心确认" in shown
+    assert "整份处理的文件</h2>" in page
     assert "整份退回" not in page
 
 

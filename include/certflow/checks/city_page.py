@@ -94,8 +94,9 @@ def _data(
             for rule, count in stand.causes[:CAUSES]
         ],
         "files": [
-            {"name": one.name, "reason": titles.get(one.reason or "", (one.reason or "", ""))[0]}
-            for one in stand.returned_files
+            {"name": one.name, "reason": titles.get(one.reason or "", (one.reason or "", ""))[0], "end": end}
+            for end, files in (("退回", stand.returned_files), ("待省中心确认", stand.held_files))
+            for one in files
         ],
         "exams": [
             {"name": _exam(code, reference), "counts": [sum(counts.values()), *(counts[one] for one in _COLUMNS)]}
@@ -138,8 +139,10 @@ def as_html(data: Mapping[str, Any]) -> str:
         ]
         parts.append("</table>")
     if data["files"]:
-        parts.append("<h2>整份退回的文件</h2><table><tr><th>文件<th>原因</tr>")
-        parts += [f"<tr><td>{tell(one['name'])}<td>{tell(one['reason'])}</tr>" for one in data["files"]]
+        parts.append("<h2>整份处理的文件</h2><table><tr><th>文件<th>原因<th>处理</tr>")
+        parts += [
+            f"<tr><td>{tell(one['name'])}<td>{tell(one['reason'])}<td>{tell(one['end'])}</tr>" for one in data["files"]
+        ]
         parts.append("</table>")
     if data["exams"]:
         heads = "".join(f"<th>{name}" for name in ("考试", "合计", *_COLUMNS))

@@ -47,6 +47,8 @@ class Standing:
     """Rule → how many rows that went back or are held break it, most frequent first."""
     returned_files: Sequence[SentFile] = ()
     """Files that went back as a whole and were not followed by a better one of the same exam."""
+    held_files: Sequence[SentFile] = ()
+    """Files that wait as a whole for a person's decision."""
 
 
 def standing(conn: Connection, account: str, month: str) -> Standing:
@@ -79,6 +81,7 @@ def standing(conn: Connection, account: str, month: str) -> Standing:
             one for one in found
             if one.state == "RETURNED" and not any(good.get(exam, 0) > one.id for exam in one.exams)
         ],
+        [one for one in found if one.state == "HELD"],
     )  # fmt: skip
 
 
