@@ -26,12 +26,16 @@ _DOTTED_NAME = re.compile(f"[{_IDEOGRAPHS}\u00b7 ]+")
 _PLAIN_ID = re.compile(r"[0-9]{17}[0-9X]|[A-Z0-9]{5,14}")
 _FIFTEEN = re.compile(r"[1-9][0-9]{14}")
 _BRACKETED_PERMIT = re.compile(r"[HM][0-9]{8}\([0-9]{2}\)")
+_HOMOPHONE = re.compile(f"(?<![\\[(〔【])[\\[(〔【]([{_IDEOGRAPHS}])[\\])〕】](?![\\])〕】])")
+"""What stands for a character that could not be typed: 王晓[沛] (DOMAIN §3.5)."""
 _UPPER = {code: code - 32 for code in range(ord("a"), ord("z") + 1)}
 _WIDE = {code: code - 0xFEE0 for code in range(0xFF01, 0xFF5F)}
 
 
 def name_key(name: str) -> str:
     """A person's name: NFKC, no variation selectors, one kind of middle dot, no padding (D14–D17, D19).
+
+    The brackets around a homophone vanish (王晓[沛]).
 
     Blanks in a name of ideographs vanish (张　三), unless they part a long name in the way a middle dot does
     (five ideographs or more, no part a single one): then they are the dot. In other names a run of blanks is one.
@@ -78,11 +82,44 @@ def level_key(level: str, aliases: Mapping[str, str]) -> str:
 
 
 def is_variant(one: str, other: str, variants: Mapping[str, str]) -> bool:
-    """Whether two names differ, and only by listed variant characters (`Reference.name_variants`; D13, D20)."""
+    """Whether two names differ, and only by listed variant characters (`Reference.name_variants`; D13, D20).
+
+    Or by a character that old systems could not type, where the other name has a homophone in brackets.
+    """
     first, second = name_key(one), name_key(other)
     if first == second or len(first) != len(second):
         return False
-    return all(a == b or variants.get(a, a) == variants.get(b, b) for a, b in zip(first, second, strict=True))
+    stand_ins = _stand_ins(one), _stand_ins(other)
+    return all(
+        a == b
+        or variants.get(a, a) == variants.get(b, b)
+        or (at in stand_ins[0] and _untypeable(b))
+        or (at in stand_ins[1] and _untypeable(a))
+        for at, (a, b) in enumerate(zip(first, second, strict=True))
+    )
+
+
+def _stand_ins(name: str) -> set[int]:
+    """Places in a name's key of what stood in brackets; empty where more than brackets was folded."""
+    texts = _HOMOPHONE.split(unicodedata.normalize("NFKC", name))
+    if "".join(texts) != name_key(name):
+        return set()
+    places, length = set(), 0
+    for text, homophone in zip(texts[::2], [*texts[1::2], ""], strict=True):
+        length += len(text)
+        if homophone:
+            places.add(length)
+        length += len(homophone)
+    return places
+
+
+def _untypeable(character: str) -> bool:
+    """Whether it is none of the 6 763 of GB/T 2312."""
+    try:
+        character.encode("gb2312")
+    except UnicodeEncodeError:
+        return True
+    return False
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +164,7 @@ _WORDED = re.compile(r"(?P<year>(?:19|20)[0-9]{2})年(?P<month>[0-9]{1,2})月(?:
 @lru_cache(maxsize=65_536)
 def _name_key(name: str) -> str:
     folded = unicodedata.normalize("NFKC", _SELECTORS.sub("", name))
-    folded = _DOTS.sub("\u00b7", _BLANKS.sub(" ", folded).strip())
+    folded = _HOMOPHONE.sub(r"\1", _DOTS.sub("\u00b7", _BLANKS.sub(" ", folded).strip()))
     if _SPACED_NAME.fullmatch(folded):
         parts = folded.split(" ")
         dotted = min(map(len, parts)) > 1 and sum(map(len, parts)) >= 5

@@ -22,6 +22,9 @@ SAME_NAMES = [
     ("塚本", "\ufa10本"),  # D14
     ("邉太", "邉\U000e0101太"),  # D16
     ("王晓[沛]", "王晓［沛］"),
+    ("王晓[沛]", "王晓沛"),
+    ("李[堃]明", "李（堃）明"),
+    ("李[堃]明", "李【堃】 明"),
     ("JOHN SMITH", "ＪＯＨＮ　 SMITH"),
 ]
 
@@ -38,7 +41,10 @@ def test_d14_d19_these_names_are_the_same(registry, sent):
         ("王䶮", "王\ue863"),  # D13 is for a person
         ("买买提\u00b7吐尔逊", "买买提吐尔逊"),
         ("张三", "张三丰"),
-        ("王晓沛", "王晓[沛]"),
+        ("王晓沛", "王晓[培]"),
+        ("王晓沛", "王[晓沛]"),
+        ("王晓沛", "王晓[[沛]]"),
+        ("王晓㳈", "王晓[沛]"),  # for a person
         ("JOHN SMITH", "JOHNSMITH"),
         ("", "张"),
     ],
@@ -105,9 +111,15 @@ VARIANTS = {"喆": "喆", "哲": "喆", "䶮": "䶮", "\ue863": "䶮"}
         ("张喆", "张喆", False),
         ("张喆", "李哲", False),
         ("张喆", "张喆哲", False),
+        ("王晓㳈", "王晓[沛]", True),
+        ("王晓［沛］", "王晓㳈", True),
+        ("张[哲]㳈", "张喆㳈", True),
+        ("王晓培", "王晓[沛]", False),  # could always be typed
+        ("王㳈沛", "王晓[沛]", False),
+        ("李㳈", "王晓[沛]", False),
     ],
 )
-def test_d13_d20_a_listed_variant_is_for_a_person(one, other, listed):
+def test_d13_d20_a_listed_variant_and_a_character_nobody_could_type_are_for_a_person(one, other, listed):
     assert is_variant(one, other, VARIANTS) == listed
 
 
