@@ -7,10 +7,11 @@ Safe to call from several threads (the decoder releases the GIL).
 
 import re
 import struct
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -27,8 +28,6 @@ MAX_BYTES = 4 << 20
 """Larger files are not decoded; their size alone sends them back."""
 MAX_PIXELS = 1_000_000
 """Larger pictures are not decoded (P10); 295×413 px has 121 835."""
-THUMB = (24, 27)
-"""Rows and columns of the small picture that photos are compared by first (P17), in pixels."""
 SMALL = (118, 165)
 """Largest width and height of a thumbnail, in pixels."""
 ORIGINAL_BYTES, ORIGINAL_PIXELS = 40 << 20, 60_000_000
@@ -39,12 +38,15 @@ HEADROOM = 0.07
 _NEXT_MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
 _FRAMES = {0xC0, 0xC1, 0xC2, 0xC3, 0xC5, 0xC6, 0xC7, 0xC9, 0xCA, 0xCB, 0xCD, 0xCE, 0xCF}
 _SOS, _EOI, _SOI, _COM, _APP1, _APP14, _APP0, _DHT = 0xDA, 0xD9, 0xD8, 0xFE, 0xE1, 0xEE, 0xE0, 0xC4
-_ZEROS = re.compile(rb"\x00{2,}")
+_FEW_ZEROS = bytes(8)
+"""Shorter runs are not counted: most photos have some."""
+_ZEROS = re.compile(rb"\x00{8,}")
 _ZEROED = 32
 """P08: more zeros than a block can hold: under ordinary code tables its 63 coefficients, all -1, take 24 bytes. Dark
 and grainy photos do come to 11; what lies between is for the suite (`photo_zero_run`)."""
 
 Plane = npt.NDArray[np.uint8]
+_own = threading.local()
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,9 +98,8 @@ def measure(data: bytes, *, with_faces: bool = False) -> Measures:
     P08), with `photo_detail`; `photo_bytes`; `photo_core_bytes` (without padding, P13); `photo_width`,
     `photo_height` (px), `photo_components` (1 grey, 3 colour, 4 CMYK), `photo_progressive`, `photo_orientation`
     (EXIF, 1 = upright), `photo_trailing` (bytes after the picture, P09), `photo_exif` (EXIF present, P25),
-    `photo_zero_run` (longest run of zero bytes in the picture's data, P08; None where it says nothing).
-    From the pixels, None when not decoded: `photo_thumb` (24 rows × 27 columns of the green channel, 648 bytes),
-    what `portrait.measure` gives and, `with_faces`, `faces.measure`.
+    `photo_zero_run` (longest run of zero bytes in the picture's data, P08; 0 below 8, None where it says nothing).
+    From the pixels, None when not decoded: what `portrait.measure` gives and, `with_faces`, `faces.measure`.
     """
     measures: Measures = {
         "photo_fault": None, "photo_detail": "", "photo_bytes": len(data), "photo_core_bytes": None,
@@ -358,7 +359,7 @@ def _segment(data: bytes, marker: int, at: int, length: int, header: _Header) ->
         header.frame = marker
         header.precision, header.height, header.width, header.components = struct.unpack_from(">BHHB", data, at)
     elif marker == _DHT:
-        _huffman(data[at : at + length], header)
+        header.tables |= _huffman(data[at : at + length])
     elif marker == _COM or _APP0 <= marker <= 0xEF:
         body = data[at : at + length]
         if marker == _APP1 and body.startswith(b"Exif\x00\x00"):
@@ -370,12 +371,15 @@ def _segment(data: bytes, marker: int, at: int, length: int, header: _Header) ->
             header.padding += length + 4
 
 
-def _huffman(body: bytes, header: _Header) -> None:
-    at = 0
+@lru_cache(maxsize=64)  # most encoders write the tables of the standard's annex
+def _huffman(body: bytes) -> dict[int, int]:
+    """AC table → symbol of its all-zero code."""
+    at, tables = 0, {}
     while at + 17 <= len(body):
         if body[at] & 0x10:
-            header.tables[body[at] & 0xF] = body[at + 17]
+            tables[body[at] & 0xF] = body[at + 17]
         at += 17 + sum(body[at + 1 : at + 17])
+    return tables
 
 
 def _zero_run(data: bytes, header: _Header) -> int | None:
@@ -386,14 +390,9 @@ def _zero_run(data: bytes, header: _Header) -> int | None:
     """
     if header.frame not in (0xC0, 0xC1) or header.tables.get(0, 0) == 0:
         return None
-    zero = np.frombuffer(data, dtype=np.uint8, count=header.end - header.scan_begins, offset=header.scan_begins) == 0
-    length, runs = 0, zero
-    while runs.any():  # at each step only the places where a run of one more begins
-        length += 1
-        if length >= _ZEROED:
-            return max(map(len, _ZEROS.findall(data, header.scan_begins, header.end)))
-        runs = runs[:-1] & zero[length:]
-    return length if length > 1 else 0
+    if data.find(_FEW_ZEROS, header.scan_begins, header.end) < 0:
+        return 0
+    return max(map(len, _ZEROS.findall(data, header.scan_begins, header.end)))
 
 
 def _orientation(tiff: bytes) -> int:
@@ -451,51 +450,26 @@ def _of_pixels(data: bytes, header: _Header, with_faces: bool) -> Measures:
     if zeros is not None and zeros >= _ZEROED:
         return {"photo_fault": "PHOTO-DAMAGED", "photo_detail": "图像数据损坏"}
     try:
-        pixels: Plane = simplejpeg.decode_jpeg(data[: header.end], colorspace=space, strict=True)
+        # Each colour sample is used for the pixels it stands for, without smoothing: no measure sees the difference.
+        pixels: Plane = simplejpeg.decode_jpeg(
+            data[: header.end], colorspace=space, strict=True, fastupsample=True, buffer=_pixels()
+        )
     except ValueError:  # P08
         return {"photo_fault": "PHOTO-DAMAGED", "photo_detail": "图像数据损坏"}
     if pixels.shape[:2] != (header.height, header.width):
         return {"photo_fault": "PHOTO-DAMAGED", "photo_detail": "像素与头部不符"}
     if header.components == 4:
         return {"photo_zero_run": zeros}  # P03: colour space alone decides
-    thumb = _thumb(pixels[::2, ::2, 1 if header.components == 3 else 0])
     return {
         "photo_zero_run": zeros,
-        "photo_thumb": thumb.tobytes(),
-        **portrait.measure(pixels, thumb),
+        **portrait.measure(pixels),
         **(faces.measure(pixels) if with_faces else {}),
     }
 
 
-def _thumb(plane: Plane) -> Plane:
-    """Block means on 24 rows × 27 columns; a plane smaller than that repeats pixels."""
-    height, width = plane.shape
-    levels = plane.astype(np.uint16 if height <= 257 * THUMB[0] else np.uint32, order="C")
-    first, *further = _steps(height)
-    rows = levels[first[1]]
-    for into, taken in further:  # whole rows at a time: a tenth of what `reduceat` takes down the columns
-        rows[into] += levels[taken]
-    across, sizes = _blocks(height, width)
-    shrunk: Plane = (np.add.reduceat(rows, across, axis=1, dtype=np.uint32) // sizes).astype(np.uint8)
-    return shrunk
-
-
-@lru_cache(maxsize=64)
-def _steps(height: int) -> list[tuple[Any, npt.NDArray[np.intp]]]:
-    """For the first, second … row of every block: the blocks that have one, and the rows of the plane these are."""
-    begins, tall = _cuts(height, THUMB[0])
-    chosen = [np.flatnonzero(tall > step) for step in range(int(tall.max()))]
-    return [(slice(None) if len(one) == len(tall) else one, begins[one] + step) for step, one in enumerate(chosen)]
-
-
-@lru_cache(maxsize=64)
-def _blocks(height: int, width: int) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.uint32]]:
-    """The column each block begins with, and the pixels of every block."""
-    across, wide = _cuts(width, THUMB[1])
-    return across, (_cuts(height, THUMB[0])[1][:, None] * wide[None, :]).astype(np.uint32)
-
-
-def _cuts(size: int, parts: int) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
-    """Where each of so many parts of a line begins, and how long it is, in pixels (at least 1)."""
-    begins = np.arange(parts) * size // parts
-    return begins, np.diff(begins, append=size).clip(1)
+def _pixels() -> Plane:
+    """Where this thread's photos are decoded, one after the other: memory that stays in the processor's cache."""
+    if not hasattr(_own, "pixels"):
+        _own.pixels = np.empty(4 * MAX_PIXELS, dtype=np.uint8)
+    pixels: Plane = _own.pixels
+    return pixels

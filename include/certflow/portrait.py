@@ -1,17 +1,28 @@
 """What a portrait shows, from its decoded pixels: background, sharpness, light, colour, outline. numpy alone.
 
 Measures, never verdicts: thresholds live in the suite ``photo``. Every photo goes through here, so no measure looks at
-more pixels than it needs; what they miss and what they wrongly suspect stands in ``docs/photos.md``.
+more pixels than it needs: one gather takes the samples of all of them, at places that are worked out once for every
+size of picture. What the measures miss and what they wrongly suspect stands in ``docs/photos.md``.
 """
 
+import re
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterator
+from dataclasses import dataclass
 from functools import lru_cache
+from itertools import combinations
+from math import dist, hypot
+from operator import mul
 
 import numpy as np
 import numpy.typing as npt
 
 Measures = dict[str, object]
 Plane = npt.NDArray[np.uint8]
+Places = npt.NDArray[np.intp]
 
+THUMB = (24, 27)
+"""Rows and columns of the small picture that photos are compared by first (P17), in pixels."""
 BORDER = 12
 """Thickness of the border strips in pixels of a 295×413 photo, scaled with the width."""
 HEAD_SHARE = 0.45
@@ -30,19 +41,31 @@ SMEAR = 9
 """Pixels over which a line is averaged to see how much sharpness it had to lose."""
 _LEAST = 4 * SMEAR
 """Narrower or lower pictures have no middle to look at; their size sends them back anyway (P11)."""
-_SAMPLES = 12, 8
-"""Rows and columns of pixels looked at in each zone of the border."""
 
-_SHARE = np.arange(256) / 255
-_LINEAR = np.where(_SHARE <= 0.04045, _SHARE / 12.92, ((_SHARE + 0.055) / 1.055) ** 2.4)
+# How many samples are taken: rows and columns, or every so many pixels.
+_OF_BLOCK = 4, 3
+"""In each block of the thumbnail."""
+_OF_ZONE = 5, 5
+"""In each zone of the border."""
+_OF_SKIN = 24, 20
+_OF_BORDER, _OF_ALL = 3, 16
+_LINES = 12
+"""Lines of the face, along and across, whose sharpness is measured."""
+
+_DARK = bytes(level < FIGURE for level in range(256))
+_RUN = re.compile(rb"\x01(?:\x00?\x01)*")
+"""An outline in a row of the thumbnail; one block of light does not part it."""
+_LINEAR = [
+    share / 12.92 if share <= 0.04045 else ((share + 0.055) / 1.055) ** 2.4 for share in (n / 255 for n in range(256))
+]
 """sRGB level → linear light."""
-_XYZ = np.array([[0.4125, 0.3576, 0.1804], [0.2127, 0.7152, 0.0722], [0.0193, 0.1192, 0.9503]])
-_XYZ /= _XYZ.sum(axis=1, keepdims=True)  # 255, 255, 255 is white without a tint
-_LAB = np.array([[0, 116, 0], [500, -500, 0], [0, 200, -200]])
+_XYZ = ((0.4125, 0.3576, 0.1804), (0.2127, 0.7152, 0.0722), (0.0193, 0.1192, 0.9503))
 
 
-def measure(pixels: Plane, thumb: Plane) -> Measures:
-    """Columns of the photo frame for the pixels (rows, columns, 1 or 3 channels) and their thumbnail (green channel).
+def measure(pixels: Plane) -> Measures:
+    """Columns of the photo frame for contiguous pixels (rows, columns, 1 or 3 channels).
+
+    `photo_thumb`: 24 rows × 27 columns of the green channel, 648 bytes: block means.
 
     `photo_border_white`: share 0-1 of border pixels with every channel ≥ 245; `photo_border_min`: 5th percentile of
     their smallest channel, `photo_border_level`: its median. In CIELAB (D65) over the seven zones of the border:
@@ -60,145 +83,220 @@ def measure(pixels: Plane, thumb: Plane) -> Measures:
     From the outline, None before a dark background or where there is nobody: `photo_figures` (outlines side by side
     at the height of the head), `photo_figure_height` (share of the picture's height), `photo_upside_down`.
     """
-    blank = int(thumb.max()) - int(thumb.min()) < BLANK
+    plan = _plan(*pixels.shape)
+    found = pixels.reshape(-1).take(plan.places)
+    blocks = found[: plan.lines].reshape(-1, THUMB[0] * THUMB[1])
+    means = (np.add.reduce(blocks, axis=0, dtype=np.uint16) // len(blocks)).astype(np.uint8)
+    blank = int(np.maximum.reduce(means)) - int(np.minimum.reduce(means)) < BLANK
+    thumb = means.tobytes()
+    colours = found[plan.colours :].reshape(pixels.shape[2], -1)
+    lowest = _lowest(colours[:, : plan.zones])
     return {
-        **_border(pixels),
+        "photo_thumb": thumb,
+        **_border(lowest[: plan.body]),
+        **_tint(colours[:, plan.zones :]),
         "photo_blank": blank,
-        **({} if blank else {"photo_colour": _colour(pixels[::8, ::8]), **_middle(pixels)}),
+        **({} if blank else {"photo_colour": _colour(colours[:, plan.body : plan.zones], lowest[plan.body :])}),
+        **({} if blank or plan.lines == plan.colours else _middle(found[plan.lines : plan.colours], plan.skin)),
         **_outline(thumb),
     }
 
 
-def _border(pixels: Plane) -> Measures:
-    """Top strip over the full width, left and right strips beside the head (P14)."""
-    height, width = pixels.shape[:2]
-    thick = max(1, round(width * BORDER / 295))
-    down = max(thick, round(height * HEAD_SHARE))
-    strips = (pixels[:thick], pixels[thick:down, :thick], pixels[thick:down, -thick:])
-    low = np.concatenate([_lowest(strip).ravel() for strip in strips])
-    levels = np.bincount(low, minlength=256).cumsum()
-    samples = pixels[_zones(height, width, thick, down)]
-    middle = np.partition(samples, samples.shape[1] // 2, axis=1)[:, samples.shape[1] // 2]  # a stray hair is none
-    return {
-        "photo_border_white": float(1 - levels[WHITE - 1] / low.size),
-        "photo_border_min": int(np.searchsorted(levels, 0.05 * low.size)),
-        "photo_border_level": int(np.searchsorted(levels, 0.5 * low.size)),
-        **_tint(middle.tobytes(), pixels.shape[2]),
-    }
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    """Where the samples lie in a picture, and where they come to lie."""
 
-
-def _lowest(pixels: Plane) -> Plane:
-    """The smallest channel of each pixel."""
-    low = pixels[:, :, 0]
-    for channel in range(1, pixels.shape[2]):
-        low = np.minimum(low, pixels[:, :, channel])
-    return low
-
-
-@lru_cache(maxsize=4096)
-def _tint(colours: bytes, channels: int) -> Measures:
-    """What the colours of the border's zones are in CIELAB. Many photos have the same ones: a border cut out white."""
-    lab = _lab(np.frombuffer(colours, dtype=np.uint8).reshape(-1, channels))
-    apart = np.sqrt(((lab[:, None] - lab[None]) ** 2).sum(axis=2))
-    from_white = np.sqrt(((lab - (100, 0, 0)) ** 2).sum(axis=1))
-    return {
-        "photo_border_chroma": float(np.hypot(lab[:, 1], lab[:, 2]).max()),
-        "photo_border_gradient": float(apart.max()),
-        "photo_border_score": float(max(0, 100 - from_white.max())),
-    }
+    places: Places
+    """In the picture's bytes: of the thumbnail (from 0), of lines and skin, of colours channel by channel."""
+    lines: int
+    colours: int
+    skin: int
+    """Begins here among what begins at `lines`; a picture too small for lines has neither."""
+    body: int
+    """Begins here within one channel of the colours, after the border."""
+    zones: int
+    """The same: the zones of the border."""
 
 
 @lru_cache(maxsize=16)
-def _zones(height: int, width: int, thick: int, down: int) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
-    """Rows and columns of samples, zone by zone: three along the top, two beside the head on each side."""
-    middle = (thick + down) // 2
-    boxes = [(0, thick, at * width // 3, (at + 1) * width // 3) for at in range(3)]
-    boxes += [
-        (top, bottom, *side)
-        for side in ((0, thick), (width - thick, width))
-        for top, bottom in ((thick, middle), (middle, down))
+def _plan(height: int, width: int, channels: int) -> _Plan:
+    def at(rows: Places, columns: Places) -> Places:
+        """Number of the pixel in each of these rows and columns."""
+        return (rows[:, None].clip(max=height - 1) * width + columns).ravel()
+
+    blocks = [
+        at(rows, columns)
+        for rows in _inside(height, THUMB[0], _OF_BLOCK[0])
+        for columns in _inside(width, THUMB[1], _OF_BLOCK[1])
     ]
-    rows, columns = [], []
-    for top, bottom, left, right in boxes:
-        across, along = _SAMPLES[::-1] if right - left > bottom - top else _SAMPLES
-        y = np.linspace(top, max(top, bottom - 1), across).astype(np.intp).clip(0, height - 1)
-        x = np.linspace(left, max(left, right - 1), along).astype(np.intp).clip(0, width - 1)
-        grid = np.meshgrid(y, x, indexing="ij")
-        rows.append(grid[0].ravel())
-        columns.append(grid[1].ravel())
-    return np.array(rows), np.array(columns)
+    lines, skin = _lines(height, width), np.empty(0, dtype=np.intp)
+    if lines.size:
+        skin = at(*(_spread(*ends, many) for ends, many in zip(_part(height, width, SKIN), _OF_SKIN, strict=True)))
+    thick = min(height, max(1, round(width * BORDER / 295)))
+    down = max(thick, round(height * HEAD_SHARE))
+    strips = (0, thick, 0, width), (thick, down, 0, thick), (thick, down, width - thick, width)
+    border = np.concatenate([
+        at(np.arange(top, bottom, _OF_BORDER), np.arange(left, right, _OF_BORDER))
+        for top, bottom, left, right in strips
+    ])  # fmt: skip
+    body = at(np.arange(0, height, _OF_ALL), np.arange(0, width, _OF_ALL))
+    zones = [at(_spread(top, bottom, _OF_ZONE[0]), _spread(left, right, _OF_ZONE[1]))
+             for top, bottom, left, right in _zones(width, thick, down)]  # fmt: skip
+    colours = np.concatenate([border, body, *zones])
+    green = channels // 2  # near enough to luminance
+    grey = np.concatenate([*blocks, lines.ravel(), skin]) * channels + green
+    places = np.concatenate([grey, *(colours * channels + channel for channel in range(channels))])
+    begins = sum(map(len, blocks))
+    return _Plan(places, begins, len(grey), lines.size, len(border), len(border) + len(body))
 
 
-def _lab(colours: Plane) -> npt.NDArray[np.float64]:
-    """Colours (n, 1 or 3 channels, 0-255 sRGB) in CIELAB."""
-    light = _LINEAR[np.broadcast_to(colours, (len(colours), 3))] @ _XYZ.T
-    bent = np.where(light > 216 / 24389, np.cbrt(light), (24389 / 27 * light + 16) / 116)
-    lab: npt.NDArray[np.float64] = bent @ _LAB.T - (16, 0, 0)
-    return lab
+def _inside(size: int, parts: int, many: int) -> Iterator[Places]:
+    """The first, second … of so many samples in each of so many parts of a line; a part has a pixel at least."""
+    begins = np.arange(parts) * size // parts
+    long = np.diff(begins, append=size).clip(1)
+    return (begins + (2 * step + 1) * long // (2 * many) for step in range(many))
 
 
-def _middle(pixels: Plane) -> Measures:
-    face = _part(pixels, FACE)
-    if min(face.shape[:2]) < _LEAST:
-        return {}
-    plane = face[:, :, face.shape[2] // 2]  # green is near enough to luminance
-    skin = _part(pixels, SKIN)[::2, ::2]
-    levels = np.bincount(skin[:, :, skin.shape[2] // 2].ravel(), minlength=256).cumsum()
+def _spread(begin: int, end: int, many: int) -> Places:
+    """So many places between two, evenly; the same one again where there are fewer."""
+    return begin + (2 * np.arange(many) + 1) * (end - begin) // (2 * many)
+
+
+def _lines(height: int, width: int) -> Places:
+    """Pixels of the lines in the face: (place in the line, line), first those along the rows; empty if too small."""
+    (top, bottom), (left, right) = _part(height, width, FACE)
+    long = min(bottom - top, right - left)
+    if long < _LEAST:
+        return np.empty((0, 0), dtype=np.intp)
+    along = _spread(top, bottom, _LINES) * width + (left + right - long) // 2 + np.arange(long)[:, None]
+    across = _spread(left, right, _LINES) + ((top + bottom - long) // 2 + np.arange(long)[:, None]) * width
+    return np.concatenate([along, across], axis=1)
+
+
+def _part(height: int, width: int, share: tuple[tuple[float, float], tuple[float, float]]) -> list[tuple[int, int]]:
+    return [(int(size * one), int(size * other)) for size, (one, other) in zip((height, width), share, strict=True)]
+
+
+def _zones(width: int, thick: int, down: int) -> Iterator[tuple[int, int, int, int]]:
+    """Top, bottom, left and right of the border's zones: three along the top, two beside the head on each side."""
+    for at in range(3):
+        yield 0, thick, at * width // 3, max((at + 1) * width // 3, at * width // 3 + 1)
+    middle = (thick + down) // 2
+    for left in (0, width - thick):
+        yield thick, middle, left, left + thick
+        yield middle, down, left, left + thick
+
+
+def _lowest(colours: Plane) -> Plane:
+    """The smallest channel of each pixel (channels, pixels)."""
+    low: Plane = colours[0]
+    for channel in colours[1:]:
+        low = np.minimum(low, channel)
+    return low
+
+
+def _border(low: Plane) -> Measures:
+    """Top strip over the full width, left and right strips beside the head (P14), from their smallest channel."""
+    levels = np.sort(low.astype(np.uint16))  # eight times as fast as sorting bytes
     return {
-        "photo_blur": max(_blur(plane[::4]), _blur(plane.T[::4])),
-        "photo_light": int(np.searchsorted(levels, 0.9 * levels[WHITE])) if levels[WHITE] else 255,
-        "photo_glare": float(1 - levels[250] / levels[-1]),
+        "photo_border_white": 1 - bisect_left(levels, WHITE) / low.size,
+        "photo_border_min": int(levels[int(0.05 * low.size)]),
+        "photo_border_level": int(levels[low.size // 2]),
     }
 
 
-def _colour(pixels: Plane) -> float | None:
-    if pixels.shape[2] == 1:
+def _tint(zones: Plane) -> Measures:
+    """What the colours of the border's zones (channels, pixels zone by zone) are in CIELAB."""
+    count = _OF_ZONE[0] * _OF_ZONE[1]
+    middle = np.partition(zones.reshape(len(zones), -1, count), count // 2)[:, :, count // 2]  # a stray hair is none
+    return _in_lab(middle.tobytes(), len(zones))
+
+
+@lru_cache(maxsize=4096)
+def _in_lab(middle: bytes, channels: int) -> Measures:
+    """Of colours, channel by channel. Many photos have the same ones: a border cut out white."""
+    count = len(middle) // channels
+    planes = [middle[at : at + count] for at in range(0, len(middle), count)]
+    lab = {_lab(*colour) for colour in zip(*planes * (3 // channels), strict=True)}
+    return {
+        "photo_border_chroma": max(hypot(a, b) for _, a, b in lab),
+        "photo_border_gradient": max((dist(*pair) for pair in combinations(lab, 2)), default=0.0),
+        "photo_border_score": max(0.0, 100 - max(dist(one, (100, 0, 0)) for one in lab)),
+    }
+
+
+@lru_cache(maxsize=1 << 14)
+def _lab(red: int, green: int, blue: int) -> tuple[float, float, float]:
+    """A colour (0-255 sRGB) in CIELAB."""
+    light = (_LINEAR[red], _LINEAR[green], _LINEAR[blue])
+    shares = (sum(map(mul, row, light)) / sum(row) for row in _XYZ)  # 255, 255, 255 is white without a tint
+    x, y, z = (share ** (1 / 3) if share > 216 / 24389 else (24389 / 27 * share + 16) / 116 for share in shares)
+    return 116 * y - 16, 500 * (x - y), 200 * (y - z)
+
+
+def _middle(samples: Plane, skin: int) -> Measures:
+    """Of the lines in the face, and from `skin` on of what is skin."""
+    levels = np.sort(samples[skin:].astype(np.uint16))
+    shown = bisect_right(levels, WHITE)
+    return {
+        "photo_blur": _blur(samples[:skin]),
+        "photo_light": int(levels[int(0.9 * shown)]) if shown else 255,
+        "photo_glare": 1 - bisect_right(levels, 250) / levels.size,
+    }
+
+
+def _colour(colours: Plane, low: Plane) -> float | None:
+    """`low`: their smallest channel."""
+    if len(colours) == 1:
         return None
-    red, green, blue = np.ascontiguousarray(pixels.reshape(-1, 3).T)
-    low = np.minimum(np.minimum(red, green), blue)
+    red, green, blue = colours
     spread = (np.maximum(np.maximum(red, green), blue) - low)[low < WHITE]
-    return float(spread.mean()) if spread.size else None
-
-
-def _part(pixels: Plane, share: tuple[tuple[float, float], tuple[float, float]]) -> Plane:
-    height, width = pixels.shape[:2]
-    (top, bottom), (left, right) = share
-    return pixels[int(height * top) : int(height * bottom), int(width * left) : int(width * right)]
+    return int(np.add.reduce(spread, dtype=np.uint32)) / spread.size if spread.size else None
 
 
 def _blur(lines: Plane) -> float:
-    """How much of the steps along these lines stays when each line is smeared (after Crété et al., 2007)."""
-    levels = lines.astype(np.int16, order="C")
-    steps = np.abs(np.diff(levels[:, SMEAR // 2 : -(SMEAR // 2)], axis=1)) * SMEAR
-    whole = int(steps.sum())
+    """How much of the steps along lines stays when each line is smeared (after Crété et al., 2007).
+
+    The first, second … pixels of all lines follow each other: a step along every line is one stride. The larger of
+    what stays of the lines along and of those across the face.
+    """
+    levels, stride, half = lines.astype(np.float32), 2 * _LINES, SMEAR // 2 * 2 * _LINES  # whole numbers, all exact
+    steps = levels[half + stride : -half] - levels[half : -half - stride]
+    np.abs(steps, out=steps)
+    steps *= SMEAR
     # Two neighbouring means over SMEAR pixels differ by what enters and what leaves: no sum is needed.
-    steps -= np.abs(levels[:, SMEAR:] - levels[:, :-SMEAR])
-    return 1 - int(np.maximum(steps, 0, out=steps).sum()) / whole if whole else 1.0
+    smeared = levels[SMEAR * stride :] - levels[: -SMEAR * stride]
+    np.abs(smeared, out=smeared)
+    stays = np.minimum(steps, smeared, out=smeared)
+    ones = np.ones(len(steps) // stride, dtype=np.float32)
+    whole, left = ((ones @ changes.reshape(-1, stride)).tolist() for changes in (steps, stays))
+    ways = slice(_LINES), slice(_LINES, None)
+    return max(sum(left[way]) / total if (total := sum(whole[way])) else 1.0 for way in ways)
 
 
-def _outline(thumb: Plane) -> Measures:
+def _outline(thumb: bytes) -> Measures:
     """What the person's outline tells before a light background (P15); no recognition of faces.
 
     The head begins in the first row the outline fills for two columns; it is looked at over the three rows below.
     """
-    person = thumb < FIGURE
-    filled = np.flatnonzero(np.count_nonzero(person, axis=1) >= 2)
-    if not filled.size or min(_filled(person[0], person[:10]), _filled(person[-1], person[-10:])) > 0.5:
+    across = THUMB[1]
+    person = thumb.translate(_DARK)
+    begins = range(0, len(person), across)
+    top = next((at for at in begins if person.count(1, at, at + across) >= 2), None)
+    if top is None or min(_filled(person[: 10 * across], 0), _filled(person[-10 * across :], 9)) > 0.5:
         return {}
-    top = int(filled[0])
-    head = person[top + 1 : top + 4]
-    begins = head.copy()
-    begins[:, 1:] &= ~head[:, :-1]
-    begins[:, 2:] &= ~head[:, :-2]
-    outlines = sorted(np.count_nonzero(begins, axis=1).tolist())
+    head = (person[at : at + across] for at in begins[top // across + 1 :][:3])
+    outlines = sorted(len(_RUN.findall(row)) for row in head)
+    edge = 2 * across
     return {
         "photo_figures": (outlines[len(outlines) // 2] + outlines[(len(outlines) - 1) // 2]) // 2 if outlines else 0,
-        "photo_figure_height": float(1 - top / thumb.shape[0]),
-        "photo_upside_down": bool(person[:2].mean() > 0.4 and person[-2:].mean() < 0.1),
+        "photo_figure_height": 1 - top / len(person),
+        "photo_upside_down": person.count(1, 0, edge) > 0.4 * edge and person.count(1, -edge) < 0.1 * edge,
     }
 
 
-def _filled(row: npt.NDArray[np.bool_], sides: npt.NDArray[np.bool_]) -> float:
-    """Share of a row, and of the outer columns beside it, that the outline fills."""
-    found = np.count_nonzero(row) + np.count_nonzero(sides[:, 0]) + np.count_nonzero(sides[:, -1])
-    return found / (row.size + 2 * len(sides))
+def _filled(rows: bytes, edge: int) -> float:
+    """Share of the row that is the edge, and of the outer columns, that the outline fills."""
+    across = THUMB[1]
+    sides = rows[::across] + rows[across - 1 :: across]
+    return (rows.count(1, edge * across, (edge + 1) * across) + sides.count(1)) / (across + len(sides))

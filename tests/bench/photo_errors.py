@@ -16,7 +16,7 @@ from PIL import Image
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from made_photos import COPIES, FAULTS, SOUND, Change, aside, drawn, jpeg, lit, real_faces, smaller, twice
 
-from certflow import faces, likeness, photo
+from certflow import faces, likeness, photo, portrait
 from certflow.checks import frame, judge, suites
 from certflow.findings import Scope
 from certflow.settings import Settings
@@ -85,7 +85,8 @@ ZEROS = """
 ## Zero bytes inside (P08)
 
 Zeros in a row in the compressed data: from 32 bytes on the file is damaged, from 16 on a person looks
-(`PHOTO-ZEROED`). Dark and grainy pictures have some by themselves; the longest run of each kind, over all qualities:
+(`PHOTO-ZEROED`). Dark and grainy pictures have some by themselves; the longest run of each kind, over all qualities
+(0: below 8 bytes, which are not counted):
 
 | photo | longest run, bytes | `PHOTO-ZEROED` |
 |---|---|---|"""
@@ -154,7 +155,7 @@ class Shelf:
     def sketch(data: bytes) -> bytes:
         thumb = photo.measure(data)["photo_thumb"]
         assert isinstance(thumb, bytes)
-        return likeness.sketch(thumb, photo.THUMB)
+        return likeness.sketch(thumb, portrait.THUMB)
 
     @staticmethod
     def detail(data: bytes) -> likeness.Plane:

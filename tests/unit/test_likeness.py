@@ -8,7 +8,7 @@ import pytest
 from made_photos import COPIES, SIZE, drawn
 from PIL import Image, ImageEnhance
 
-from certflow import likeness, photo
+from certflow import likeness, photo, portrait
 
 PEOPLE = list(drawn(40, seed=17))
 BOUND = 6
@@ -22,7 +22,7 @@ def saved(image: Image.Image, quality: int = 85) -> bytes:
 
 
 def sketch(data: bytes) -> bytes:
-    return likeness.sketch(photo.measure(data)["photo_thumb"], photo.THUMB)
+    return likeness.sketch(photo.measure(data)["photo_thumb"], portrait.THUMB)
 
 
 def detail(data: bytes):

@@ -1,6 +1,7 @@
 """Photos as measured: BAD-INPUTS §1.5, case by case. The portraits are drawn, nobody real."""
 
 import io
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -156,6 +157,14 @@ def test_p08_a_short_run_of_zeros_is_counted_and_a_long_one_is_damage(size):
     assert measures["photo_zero_run"] == (None if size == 32 else size)
 
 
+def test_p08_runs_that_most_photos_have_are_not_counted():
+    data = jpeg(next(drawn(1)))
+    assert bytes(2) in data, "the sample no longer shows what it is there for"
+    assert photo.measure(data)["photo_zero_run"] == 0
+    assert photo.measure(emptied(data, 7))["photo_zero_run"] == 0
+    assert photo.measure(emptied(data, 8))["photo_zero_run"] == 8
+
+
 @pytest.mark.parametrize("tail", [b"PK\x03\x04", b"<html>", b"\x00"])
 def test_p09_trailing_bytes_are_counted(tail):
     assert photo.measure(portrait() + tail)["photo_trailing"] == len(tail)
@@ -234,3 +243,17 @@ def test_any_broken_bytes_are_a_measure_not_a_crash():
         broken = bytearray(data)
         broken[at] ^= 0xFF
         photo.measure(bytes(broken))
+
+
+def test_photos_measured_in_threads_do_not_disturb_each_other():
+    data = [portrait(seed, size=size) for seed in range(8) for size in ((295, 413), (120, 160), (590, 826))]
+    alone = [photo.measure(one) for one in data]
+    with ThreadPoolExecutor(4) as pool:
+        assert list(pool.map(photo.measure, data * 4)) == alone * 4
+
+
+def test_a_photo_says_nothing_of_the_one_before_it():
+    small = portrait(2, size=(120, 160))
+    alone = photo.measure(small)
+    photo.measure(portrait(3, size=(590, 826), background=(20, 60, 200)))
+    assert photo.measure(small) == alone

@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
 
-from certflow import faces, keys, likeness, photo
+from certflow import faces, keys, likeness, photo, portrait
 from certflow.checks import columns
 from certflow.checks.measure_files import Standing
 from certflow.checks.measure_rows import Rows
@@ -85,7 +85,7 @@ def measure(
         photos.columns[name] = [one.get(name) for one in measured]
     _derive(photos, standings)
     photos.sketches = [
-        likeness.sketch(thumb, photo.THUMB) if isinstance(thumb, bytes) else None
+        likeness.sketch(thumb, portrait.THUMB) if isinstance(thumb, bytes) else None
         for thumb in photos.columns.pop("photo_thumb", [None] * len(photos))
     ]
     photos.alike = [()] * len(photos)
