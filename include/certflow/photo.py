@@ -28,6 +28,8 @@ MAX_BYTES = 4 << 20
 """Larger files are not decoded; their size alone sends them back."""
 MAX_PIXELS = 1_000_000
 """Larger pictures are not decoded (P10); 295×413 px has 121 835."""
+TOGETHER = 8
+"""Photos that `measured` is best given at once: the samples of more no longer lie in memory that is quick to get."""
 SMALL = (118, 165)
 """Largest width and height of a thumbnail, in pixels."""
 ORIGINAL_BYTES, ORIGINAL_PIXELS = 40 << 20, 60_000_000
@@ -91,6 +93,17 @@ class _Header:
     notes: set[str] = field(default_factory=set)
 
 
+@dataclass(frozen=True, slots=True)
+class Sampled:
+    """A photo as far as it is measured by itself; `measured` does the rest for many at once."""
+
+    measures: Measures
+    shape: tuple[int, ...] | None = None
+    """Of its pixels: rows, columns, channels; None when there are none to measure."""
+    samples: Plane | None = None
+    """`portrait.samples`."""
+
+
 def measure(data: bytes, *, with_faces: bool = False) -> Measures:
     """Columns of the photo frame for one file.
 
@@ -101,6 +114,24 @@ def measure(data: bytes, *, with_faces: bool = False) -> Measures:
     `photo_zero_run` (longest run of zero bytes in the picture's data, P08; 0 below 8, None where it says nothing).
     From the pixels, None when not decoded: what `portrait.measure` gives and, `with_faces`, `faces.measure`.
     """
+    return measured([sample(data, with_faces=with_faces)])[0]
+
+
+def measured(photos: Sequence[Sampled]) -> list[Measures]:
+    """What `measure` gives for each; what their samples tell is worked out for all of one shape together."""
+    alike: dict[tuple[int, ...], list[Sampled]] = {}
+    for one in photos:
+        if one.shape is not None:
+            alike.setdefault(one.shape, []).append(one)
+    for shape, ones in alike.items():
+        found = portrait.measure(shape, [one.samples for one in ones if one.samples is not None])
+        for one, more in zip(ones, found, strict=True):
+            one.measures.update(more)
+    return [one.measures for one in photos]
+
+
+def sample(data: bytes, *, with_faces: bool = False) -> Sampled:
+    """One photo read and decoded; its pixels are gone afterwards."""
     measures: Measures = {
         "photo_fault": None, "photo_detail": "", "photo_bytes": len(data), "photo_core_bytes": None,
         "photo_width": None, "photo_height": None, "photo_components": None, "photo_progressive": None,
@@ -113,18 +144,25 @@ def measure(data: bytes, *, with_faces: bool = False) -> Measures:
         "photo_thumb": None,
     }  # fmt: skip
     if not data.startswith(b"\xff\xd8\xff"):
-        return measures | {"photo_fault": "PHOTO-FORMAT", "photo_detail": sniff.type_name(data[: sniff.HEAD])}
+        return Sampled(measures | {"photo_fault": "PHOTO-FORMAT", "photo_detail": sniff.type_name(data[: sniff.HEAD])})
     header = _Header()
     try:
         _walk(data, header)
     except (_Broken, IndexError, struct.error):
-        return measures | _of_header(header, len(data)) | {"photo_fault": "PHOTO-DAMAGED", "photo_detail": "文件不完整"}
+        measures |= _of_header(header, len(data))
+        return Sampled(measures | {"photo_fault": "PHOTO-DAMAGED", "photo_detail": "文件不完整"})
     measures |= _of_header(header, len(data))
     if (detail := _unsupported(header)) is not None:
-        return measures | {"photo_fault": "PHOTO-FORMAT", "photo_detail": detail}
+        return Sampled(measures | {"photo_fault": "PHOTO-FORMAT", "photo_detail": detail})
     if len(data) > MAX_BYTES or header.width * header.height > MAX_PIXELS:
-        return measures  # P10, P11: size and pixels alone decide
-    return measures | _of_pixels(data, header, with_faces)
+        return Sampled(measures)  # P10, P11: size and pixels alone decide
+    more, pixels = _decode(data, header)
+    measures |= more
+    if pixels is None:
+        return Sampled(measures)
+    if with_faces:
+        measures |= faces.measure(pixels)
+    return Sampled(measures, pixels.shape, portrait.samples(pixels))
 
 
 def thumbnail(data: bytes) -> bytes | None:
@@ -440,31 +478,26 @@ def _unsupported(header: _Header) -> str | None:
     return None
 
 
-def _of_pixels(data: bytes, header: _Header, with_faces: bool) -> Measures:
+def _decode(data: bytes, header: _Header) -> tuple[Measures, Plane | None]:
+    """The pixels, until this thread decodes another photo; None when there are none worth a measure."""
     import simplejpeg
 
     space = {1: "GRAY", 3: "RGB", 4: "CMYK"}.get(header.components)
     if space is None:
-        return {"photo_fault": "PHOTO-FORMAT", "photo_detail": f"{header.components} 个颜色分量"}
+        return {"photo_fault": "PHOTO-FORMAT", "photo_detail": f"{header.components} 个颜色分量"}, None
     zeros = _zero_run(data, header)
     if zeros is not None and zeros >= _ZEROED:
-        return {"photo_fault": "PHOTO-DAMAGED", "photo_detail": "图像数据损坏"}
+        return {"photo_fault": "PHOTO-DAMAGED", "photo_detail": "图像数据损坏"}, None
     try:
         # Each colour sample is used for the pixels it stands for, without smoothing: no measure sees the difference.
         pixels: Plane = simplejpeg.decode_jpeg(
             data[: header.end], colorspace=space, strict=True, fastupsample=True, buffer=_pixels()
         )
     except ValueError:  # P08
-        return {"photo_fault": "PHOTO-DAMAGED", "photo_detail": "图像数据损坏"}
+        return {"photo_fault": "PHOTO-DAMAGED", "photo_detail": "图像数据损坏"}, None
     if pixels.shape[:2] != (header.height, header.width):
-        return {"photo_fault": "PHOTO-DAMAGED", "photo_detail": "像素与头部不符"}
-    if header.components == 4:
-        return {"photo_zero_run": zeros}  # P03: colour space alone decides
-    return {
-        "photo_zero_run": zeros,
-        **portrait.measure(pixels),
-        **(faces.measure(pixels) if with_faces else {}),
-    }
+        return {"photo_fault": "PHOTO-DAMAGED", "photo_detail": "像素与头部不符"}, None
+    return {"photo_zero_run": zeros}, None if header.components == 4 else pixels  # P03: colour space alone decides
 
 
 def _pixels() -> Plane:

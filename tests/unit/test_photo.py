@@ -257,3 +257,14 @@ def test_a_photo_says_nothing_of_the_one_before_it():
     alone = photo.measure(small)
     photo.measure(portrait(3, size=(590, 826), background=(20, 60, 200)))
     assert photo.measure(small) == alone
+
+
+def test_photos_measured_together_measure_as_each_alone():
+    data = [portrait(seed, size=size) for seed in range(3) for size in ((295, 413), (120, 160), (20, 30))]
+    data += [portrait(mode="L"), portrait(mode="CMYK"), b"", portrait()[:-100], portrait(background=(90, 120, 200))]
+    blank = io.BytesIO()
+    Image.new("RGB", (295, 413), "white").save(blank, "JPEG")
+    data.append(blank.getvalue())
+    alone = [photo.measure(one) for one in data]
+    assert photo.measured([photo.sample(one) for one in data]) == alone
+    assert {one["photo_blank"] for one in alone} == {True, False, None}

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import chain
 
 from certflow import faces, keys, likeness, photo, portrait
 from certflow.checks import columns
@@ -80,7 +81,8 @@ def measure(
     if with_faces:
         faces.require()
     with ThreadPoolExecutor(max_workers=max(1, settings.photo_threads)) as pool:
-        measured = list(pool.map(partial(_measure, with_faces=with_faces), photos.members))
+        pieces = [photos.members[at : at + photo.TOGETHER] for at in range(0, len(photos), photo.TOGETHER)]
+        measured = list(chain.from_iterable(pool.map(partial(_measure, with_faces=with_faces), pieces)))
     for name in sorted({name for one in measured for name in one}):
         photos.columns[name] = [one.get(name) for one in measured]
     _derive(photos, standings)
@@ -94,15 +96,18 @@ def measure(
     return photos
 
 
-def _measure(member: tuple[Received, Entry], *, with_faces: bool) -> Measures:
-    received, entry = member
+def _measure(members: Sequence[tuple[Received, Entry]], *, with_faces: bool) -> list[Measures]:
+    found = photo.measured([_sample(*member, with_faces=with_faces) for member in members])
+    return [{**entry.measures, **one} for (_, entry), one in zip(members, found, strict=True)]
+
+
+def _sample(received: Received, entry: Entry, *, with_faces: bool) -> photo.Sampled:
     try:
-        found = photo.measure(archive.read_entry(received, entry), with_faces=with_faces)
+        return photo.sample(archive.read_entry(received, entry), with_faces=with_faces)
     except SubmissionError:
-        found = {"photo_fault": "PHOTO-DAMAGED", "photo_detail": "读取失败"}
+        return photo.Sampled({"photo_fault": "PHOTO-DAMAGED", "photo_detail": "读取失败"})
     except Exception as error:  # noqa: BLE001 (whatever a decoder raises ends this photo, never the city's month)
-        found = {"photo_unreadable": 1, "photo_unreadable_detail": type(error).__name__}
-    return {**entry.measures, **found}
+        return photo.Sampled({"photo_unreadable": 1, "photo_unreadable_detail": type(error).__name__})
 
 
 def _derive(photos: Photos, standings: Sequence[Standing]) -> None:

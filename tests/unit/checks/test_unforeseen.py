@@ -30,12 +30,12 @@ def test_a_photo_no_decoder_foresaw_goes_back_and_the_others_go_on(settings, tmp
     for serial in (1, 2):
         made.add(person(serial, photo=True), portrait(serial))
 
-    def measure(data, *, real=photo.measure, **more):
+    def sample(data, *, real=photo.sample, **more):
         if data == portrait(1):
             raise OverflowError
         return real(data, **more)
 
-    monkeypatch.setattr(photo, "measure", measure)
+    monkeypatch.setattr(photo, "sample", sample)
     (found,) = check([made.write(tmp_path, None)], settings, load_reference(settings), registry=None)
     assert [row.outcome for row in found.rows] == [Outcome.RETURNED, Outcome.ACCEPTED]
     assert "PHOTO-UNREADABLE" in found.rows[0].rules
