@@ -48,7 +48,7 @@ _OF_ZONE = 5, 5
 """In each zone of the border."""
 _OF_SKIN = 24, 20
 _OF_BORDER, _OF_ALL = 3, 16
-_LINES = 12
+_LINES = 24
 """Lines of the face, along and across, whose sharpness is measured."""
 
 _DARK = bytes(level < FIGURE for level in range(256))
