@@ -42,7 +42,7 @@ _LEAST = 4 * SMEAR
 """Narrower or lower pictures have no middle to look at; their size sends them back anyway (P11)."""
 
 # How many samples are taken: rows and columns, or every so many pixels.
-_OF_BLOCK = 4, 3
+_OF_BLOCK = 6, 4
 """In each block of the thumbnail."""
 _OF_ZONE = 5, 5
 """In each zone of the border."""
