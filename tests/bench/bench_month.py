@@ -3,10 +3,12 @@
 Pull → check → reply for 16 cities, freeze, assemble, send, fetch, reconcile, apply, in one process against a real sshd
 where one is installed; every row with a photo. Beside it the usual spelling end to end (`usual.month`), and the sum of
 what the stages can come to at best on this machine: decode every photo, copy every package, move every zip with
-OpenSSH, COPY every row in and out. `--certificates 10000000` fills the database first (6 GB below `--home`);
-`--cities 1 --sizes 60000 --usual-up-to 0` is the largest city there can be.
+OpenSSH, COPY every row in and out. The database is filled once and its folder copied for each size
+(`--certificates 10000000`: 6 GB for the database, 6 GB for the copy at work); below `--home` the filled one and the
+cities' zips stay for the next run. `--sizes 1000,10000,100000 --usual-up-to 100000` is the whole comparison,
+`--cities 1 --sizes 60000 --usual-up-to 0` the largest city there can be.
 
-Prints CPU per row, growth, fixed share and peak memory per size.
+Prints CPU per row, growth, fixed share and peak memory per size, and what making it all took.
 """
 
 import argparse
@@ -15,6 +17,7 @@ import dataclasses
 import os
 import resource
 import shutil
+import subprocess
 import sys
 import tempfile
 import time
@@ -31,29 +34,33 @@ import made_month  # noqa: E402
 import rounds  # noqa: E402
 from bench_stages import _cluster, _server  # noqa: E402
 from rounds import LIMIT, OURS, USUAL, Stage, Took  # noqa: E402
-from sqlalchemy import text  # noqa: E402
 
 from certflow.registry import certificates, open_registry  # noqa: E402
 from certflow.registry import server as database  # noqa: E402
 from certflow.registry.ledger import Actor  # noqa: E402
-from certflow.registry.upgrade import owner  # noqa: E402
 from certflow.settings import Folders, Settings  # noqa: E402
 
 ACTOR = Actor("bench")
 NAMES = Folders()
 
 
-def pad(home: Path, count: int) -> None:
-    """Certificates nobody asks about, so that the database has its real size."""
-    with open_registry(Settings(home=home)) as registry:
-        with registry.read() as conn:
-            there = int(conn.scalar(text("SELECT count(*) FROM certificates")) or 0)
-        for first in range(there + 1, count + 1, 1_000_000):
-            with owner(Settings(home=home)).begin() as conn:
-                last = min(first + 999_999, count)
-                conn.execute(text(bench_returns._CERTIFICATES), {"first": first, "last": last})
-        with owner(Settings(home=home)).connect().execution_options(isolation_level="AUTOCOMMIT") as conn:
-            conn.execute(text("VACUUM ANALYZE certificates"))
+def padded(base: Path, count: int) -> Path:
+    """A home whose database has its real size, of people nobody asks about; stopped, to be copied for each month."""
+    home = base / f"padded-{count}"
+    if not (home / "filled").is_file():
+        shutil.rmtree(home, ignore_errors=True)
+        home.mkdir(parents=True)
+        with open_registry(Settings(home=home)):
+            bench_returns.fill(Settings(home=home), count)
+        (home / "filled").touch()
+    return home
+
+
+def copied(source: Path, target: Path) -> Path:
+    """A home like `source` for one month alone: whoever runs the server keeps its files."""
+    shutil.rmtree(target, ignore_errors=True)
+    subprocess.run(["cp", "-a", "--reflink=auto", source, target], check=True)
+    return target
 
 
 def lay_out(tree: Path, month: made_month.Month) -> None:
@@ -147,7 +154,6 @@ def theirs(settings: Settings, month: made_month.Month, tree: Path, pid: int) ->
 
 def floor(settings: Settings, month: made_month.Month, tree: Path, pid: int) -> tuple[dict, int, str]:
     """What no spelling can save: the bytes through SFTP and disk, every photo decoded, every row in and out by COPY."""
-    import subprocess
     import zipfile
 
     import psycopg
@@ -213,7 +219,9 @@ def one_size(
     base: Path, home: Path, rows: int, spellings: list[str], *, cities: int = 16
 ) -> dict[str, tuple[dict, int, str]]:
     """One month of `rows` rows in each spelling, each in a process of its own, on one server and database."""
+    begun = time.perf_counter()
     month = made_month.make(base / f"month-{rows}", rows, cities=cities)
+    print(f"{rows:>8} rows  made in {time.perf_counter() - begun:.0f} s", flush=True)
     found = {}
     with ExitStack() as stack:
         own = Settings(home=home)
@@ -252,7 +260,7 @@ SPELLINGS = {OURS: ours, USUAL: theirs, LIMIT: floor}
 def main() -> int:
     asked = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     asked.add_argument("--home", type=Path, help="where the database lies; by default a temporary folder")
-    asked.add_argument("--sizes", default="1000,10000", help="rows, with commas (1000,10000,100000: 5 GB of disk)")
+    asked.add_argument("--sizes", default="1000,10000", help="rows, with commas (1000,10000,100000: 10 GB of disk)")
     asked.add_argument("--certificates", type=int, default=200_000)
     asked.add_argument("--cities", type=int, default=16, help="1: what the largest city takes, in memory above all")
     asked.add_argument("--usual-up-to", type=int, default=10_000, help="largest size for the usual spelling")
@@ -260,12 +268,15 @@ def main() -> int:
     stages, growth = [], []
     with tempfile.TemporaryDirectory(prefix="bench-") as spare:
         base = given.home or Path(spare)
+        begun = time.perf_counter()
+        whole = padded(base.absolute(), given.certificates)
+        print(f"{given.certificates:>8} certificates filled in {time.perf_counter() - begun:.0f} s", flush=True)
         for rows in map(int, given.sizes.split(",")):
-            home = base / f"home-{rows}"
-            if not home.exists():
-                pad(home, given.certificates)
+            begun = time.perf_counter()
+            home = copied(whole, base.absolute() / f"home-{rows}")
+            print(f"{rows:>8} rows  database copied in {time.perf_counter() - begun:.0f} s", flush=True)
             spellings = [OURS, LIMIT, *([USUAL] if rows <= given.usual_up_to else [])]
-            found = one_size(base.absolute(), home.absolute(), rows, spellings, cities=given.cities)
+            found = one_size(base.absolute(), home, rows, spellings, cities=given.cities)
             took = []
             for name, (steps, peak, said) in found.items():
                 cpu, wall = (sum(one[at] for one in steps.values()) / rows for at in (0, 1))
@@ -273,8 +284,8 @@ def main() -> int:
             stages.append(Stage(f"month of {rows:,} rows", "row", tuple(took)))
             growth.append({"rows": rows, "steps": {name: steps for name, (steps, _, _) in found.items()}})
             shutil.rmtree(base / f"server-{rows}")
+            shutil.rmtree(home)
             if not given.home:
-                shutil.rmtree(home)
                 shutil.rmtree(base / f"month-{rows}")
         print(rounds.HEAD)
         for stage in stages:

@@ -44,26 +44,31 @@ FROM certificates c, submissions s, batches b WHERE c.id % :step = 0 ORDER BY c.
 """
 
 
+def fill(settings: Settings, certificates: int) -> None:
+    """A certificate database of that size, of people nobody asks about; its indexes are built at the end."""
+    with owner(settings).begin() as conn:
+        conn.execute(text("DROP INDEX uq_certificates_management_no"))
+        conn.execute(text("DROP INDEX ix_certificates_id_number, ix_certificates_serial"))
+    for first in range(1, certificates + 1, 1_000_000):
+        with owner(settings).begin() as conn:
+            last = min(first + 999_999, certificates)
+            conn.execute(text(_CERTIFICATES), {"first": first, "last": last})
+    with owner(settings).begin() as conn:
+        conn.execute(text("SET LOCAL maintenance_work_mem = '512MB'"))
+        conn.execute(
+            text("CREATE UNIQUE INDEX uq_certificates_management_no ON certificates (management_no)"
+                 " WHERE management_no IS NOT NULL")
+        )  # fmt: skip
+        conn.execute(text("CREATE INDEX ix_certificates_id_number ON certificates (id_number)"))
+        conn.execute(text("CREATE INDEX ix_certificates_serial ON certificates (serial) WHERE serial <> ''"))
+    with owner(settings).connect().execution_options(isolation_level="AUTOCOMMIT") as conn:
+        conn.execute(text("VACUUM ANALYZE certificates"))
+
+
 def prepare(settings: Settings, certificates: int, rows: int) -> None:
     """The certificate database, and one package of `rows` rows that was sent."""
     with open_registry(settings) as registry:
-        with owner(settings).begin() as conn:
-            conn.execute(text("DROP INDEX uq_certificates_management_no"))
-            conn.execute(text("DROP INDEX ix_certificates_id_number, ix_certificates_serial"))
-        for first in range(1, certificates + 1, 1_000_000):
-            with owner(settings).begin() as conn:
-                last = min(first + 999_999, certificates)
-                conn.execute(text(_CERTIFICATES), {"first": first, "last": last})
-        with owner(settings).begin() as conn:
-            conn.execute(text("SET LOCAL maintenance_work_mem = '512MB'"))
-            conn.execute(
-                text("CREATE UNIQUE INDEX uq_certificates_management_no ON certificates (management_no)"
-                     " WHERE management_no IS NOT NULL")
-            )  # fmt: skip
-            conn.execute(text("CREATE INDEX ix_certificates_id_number ON certificates (id_number)"))
-            conn.execute(text("CREATE INDEX ix_certificates_serial ON certificates (serial) WHERE serial <> ''"))
-        with owner(settings).connect().execution_options(isolation_level="AUTOCOMMIT") as conn:
-            conn.execute(text("VACUUM ANALYZE certificates"))
+        fill(settings, certificates)
         with registry.begin(ACTOR) as conn:
             conn.execute(
                 text("INSERT INTO submissions (month, account, city, exam_code, version, lane, stem, verdict, rule_set)"

@@ -17,6 +17,8 @@ import xlwt
 from PIL import Image
 
 WEIGHTS = (7, 9, 10, 5, 8, 4, 2, 1, 6, 3, 7, 9, 10, 5, 8, 4, 2)
+SHEET = 65_535
+"""Rows an .XLS holds below its header; what is left goes into the next one."""
 CHECKED = ("name", "id_number", "level", "specialty", "approved_on")
 _FIND = f"SELECT {', '.join(CHECKED)}, id FROM certificates WHERE management_no = %s"
 
@@ -159,7 +161,9 @@ def month(settings, remote, folder: Path, *, connection: psycopg.Connection) -> 
             (folder / f"{name}.txt").write_text(f"{len(frame)} rows, {len(good)} good\n")
             sftp.put(str(folder / f"{name}.txt"), f"{account}/{settings.folders.replies}/{name}.txt")
     stem = f"202005-034-一级建造师(证书补换印制信息)数据(山东省)({len(good)}人)"
-    (photos / f"{stem}.XLS").write_bytes(workbook(pd.DataFrame(good)))
+    for first in range(0, len(good), SHEET):
+        number = f"-{first // SHEET + 1}" if first else ""
+        (photos / f"{stem}{number}.XLS").write_bytes(workbook(pd.DataFrame(good[first : first + SHEET])))
     package(photos, folder / "package.zip", stem)
     sftp.put(str(folder / "package.zip"), f"{settings.folders.upward}/package.zip")
     ssh.close()
