@@ -260,19 +260,24 @@ class _Undone(Exception):
 class _RolledBack:
     """A registry whose transactions are taken back at their end: every round finds the same database."""
 
-    def __init__(self, registry) -> None:
-        self._registry = registry
+    def __init__(self, registry, look: Callable[..., object] = lambda _: None) -> None:
+        """`look` is called before each transaction is taken back, with its connection."""
+        self._registry, self._look = registry, look
 
     @contextmanager
     def begin(self, actor):
         with self._registry.begin(actor) as conn:
             yield conn
+            self._look(conn.connection.driver_connection)
             raise _Undone
 
 
 _HAND_WRITTEN = """
 CREATE TEMP TABLE answers ON COMMIT DROP AS
-    SELECT r.id, r.part, r.row_no, r.serial, r.printed_on, r.result, w.id AS row_id, w.certificate_id, c.serial AS voids
+    SELECT r.id, r.part, r.row_no, r.serial, r.printed_on, r.result, w.id AS row_id, w.certificate_id, w.submission_id,
+        coalesce((SELECT p.serial FROM print_events p WHERE p.certificate_id = c.id AND p.reverses IS NULL
+            AND NOT EXISTS (SELECT FROM print_events x WHERE x.reverses = p.id) ORDER BY p.id DESC LIMIT 1), c.serial)
+            AS voids
     FROM return_rows r JOIN rows w ON w.management_no = r.management_no AND w.name = r.name
         AND w.id_number = r.id_number AND w.state = 'SENT'
     JOIN certificates c ON c.id = w.certificate_id
@@ -288,9 +293,29 @@ INSERT INTO print_events (certificate_id, row_id, return_row_id, serial, mark, p
 SET LOCAL enable_nestloop = off;
 UPDATE rows SET state = CASE a.result WHEN '已印制' THEN 'PRINTED' ELSE 'REFUSED' END
     FROM answers a WHERE rows.id = a.row_id;
-UPDATE returns SET state = 'APPLIED' WHERE id = %(id)s
+INSERT INTO return_answers (return_id, account, month)
+    SELECT DISTINCT %(id)s::bigint, s.account, s.month FROM answers a JOIN submissions s ON s.id = a.submission_id
+    ORDER BY s.account, s.month;
+UPDATE returns SET state = 'APPLIED' WHERE id = %(id)s;
+SELECT certflow_append('apply', jsonb_build_object('return_id', %(id)s::bigint,
+    'printed', count(*) FILTER (WHERE result = '已印制'), 'refused', count(*) FILTER (WHERE result <> '已印制'),
+    'extra', 0, 'changed', 0, 'duplicate', 0)) FROM answers
 """
-"""What `apply` comes to, without looking whether it may: the same rows, events and triggers."""
+"""What `apply` comes to, without looking whether it may: the same rows, events, triggers, answers owed and audit."""
+
+_LEFT_BEHIND = """
+SELECT md5(string_agg(concat_ws(' ', r.id, r.applied, r.bucket, r.row_id, r.before, w.state, e.certificate_id, e.serial,
+    e.mark, e.printed_on, e.voids, d.account, d.state), ',' ORDER BY r.id)),
+    (SELECT md5(string_agg(concat_ws(' ', a.account, a.month, a.answered_at), ',' ORDER BY a.id)) FROM return_answers a
+        WHERE a.return_id = %(id)s),
+    (SELECT concat_ws(' ', f.state, f.reason) FROM returns f WHERE f.id = %(id)s),
+    (SELECT string_agg((payload::jsonb - 'at' - 'moves_sha256')::text, ',' ORDER BY seq) FROM audit
+        WHERE seq > %(before)s)
+FROM return_rows r LEFT JOIN rows w ON w.id = r.row_id LEFT JOIN print_events e ON e.return_row_id = r.id
+    LEFT JOIN deliveries d ON d.row_id = r.row_id
+WHERE r.return_id = %(id)s
+"""
+"""All that one return leaves in the ledger, but ids and times: both sides have to come to the same."""
 
 
 def database_stages(bench: Bench) -> Iterator[Stage]:
@@ -335,18 +360,25 @@ def database_stages(bench: Bench) -> Iterator[Stage]:
             bench_returns.write_return(settings, pieces, offset=many + sample * next(turns), rows=sample)
             returns.receive(settings, registry, pieces, ACTOR)
 
-        def taken_back() -> None:
+        def taken_back(look: Callable[..., object] = lambda _: None) -> None:
             try:
-                returns.apply(_RolledBack(registry), number, ACTOR)
+                returns.apply(_RolledBack(registry, look), number, ACTOR)
             except _Undone:
                 return
             raise AssertionError
 
-        def by_hand() -> None:
+        def by_hand(look: Callable[..., object] = lambda _: None) -> None:
             with plain.transaction(force_rollback=True):
                 plain.execute("SELECT set_config('certflow.actor', 'bench', true)")
                 for statement in _HAND_WRITTEN.split(";\n"):
                     plain.execute(statement, {"id": number} if "%(id)" in statement else None)
+                look(plain)
+
+        before = plain.execute("SELECT max(seq) FROM audit").fetchone()[0]
+        left: list[tuple] = []
+        for spelling in (taken_back, by_hand):
+            spelling(lambda conn: left.append(conn.execute(_LEFT_BEHIND, {"id": number, "before": before}).fetchone()))
+        assert left[0] == left[1], "the hand-written statements leave something else than certflow.returns.apply"
 
         yield race("reconcile update", "row", [
             Side(OURS, "certflow.returns.apply", taken_back, many),
