@@ -25,12 +25,21 @@ _ROW, _COLINFO, _MERGED, _FORMULA, _BOOLERR, _NOTE, _OBJ = 0x0208, 0x007D, 0x00E
 _CELLS = {0x00FD, 0x0204, 0x027E, 0x0203, 0x00D6, _FORMULA, _BOOLERR}
 """LABELSST, LABEL, RK, NUMBER, RSTRING and the two named ones: row and column come first in each."""
 _MULRK, _DRAWINGS, _SST, _CONTINUE, _LABELSST = 0x00BD, 0x00EB, 0x00FC, 0x003C, 0x00FD
-_STRINGS = re.compile(rb"(?:\xfd\0\x0a\0.{10})+", re.DOTALL)
-"""Cells of shared strings (LABELSST) one after another: nearly all of a sheet of text."""
-_RUN = -1
-"""In place of a record type: such a run, headers included."""
-_SELF, _ADD_IN = 0x0401, 0x3A01
 _XF, _FORMAT, _BLANK, _MULBLANK = 0x00E0, 0x041E, 0x0201, 0x00BE
+_STRING = rb"((?:\xfd\0\x0a\0.{10}){1,256})"
+"""Cells of shared strings (LABELSST) one after another: nearly all of a sheet of text. Counted, because what `re`
+remembers of a run would fill the jail."""
+_SILENT = (
+    rb"\x01\x02\x06\0.{6}|"
+    rb"\x08\x02\x10\0.{6}(?:[^\0].|\0[^\0\x80]).{4}[\0-\x1f\x40-\x5f\x80-\x9f\xc0-\xdf].{3}"
+)
+"""A BLANK, or a ROW that is neither hidden nor of height 0: `look` has nothing to say of them."""
+_STRINGS = re.compile(_STRING, re.DOTALL)
+_PLAIN = re.compile(rb"%b?(?:%b){0,256}" % (_STRING, _SILENT), re.DOTALL)
+_RUN = -1
+"""In place of a record type: a run of strings, headers included."""
+_RUNNING = {_LABELSST, _BLANK, _ROW}
+_SELF, _ADD_IN = 0x0401, 0x3A01
 _TEXT_FORMAT = 49
 """Number of the built-in format ``@``."""
 
@@ -116,7 +125,7 @@ def _cell_looks(stream: bytes, offset: int, usual: set[int]) -> Iterator[tuple[i
     Runs of strings whose XF are all `usual` are left out.
     """
     three = struct.Struct("<HHH").unpack_from
-    for kind, at, length in _records(stream, offset, runs=True):
+    for kind, at, length in _records(stream, offset, _STRINGS):
         if kind == _RUN:
             words = _words(stream[at : at + length])
             if not usual.issuperset(words[4::7]):
@@ -178,10 +187,10 @@ def _words(run: bytes) -> "array[int]":
     return words
 
 
-def _records(stream: bytes, at: int, *, runs: bool = False) -> Iterator[tuple[int, int, int]]:
+def _records(stream: bytes, at: int, runs: "re.Pattern[bytes] | None" = None) -> Iterator[tuple[int, int, int]]:
     """(record type, offset of its body, length of its body) from one BOF to its EOF, nested ones skipped.
 
-    With `runs` cells of strings come many at a time, as `_RUN`.
+    What `runs` matches comes at once: its strings, if there are any, as `_RUN`, and nothing else of it.
     """
     depth = 0
     end = len(stream)
@@ -197,8 +206,9 @@ def _records(stream: bytes, at: int, *, runs: bool = False) -> Iterator[tuple[in
                 return
         if at + length > end:
             raise SubmissionError("BOOK-DAMAGED", "记录被截断")
-        if runs and kind == _LABELSST and depth == 1 and (run := _STRINGS.match(stream, at - 4)):
-            yield _RUN, at - 4, run.end() - at + 4
+        if runs and kind in _RUNNING and depth == 1 and (run := runs.match(stream, at - 4)) and run.end() > at:
+            if run.end(1) > 0:
+                yield _RUN, at - 4, run.end(1) - at + 4
             at = run.end()
             continue
         if depth == 1:
@@ -238,7 +248,7 @@ def _globals(stream: bytes, found: Look) -> list[int]:  # noqa: C901 (a branch p
 def _sheet(stream: bytes, offset: int, sheet: SheetLook, found: Look) -> None:
     two = struct.Struct("<HH").unpack_from
     runs: list[bytes] = []
-    for kind, at, length in _records(stream, offset, runs=True):
+    for kind, at, length in _records(stream, offset, _PLAIN):
         if kind == _RUN:
             runs.append(stream[at : at + length])
             continue

@@ -1,12 +1,67 @@
-"""What a workbook holds beside the texts of its cells: the words `biff` and `ooxml` answer in.
+"""What a workbook holds: its cells as `excel` reads them, and what `biff` and `ooxml` find beside their texts.
 
-Rows and columns are 1-based here, as Excel shows them.
+In looks rows and columns are 1-based, as Excel shows them.
 """
 
+import sys
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 GRID_CELLS = 8_000_000
 """Largest rows × columns of one sheet a reader may lay out densely (about 250 MB in calamine; E27)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """The cells of one column: one long text, because nothing else is as cheap to hand over; at least one cell."""
+
+    joined: str
+    """The texts, with `between` between them."""
+    between: str
+    """A sign that is in none of the texts."""
+    kinds: str
+    """One letter a cell: t text, n number, d date, b bool, space for empty. Formula and error cells are told apart by
+    the looks of `biff` and `ooxml`, not here."""
+
+    @property
+    def texts(self) -> list[str]:
+        """The texts, top to bottom."""
+        return self.joined.split(self.between)
+
+
+def join(texts: Sequence[str], kinds: str | None = None) -> Column:
+    """Put a column together; TypeError where there is anything but text. Without `kinds` all is text or empty."""
+    between = "\0"
+    joined = between.join(texts)
+    if joined.count(between) >= len(texts):
+        used = set(joined)
+        between = next(sign for sign in map(chr, range(1, sys.maxunicode)) if sign not in used)
+        joined = between.join(texts)
+    if kinds is None:
+        full = 2 * between not in joined and joined[:1] not in ("", between) and joined[-1] != between
+        kinds = "t" * len(texts) if full else "".join(["t" if text else " " for text in texts])
+    return Column(joined, between, kinds)
+
+
+@dataclass(frozen=True, slots=True)
+class Grid:
+    """One sheet as calamine gives it, from `first_row`, `first_column` (0-based); all columns are equally long."""
+
+    name: str
+    first_row: int
+    first_column: int
+    columns: list[Column]
+    """None where there is no content."""
+
+    @property
+    def texts(self) -> list[list[str]]:
+        """The texts row by row."""
+        return list(map(list, zip(*(column.texts for column in self.columns), strict=True)))
+
+    @property
+    def kinds(self) -> list[str]:
+        """The kinds row by row, a string a row."""
+        return list(map("".join, zip(*(column.kinds for column in self.columns), strict=True)))
 
 
 @dataclass(slots=True)

@@ -15,7 +15,7 @@ from typing import Any
 from unicodedata import east_asian_width
 
 from certflow import biff, ooxml
-from certflow.book import Look
+from certflow.book import Column, Grid, Look, join
 from certflow.errors import Conflict, SubmissionError
 
 XLS_ROWS = 65_535
@@ -27,7 +27,6 @@ _ONE_LINE = ("title", "across", "line")
 """Marks of cells that may reach over their empty neighbours instead of being wrapped."""
 _LINE_POINTS = 17.0
 """Height of one line of 11-point text; 宋体 takes 15, the fonts that stand in for it up to 17."""
-_TEXT_ALONE = {str}
 _LOST = "\ufffd"
 """What a reader puts where it cannot read a character."""
 _EXACT_DIGITS = 15
@@ -58,21 +57,6 @@ class Page:
     landscape: bool = False
     repeat_rows: int = 0
     footer: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Grid:
-    """One sheet as calamine gives it: `texts` and `kinds` row by row from `first_row`, `first_column` (0-based).
-
-    A kind is one letter per cell: t text, n number, d date, b bool, space for empty. Formula and error
-    cells are told apart by the looks of `biff` and `ooxml`, not here.
-    """
-
-    name: str
-    first_row: int
-    first_column: int
-    texts: list[list[str]]
-    kinds: list[str]
 
 
 def write_xls(header: Sequence[str], rows: Iterable[Sequence[str]], sheet: str = "Sheet1") -> bytes:
@@ -130,7 +114,7 @@ def table(grids: Iterable[Grid]) -> Iterator[list[str]]:
 
     Raises SubmissionError CELL-TYPE where a number cell is too long to have kept its digits.
     """
-    grid = next((grid for grid in grids if grid.texts), None)
+    grid = next((grid for grid in grids if grid.columns), None)
     if grid is None:
         return
     for offset, (texts, kinds) in enumerate(zip(_padded(grid), grid.kinds, strict=True)):
@@ -180,29 +164,26 @@ def read_sheets(data: bytes) -> list[Grid]:
 
 def _grid(sheet: Any) -> Grid:  # noqa: ANN401 (calamine has no types for mypy here)
     start = sheet.start or (0, 0)
-    texts: list[list[str]] = []
-    kinds: list[str] = []
-    for row in sheet.to_python(skip_empty_area=True):
-        if set(map(type, row)) == _TEXT_ALONE:  # the common case: a sheet of text, as the notice wants it
-            texts.append(row)
-            kinds.append("t" * len(row) if all(row) else "".join(["t" if value else " " for value in row]))
-            continue
-        cells = [_cell(value) for value in row]
-        texts.append([text for text, _ in cells])
-        kinds.append("".join(kind for _, kind in cells))
-    return Grid(sheet.name, start[0], start[1], texts, kinds)
+    return Grid(sheet.name, start[0], start[1], list(map(_column, zip(*sheet.to_python(), strict=True))))
+
+
+def _column(cells: Sequence[Any]) -> Column:
+    try:
+        return join(cells)  # nearly all columns are text alone, as the notice wants it
+    except TypeError:
+        pairs = [_cell(value) for value in cells]
+        return join([text for text, _ in pairs], "".join([kind for _, kind in pairs]))
 
 
 def _mend_split_pairs(data: bytes, grids: list[Grid]) -> list[Grid]:
-    if not data.startswith(biff.MAGIC) or not any(
-        _LOST in text for grid in grids for row in grid.texts for text in row
-    ):
+    if not data.startswith(biff.MAGIC) or not any(_LOST in one.joined for grid in grids for one in grid.columns):
         return grids
     for grid, texts in zip(grids, biff.shared_texts(data), strict=True):
-        for down, row in enumerate(grid.texts):
-            for across, text in enumerate(row):
-                if _LOST in text:
-                    row[across] = texts.get((grid.first_row + down, grid.first_column + across), text)
+        for across, one in enumerate(grid.columns, start=grid.first_column):
+            if _LOST in one.joined:
+                places = enumerate(one.texts, start=grid.first_row)
+                whole = [texts.get((down, across), text) if _LOST in text else text for down, text in places]
+                grid.columns[across - grid.first_column] = join(whole, one.kinds)
     return grids
 
 

@@ -2,7 +2,7 @@
 
 One 5 KB workbook aborts its reader's whole process (SIGABRT, no exception), another never ends (E27). The child is
 an interpreter with nothing but the standard library and calamine, sees no environment, no open file and no file
-name, and answers in JSON: a hostile file cannot make the parent do anything but read text.
+name, and answers in JSON and UTF-8: a hostile file cannot make the parent do anything but read text.
 
 Starting an interpreter takes 80 ms, so on Linux one waits (`_Server`), never looks into a workbook itself, and forks
 a child for each: 2 ms. It ends with the process that started it. Elsewhere each child is a fresh interpreter.
@@ -29,6 +29,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from certflow.book import Column, Grid
 from certflow.errors import SubmissionError
 
 if TYPE_CHECKING:
@@ -45,12 +46,11 @@ _TITLE_ROWS = 64
 class Book:
     """What the child answers: the look into the parts and, for each worksheet, its cells.
 
-    `look` is `certflow.book.Look` as plain dictionaries; `grids` is None where the look alone decides, else one
-    ``[name, first row, first column, texts, kinds]`` per worksheet (see `certflow.excel.Grid`).
+    `look` is `certflow.book.Look` as plain dictionaries; one grid per worksheet.
     """
 
     look: dict[str, Any]
-    grids: list[list[Any]]
+    grids: list[Grid]
 
 
 def read(data: bytes, limits: "Limits") -> Book:
@@ -68,10 +68,11 @@ def read(data: bytes, limits: "Limits") -> Book:
         # Killed, aborted (E27: calamine's allocator) or out of processor time; our own faults come as JSON.
         raise SubmissionError("BOOK-LIMIT", "读取时超出内存或时间限制")
     try:
-        answer = json.loads(out)
+        end = out.index(b"\n")
+        answer = json.loads(out[:end])
         if "fault" in answer:
             raise SubmissionError(str(answer["fault"]), str(answer["detail"]))
-        return Book(answer["look"], answer["grids"])
+        return Book(answer["look"], _unpacked(answer["grids"], str(memoryview(out)[end + 1 :], *_CODING)))
     except (ValueError, KeyError, TypeError):  # a reader overrun by its file may say anything
         raise SubmissionError("BOOK-DAMAGED", "读取结果无法理解") from None
 
@@ -251,20 +252,25 @@ def _environment() -> dict[str, str]:
 
 
 def main() -> None:
-    """The child: limits first, then one request line and the workbook from stdin, one JSON answer to stdout."""
+    """The child: limits first, then one request line and the workbook from stdin, the answer to stdout.
+
+    The answer is one line of JSON, then the texts of all cells (`_packed`).
+    """
     gc.disable()  # tables hold no cycles
     stream = sys.stdin.buffer
     request = json.loads(stream.readline())
     _limit(request["memory"], request["cpu"])
+    texts = b""
     try:
-        answer = _answer(stream.read(), request)
+        answer, texts = _answer(stream.read(), request)
     except SubmissionError as error:
         answer = {"fault": error.fault, "detail": error.detail}
     except MemoryError:
         answer = {"fault": "BOOK-LIMIT", "detail": "内存不足"}
     except BaseException as error:  # noqa: BLE001 (E47: any exception type)
         answer = {"fault": "BOOK-DAMAGED", "detail": f"文件内容损坏（{type(error).__name__}）"}
-    sys.stdout.buffer.write(json.dumps(answer).encode())
+    sys.stdout.buffer.write(json.dumps(answer).encode() + b"\n")
+    sys.stdout.buffer.write(texts)
     sys.stdout.buffer.flush()
     os._exit(0)  # no time for taking a large heap apart
 
@@ -284,19 +290,50 @@ def _limit(memory: int, cpu: int) -> None:
             resource.setrlimit(getattr(resource, name), (value, value))
 
 
-def _answer(data: bytes, request: dict[str, Any]) -> dict[str, Any]:
+def _answer(data: bytes, request: dict[str, Any]) -> tuple[dict[str, Any], bytes]:
     from dataclasses import asdict
 
     from certflow import excel
 
     look = excel.look_into(data, rows=request["rows"], columns=request["columns"], part_bytes=request["part"])
     grids = excel.read_sheets(data)
-    if sum(len(text) for grid in grids for row in grid.texts for text in row) > request["text"]:
+    shapes, texts = _packed(grids, request["text"])
+    return {"look": asdict(look), "grids": shapes}, texts
+
+
+_CODING = ("utf-8", "surrogatepass")
+"""Half of a surrogate pair is a text like any other: the rules decide."""
+_KINDS = frozenset("tndb ")
+"""Letters of `certflow.book.Column.kinds`."""
+
+
+def _packed(grids: list[Grid], most: int) -> tuple[list[Any], bytes]:
+    """The grids but their texts, and the texts of all their columns one after another."""
+    columns = [column for grid in grids for column in grid.columns]
+    if sum(len(column.joined) - len(column.kinds) + 1 for column in columns) > most:
         raise SubmissionError("BOOK-LIMIT", "文字过多")
-    return {
-        "look": asdict(look),
-        "grids": [[grid.name, grid.first_row, grid.first_column, grid.texts, grid.kinds] for grid in grids],
-    }
+    shapes = [
+        [grid.name, grid.first_row, grid.first_column,
+         [[len(column.joined), column.between, column.kinds] for column in grid.columns]]
+        for grid in grids
+    ]  # fmt: skip
+    return shapes, "".join([column.joined for column in columns]).encode(*_CODING)
+
+
+def _unpacked(shapes: list[Any], together: str) -> list[Grid]:
+    """The grids again; ValueError where a column has not as many texts as kinds, or a kind nobody knows."""
+    at = 0
+    grids: list[Grid] = []
+    for name, first_row, first_column, lengths in shapes:
+        grid = Grid(name, first_row, first_column, [])
+        for length, between, kinds in lengths:
+            column = Column(together[at : at + length], between, kinds)
+            if column.joined.count(between) != len(kinds) - 1 or not _KINDS.issuperset(kinds):
+                raise ValueError
+            grid.columns.append(column)
+            at += length
+        grids.append(grid)
+    return grids
 
 
 @contextlib.contextmanager

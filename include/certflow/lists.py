@@ -32,7 +32,7 @@ _WORDS = {
 
 _WORKBOOK = (b"PK\x03\x04", b"\xd0\xcf\x11\xe0")
 _Grid = tuple[int, Sequence[Sequence[str]], Sequence[str]]
-"""First row (0-based), texts, and the cells' kinds, one letter each (`excel.Grid`)."""
+"""First row (0-based), texts, and the cells' kinds, one letter each (`book.Grid`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +78,7 @@ def _grids(data: bytes, limits: Limits) -> list[_Grid]:
     book = jail.read(data, limits)
     if book.look["active"]:
         raise SubmissionError("BOOK-ACTIVE")
-    return [(first_row, texts, kinds) for _name, first_row, _first_column, texts, kinds in book.grids or ()]
+    return [(grid.first_row, grid.texts, grid.kinds) for grid in book.grids]
 
 
 def _csv(data: bytes, limits: Limits, encodings: Sequence[str]) -> list[_Grid]:

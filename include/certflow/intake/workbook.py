@@ -13,6 +13,7 @@ from itertools import accumulate
 from typing import Any
 
 from certflow import jail, sniff
+from certflow.book import Grid
 from certflow.errors import SubmissionError
 from certflow.findings import FIELD_NAMES, FIELDS
 from certflow.intake.submission import Measures, Sheet
@@ -23,6 +24,8 @@ HEADER_ROWS = 10
 _KINDS = {"t": "text", "n": "number", "d": "date", "b": "bool", " ": "empty", "f": "formula", "e": "error"}
 _HEADER_LEAST = 5
 """So many known columns make a row the header; fewer are a title or data."""
+_FEW_TEXTS = ("ZJLB", "XB", "BKJB", "BKZY", "CSNY", "PZRQ", "BMS")
+"""Columns of few different texts, all but fewer than a header needs."""
 _ALIASES = {
     **{code: code for code in FIELDS},
     **{name: code for code, name in FIELD_NAMES.items()},
@@ -92,10 +95,10 @@ def _fault(measures: Measures, code: str, detail: str) -> None:
         measures["book_fault"], measures["book_detail"] = code, detail
 
 
-def _data_sheet(book: jail.Book, measures: Measures) -> tuple[dict[str, Any], list[Any]]:
+def _data_sheet(book: jail.Book, measures: Measures) -> tuple[dict[str, Any], Grid]:
     """The one sheet with content; a hidden one among several, or hidden itself, is a fault (E24), a second a hold."""
-    grids = {grid[0]: grid for grid in book.grids}
-    full: list[tuple[dict[str, Any], list[Any]]] = []
+    grids = {grid.name: grid for grid in book.grids}
+    full: list[tuple[dict[str, Any], Grid]] = []
     for sheet in book.look["sheets"]:
         if sheet["kind"] != "worksheet":
             if sheet["kind"] == "macro":
@@ -105,7 +108,7 @@ def _data_sheet(book: jail.Book, measures: Measures) -> tuple[dict[str, Any], li
         grid = grids.get(sheet["name"])
         if grid is None:
             raise SubmissionError("BOOK-DAMAGED", "工作表读取不一致")
-        if sheet["formulas"] or any(kinds.strip() for kinds in grid[4]):
+        if sheet["formulas"] or any(not column.kinds.isspace() for column in grid.columns):
             full.append((sheet, grid))
     if not full:
         raise SubmissionError("BOOK-EMPTY")
@@ -132,10 +135,11 @@ def header_field(text: str) -> str | None:
     return None
 
 
-def _best_header(grid: Sequence[Any]) -> tuple[int, int]:
+def _best_header(grid: Grid) -> tuple[int, int]:
     """(index of the row with most known columns among the first rows, how many)."""
     best = (0, 0)
-    for index, row in enumerate(grid[3][:HEADER_ROWS]):
+    tops = (column.joined.split(column.between, HEADER_ROWS)[:HEADER_ROWS] for column in grid.columns)
+    for index, row in enumerate(zip(*tops, strict=True)):
         known = len({field for text in row if (field := header_field(text)) is not None})
         if known > best[1]:
             best = (index, known)
@@ -158,30 +162,25 @@ def _columns(header: Sequence[str], measures: Measures) -> dict[str, int]:
     return found
 
 
-def _lay_out(look: Mapping[str, Any], grid: Sequence[Any], limits: Limits, measures: Measures) -> Sheet:
-    _, first_row, first_column, texts, kinds = grid
+def _lay_out(look: Mapping[str, Any], grid: Grid, limits: Limits, measures: Measures) -> Sheet:
     header, known = _best_header(grid)
     if known < _HEADER_LEAST:
         raise SubmissionError("BOOK-HEADER", "没有找到表头")
-    measures["book_title_row"] = sum(any(not _empty(text) for text in row) for row in texts[:header])  # E19
-    columns = _columns(texts[header], measures)
-    first = first_row + header + 2
-    body, body_kinds = texts[header + 1 :], kinds[header + 1 :]
-    marks = dict.fromkeys(map(tuple, look["formulas"]), "f") | dict.fromkeys(map(tuple, look["errors"]), "e")
-    for number in {row for row, _ in marks}:
-        if 0 <= number - first < len(body_kinds):
-            row_kinds = enumerate(body_kinds[number - first])
-            body_kinds[number - first] = "".join(
-                marks.get((number, first_column + at + 1), kind) for at, kind in row_kinds
-            )
-    values = {name: [row[at] for row in body] for name, at in columns.items()}
-    left_out = _left_out(body, body_kinds, columns, values)
-    rows = [number for number in range(first, first + len(body)) if number - first not in left_out]
+    texts = [column.texts for column in grid.columns]
+    *titles, headings = zip(*(column[: header + 1] for column in texts), strict=True)
+    measures["book_title_row"] = sum(any(not _empty(text) for text in row) for row in titles)  # E19
+    columns = _columns(headings, measures)
+    first = grid.first_row + header + 2
+    values = {name: texts[at][header + 1 :] for name, at in columns.items()}
+    kinds = _kinds(look, grid, columns, first)
+    left_out = _left_out([column[header + 1 :] for column in texts], values, kinds)
+    below = len(texts[0]) - header - 1
+    rows = [number for number in range(first, first + below) if number - first not in left_out]
     ignored = {first + at: what for at, what in left_out.items() if what}
     blank = [first + at for at, what in left_out.items() if not what]
     if left_out:
-        values = {name: [values[name][number - first] for number in rows] for name in columns}
-        body_kinds = [body_kinds[number - first] for number in rows]
+        values = {name: [column[number - first] for number in rows] for name, column in values.items()}
+        kinds = {name: [column[number - first] for number in rows] for name, column in kinds.items()}
     if not rows:
         raise SubmissionError("BOOK-EMPTY")
     if len(rows) > limits.workbook_rows:
@@ -189,22 +188,35 @@ def _lay_out(look: Mapping[str, Any], grid: Sequence[Any], limits: Limits, measu
     measures["book_blank_row"] = sum(rows[0] < number < rows[-1] for number in blank)  # E29; below the data: trimmed
     measures["book_total_row"] = len(ignored)
     measures["book_rows"] = len(rows)
-    used = {first_column + at + 1 for at in columns.values()}
+    used = {grid.first_column + at + 1 for at in columns.values()}
     measures["book_hidden_column"] = sum(
         any(first <= column <= last for first, last in look["hidden_columns"]) for column in used
     )
-    words = {one: tuple(_KINDS[one[at]] for at in columns.values()) for one in set(body_kinds)}
-    kinds_of = zip(*map(words.__getitem__, body_kinds), strict=True)
-    present = set(rows)
     return Sheet(
         row_numbers=rows,
         values=values,
-        kinds={name: list(column) for name, column in zip(columns, kinds_of, strict=True)},
-        hidden=frozenset(look["hidden_rows"]) & present,
+        kinds={name: list(map(_KINDS.__getitem__, column)) for name, column in kinds.items()},
+        hidden=frozenset(look["hidden_rows"]).intersection(rows),
         merged=_merged(look["merged"], rows),
         ignored=ignored,
-        headings={name: texts[header][at] for name, at in columns.items()},
+        headings={name: headings[at] for name, at in columns.items()},
     )
+
+
+def _kinds(look: Mapping[str, Any], grid: Grid, columns: Mapping[str, int], first: int) -> dict[str, Sequence[str]]:
+    """Field → kind of each cell from row `first` on, formulas and errors among them."""
+    top = first - grid.first_row - 1
+    kinds: dict[str, Sequence[str]] = {name: grid.columns[at].kinds[top:] for name, at in columns.items()}
+    fields = {grid.first_column + at + 1: name for name, at in columns.items()}
+    for places, kind in ((look["formulas"], "f"), (look["errors"], "e")):
+        for row, column in places:
+            name = fields.get(column)
+            if name is not None and 0 <= row - first < len(kinds[name]):
+                marked = kinds[name]
+                if not isinstance(marked, list):
+                    kinds[name] = marked = list(marked)
+                marked[row - first] = kind
+    return kinds
 
 
 def _empty(text: str) -> bool:
@@ -212,18 +224,19 @@ def _empty(text: str) -> bool:
 
 
 def _left_out(
-    body: Sequence[Sequence[str]], kinds: Sequence[str], columns: Mapping[str, int], values: Mapping[str, Sequence[str]]
+    body: Sequence[Sequence[str]], values: Mapping[str, Sequence[str]], kinds: Mapping[str, Sequence[str]]
 ) -> dict[int, str]:
     """Rows below the header that are no applications, by their place: "" blank, or a reason (E19, E29)."""
     headers = _repeated_headers(values)
+    doubtful = set(headers)
+    # Hardly any row: the others have more cells with a sign in them than a total or a signature fills.
+    for name in FIELDS[: _CLOSING_CELLS + 1]:
+        doubtful.update([at for at, signs in enumerate(map(str.isalnum, values[name])) if not signs])
     found: dict[int, str] = {}
-    full = zip(*(values[name] for name in FIELDS[: _CLOSING_CELLS + 1]), strict=True)
-    for at, four in enumerate(full):
-        # Nearly all rows: more cells with a sign in them than a total or a signature fills.
-        if at not in headers and all(four) and "".join(four).isalnum():
-            continue
-        chosen = [kinds[at][place] for place in columns.values()]
-        what = _no_data(body[at], [values[name][at] for name in columns], chosen, repeated=at in headers)
+    for at in sorted(doubtful):
+        row = [column[at] for column in body]
+        chosen = [column[at] for column in kinds.values()]
+        what = _no_data(row, [column[at] for column in values.values()], chosen, repeated=at in headers)
         if what is not None:
             found[at] = what
     return found
@@ -244,22 +257,20 @@ def _no_data(row: Sequence[str], values: Sequence[str], kinds: Sequence[str], *,
 
 
 def _repeated_headers(values: Mapping[str, Sequence[str]]) -> frozenset[int]:
-    """Places of rows with so many cells that name their own column.
-
-    The columns with the fewest different texts first: most sheets need no look at the others.
-    """
-    different = sorted(((name, set(column)) for name, column in values.items()), key=lambda one: len(one[1]))
-    counts: Counter[int] = Counter()
-    naming = 0
-    for place, (name, texts) in enumerate(different):
-        if naming + len(different) - place < _HEADER_LEAST:
-            return frozenset()
-        # What begins with a digit names no column.
-        own = {text for text in texts if not text[:1].isdecimal() and header_field(text) == name}
-        if own:
-            naming += 1
-            counts.update(at for at, text in enumerate(values[name]) if text in own)
+    """Places of rows with so many cells that name their own column."""
+    own = {name: _naming(name, values[name]) for name in _FEW_TEXTS}
+    if not any(own.values()):  # the other columns are too few
+        return frozenset()
+    own |= {name: _naming(name, column) for name, column in values.items() if name not in own}
+    counts = Counter(
+        at for name, texts in own.items() if texts for at, text in enumerate(values[name]) if text in texts
+    )
     return frozenset(at for at, count in counts.items() if count >= _HEADER_LEAST)
+
+
+def _naming(name: str, column: Sequence[str]) -> set[str]:
+    """Texts of a column that name it; what begins with a digit names none."""
+    return {text for text in set(column) if not text[:1].isdecimal() and header_field(text) == name}
 
 
 def _closing(text: str) -> str:
@@ -274,6 +285,8 @@ def _closing(text: str) -> str:
 
 def _merged(areas: Sequence[Sequence[int]], rows: Sequence[int]) -> frozenset[int]:
     """Data rows a merged cell touches; areas of one cell are none (E18). Linear in areas and rows (E48)."""
+    if not areas:
+        return frozenset()
     depth = [0] * (len(rows) + 1)
     for top, left, bottom, right in areas:
         if (top, left) != (bottom, right):

@@ -90,7 +90,7 @@ def read_export(file: Path, encoding: str) -> Export:
 
 
 Record = tuple[int, list[str], str]
-"""Line number, cells, and in Excel the cells' types, one letter each (`excel.Grid`)."""
+"""Line number, cells, and in Excel the cells' types, one letter each (`book.Grid`)."""
 
 
 def _lines(
@@ -142,7 +142,7 @@ def _from_csv(file: Path, encoding: str) -> Iterator[Record]:
 def _from_excel(file: Path) -> Iterator[Record]:
     data = file.read_bytes()
     excel.look_into(data, rows=1 << 20, columns=256, part_bytes=4 << 30)
-    grid = next((grid for grid in excel.read_sheets(data) if grid.texts), None)
+    grid = next((grid for grid in excel.read_sheets(data) if grid.columns), None)
     if grid is None:
         return
     for offset, (texts, kinds) in enumerate(zip(grid.texts, grid.kinds, strict=True)):

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from certflow import excel, jail
+from certflow.book import Grid
 from certflow.errors import ConfigurationError, SubmissionError
 from certflow.intake import archive
 from certflow.intake.submission import Received
@@ -133,14 +134,14 @@ def _read(fitting: Sequence[Profile], part: int, data: bytes, limits: Limits) ->
     return read[0][1]
 
 
-def _grids(data: bytes, limits: Limits) -> list[excel.Grid]:
+def _grids(data: bytes, limits: Limits) -> list[Grid]:
     try:
-        return [excel.Grid(*grid) for grid in jail.read(data, limits).grids]
+        return jail.read(data, limits).grids
     except SubmissionError as error:
         raise SubmissionError("RETURN-DAMAGED", f"{error.fault} {error.detail}".strip()) from None
 
 
-def _sheet(profile: Profile, grids: Sequence[excel.Grid]) -> Iterator[list[str]]:
+def _sheet(profile: Profile, grids: Sequence[Grid]) -> Iterator[list[str]]:
     chosen = [grid for grid in grids if grid.name.strip() == profile.sheet] if profile.sheet else grids
     if not chosen:
         raise SubmissionError("RETURN-HEADER", f"没有名为“{profile.sheet}”的工作表")
