@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
+from operator import itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,10 +30,16 @@ import great_expectations as gx
 from great_expectations.core import ExpectationSuite, ExpectationSuiteValidationResult
 from great_expectations.core.expectation_validation_result import ExpectationValidationResult
 from great_expectations.data_context.types.base import ProgressBarsConfig
-from great_expectations.expectations.expectation import Expectation
+from great_expectations.execution_engine.pandas_execution_engine import PandasExecutionEngine
+from great_expectations.expectations.expectation import ColumnMapExpectation, Expectation
 from great_expectations.expectations.expectation_configuration import ExpectationConfiguration
+from great_expectations.expectations.registry import get_metric_kwargs
 from great_expectations.render.renderer.page_renderer import ValidationResultsPageRenderer
 from great_expectations.render.view.view import DefaultJinjaPageView
+from great_expectations.validator.exception_info import ExceptionInfo
+from great_expectations.validator.metric_configuration import MetricConfiguration
+from great_expectations.validator.validation_graph import ValidationGraph
+from great_expectations.validator.validator import Validator
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -42,6 +49,10 @@ _FORMAT = {
     "unexpected_index_column_names": [INDEX],
     "return_unexpected_index_query": False,
 }
+_BATCH = "frames-frame"
+"""What Great Expectations calls the batch: after the data source and the asset of `_batch`."""
+_NUMBER = "number"
+"""Place of a rule among the rules of one call, in the `meta` of its expectation."""
 _ONE_AT_A_TIME = threading.Lock()
 """Two threads must not use the context's one asset at once."""
 _VALUES = (
@@ -71,50 +82,128 @@ class Judgement:
 def judge(frame: "pd.DataFrame", rules: Sequence[Rule]) -> Judgement:
     """Judge one frame by rules of one suite and scope; ConfigurationError when a rule cannot be run."""
     suite, scope = rules[0].suite, rules[0].scope.value
-    expectations = ExpectationSuite(name=f"{suite}-{scope}")
     _context()  # it also registers the expectations
-    built = [_expectation(number, rule) for number, rule in enumerate(rules)]
-    # A rule over a column that says nothing holds; running it costs as much as any other (some 10 ms of CPU).
-    expectations.expectations = [
-        item for item, rule in zip(built, rules, strict=True) if frame[rule.column].notna().any()
-    ]
-    with _ONE_AT_A_TIME, _configured_once(), warnings.catch_warnings():
+    named = [_as_text(number, rule) for number, rule in enumerate(rules)]
+    for one in named:
+        _expectation(one)  # none that is wrong goes unsaid, whatever the columns say
+    # A rule over a column that says nothing holds; it is not asked.
+    spoken = frozenset(frame.columns[frame.notna().any()])
+    asked = {number: _question(one) for number, one in enumerate(named) if rules[number].column in spoken}
+    expectations = ExpectationSuite(name=f"{suite}-{scope}")
+    expectations.expectations = [question.expectation for question in asked.values()]
+    with _ONE_AT_A_TIME, _at_once(frame, asked), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         outcome = _batch(frame).validate(expectations, result_format=_FORMAT)
-    breaches = []
+    breaches, told = [], []
     for result in outcome.results:
-        rule = rules[int(result.expectation_config.meta["number"])]
+        number = int(result.expectation_config.meta[_NUMBER])
+        rule, found = rules[number], result.result or {}
         if result.exception_info and _raised(result.exception_info):
             reason = _reason(result.exception_info)
             raise ConfigurationError(f"{rule.suite}.json：规则 {rule.code} 无法执行：{reason}")
         if not result.success:
-            lines = sorted(int(item[INDEX]) for item in result.result.get("unexpected_index_list") or ())
+            lines = sorted(int(item[INDEX]) for item in found.get("unexpected_index_list") or ())
             if not lines:  # it found something and names nobody: nobody would be told
                 raise ConfigurationError(f"{rule.suite}.json：规则 {rule.code} 无法执行：它不指明哪一行不合格")
-            breaches.append(Breach(rule, tuple(lines)))
-    breaches.sort(key=lambda breach: rules.index(breach.rule))
-    return Judgement(suite, scope, tuple(breaches), _without_values(outcome, rules))
+            breaches.append((number, Breach(rule, tuple(lines))))
+        counts = {name: value for name, value in found.items() if name not in _VALUES}
+        told.append(asked[number].told | {"success": result.success, "result": counts})
+    breaches.sort(key=itemgetter(0))
+    outcome.results = []
+    return Judgement(suite, scope, tuple(one for _, one in breaches), outcome.to_json_dict() | {"results": told})
+
+
+@dataclass(frozen=True, slots=True)
+class _Question:
+    """A rule as it is put to Great Expectations: made once per process, never changed."""
+
+    expectation: Any
+    configuration: ExpectationConfiguration
+    needed: tuple[MetricConfiguration, ...]
+    """What has to be measured, each after what it is measured from; the last tells the lines that break the rule.
+
+    Empty for a rule that is not about each value by itself.
+    """
+    told: dict[str, Any]
+    """Its result as JSON before anything was found."""
+
+
+class _Engine(PandasExecutionEngine):
+    """Great Expectations' own, but a condition chooses its lines once, and a rule is shown its own column alone."""
+
+    def __init__(self, frame: "pd.DataFrame") -> None:
+        super().__init__(batch_data_dict={_BATCH: frame})
+        self._chosen: dict[str, Any] = {}
+        self._alone: dict[tuple[str, str], Any] = {}
+
+    def get_domain_records(self, domain_kwargs: dict[str, Any]) -> Any:  # noqa: ANN401 (a frame, untyped to us)
+        """The lines a condition chooses, of all columns or of the one that is named."""
+        condition, column = str(domain_kwargs.get("row_condition")), domain_kwargs.get("column")
+        if condition not in self._chosen:
+            self._chosen[condition] = super().get_domain_records(domain_kwargs)
+        if column is None:
+            return self._chosen[condition]
+        if (condition, column) not in self._alone:
+            self._alone[condition, column] = self._chosen[condition][column].to_frame()
+        return self._alone[condition, column]
 
 
 @contextmanager
-def _configured_once() -> Iterator[None]:
-    """While this holds, an expectation builds its configuration once.
+def _at_once(frame: "pd.DataFrame", asked: Mapping[int, _Question]) -> Iterator[None]:
+    """While this holds, Great Expectations answers these questions without planning each of them anew.
 
-    It is asked for a hundred times; to build it anew each time takes a quarter of what Great Expectations needs.
+    What a value is held against, what a condition chooses and how a result comes about stays its own; all it saves is
+    to build every expectation and every metric's identity a hundred times and to copy the frame for each of them.
     """
-    built: dict[int, tuple[Expectation, ExpectationConfiguration]] = {}
-    whole: Any = Expectation.configuration  # a property
+    built = {id(one.expectation): one.configuration for one in asked.values()}
+    usual: Any = Validator.graph_validate
+    configuration: Any = Expectation.configuration  # a property
 
-    def configuration(self: Expectation) -> ExpectationConfiguration:
-        if (known := built.get(id(self))) is None:  # the expectation is kept with it, so its id stays its own
-            known = built[id(self)] = (self, whole.fget(self))
-        return known[1]
+    def known(self: Expectation) -> ExpectationConfiguration:
+        return built[id(self)] if id(self) in built else configuration.fget(self)
 
-    Expectation.configuration = property(configuration)  # type: ignore[method-assign, assignment]
+    def validate(
+        self: Validator,
+        configurations: list[ExpectationConfiguration],
+        runtime_configuration: dict[str, Any] | None = None,
+    ) -> list[ExpectationValidationResult]:
+        questions = [asked[one.meta[_NUMBER]] for one in configurations if one.meta]
+        others = [one.configuration for one in questions if not one.needed]
+        engine, metrics = _Engine(frame), dict[Any, Any]()
+        answers = [_answer(one, engine, metrics) for one in questions if one.needed]
+        return [*answers, *(usual(self, others, runtime_configuration) if others else ())]
+
+    Validator.graph_validate = validate  # type: ignore[method-assign]
+    Expectation.configuration = property(known)  # type: ignore[method-assign, assignment]
     try:
         yield
     finally:
-        Expectation.configuration = whole  # type: ignore[method-assign]
+        Validator.graph_validate = usual  # type: ignore[method-assign]
+        Expectation.configuration = configuration  # type: ignore[method-assign]
+
+
+def _answer(question: _Question, engine: _Engine, metrics: dict[Any, Any]) -> ExpectationValidationResult:
+    """What Great Expectations says to one rule; `metrics`: what was measured on this frame so far."""
+    expectation, condition = question.expectation, question.needed[-1]
+    try:
+        for metric in question.needed:
+            if metric.id not in metrics:
+                metrics |= engine.resolve_metrics([metric], metrics=metrics)
+        unexpected = metrics[condition.id][0]
+        lines = unexpected.index[unexpected.to_numpy(dtype=bool)].tolist() if unexpected.any() else []
+        records = engine.get_domain_records(condition.metric_domain_kwargs)
+        measured = {
+            "table.row_count": len(records),
+            "column_values.nonnull.unexpected_count": int(records.isna().to_numpy().sum()),
+            f"{expectation.map_metric}.unexpected_count": len(lines),
+            f"{expectation.map_metric}.unexpected_values": [],  # no value leaves
+            f"{expectation.map_metric}.unexpected_index_list": [{INDEX: line} for line in lines],
+        }
+        answer = expectation._validate(measured, {"result_format": _FORMAT}, engine)  # noqa: SLF001 (as `_at_once`)
+    except Exception as error:  # noqa: BLE001 (a rule that does not fit its column fails in as many ways as there are)
+        told = ExceptionInfo(exception_traceback="", exception_message=str(error))
+        return ExpectationValidationResult(False, question.configuration, exception_info=told)
+    return ExpectationValidationResult(expectation_config=question.configuration, **answer)
 
 
 def write_results(judgements: Iterable[Judgement], folder: Path, run: str) -> list[Path]:
@@ -212,13 +301,47 @@ def _batch(frame: "pd.DataFrame") -> Any:  # noqa: ANN401 (as above)
     return definition.get_batch(batch_parameters={"dataframe": frame})
 
 
-def _expectation(number: int, rule: Rule) -> Any:  # noqa: ANN401 (as above)
-    meta = {"number": number, "code": rule.code, "severity": rule.severity.value, "clause": rule.clause}
+def _as_text(number: int, rule: Rule) -> str:
+    """A rule and its place as a key: equal ones are the same question."""
+    return json.dumps(
+        [number, rule.suite, rule.code, rule.title, rule.severity, rule.clause, rule.expectation, rule.kwargs],
+        sort_keys=True,
+    )
+
+
+@lru_cache(maxsize=1024)
+def _expectation(key: str) -> Any:  # noqa: ANN401 (as above)
+    number, suite, code, _, severity, clause, kind, kwargs = json.loads(key)
+    meta = {_NUMBER: number, "code": code, "severity": severity, "clause": clause}
     try:
-        return ExpectationConfiguration(type=rule.expectation, kwargs=dict(rule.kwargs), meta=meta).to_domain_obj()
+        return ExpectationConfiguration(kind, kwargs | {"batch_id": _BATCH}, meta).to_domain_obj()
     except Exception as error:  # noqa: BLE001 (each kind of wrong argument raises its own type, some of them bare)
         reason = " ".join(str(error).split())
-        raise ConfigurationError(f"{rule.suite}.json：规则 {rule.code} 的 type 或 kwargs 不对：{reason}") from None
+        raise ConfigurationError(f"{suite}.json：规则 {code} 的 type 或 kwargs 不对：{reason}") from None
+
+
+@lru_cache(maxsize=1024)
+def _question(key: str) -> _Question:
+    expectation, (_, _, code, title, *_) = _expectation(key), json.loads(key)
+    configuration = expectation.configuration
+    needed: dict[Any, MetricConfiguration] = {}
+
+    def need(metric: MetricConfiguration) -> None:
+        for other in metric.metric_dependencies.values():
+            need(other)
+        needed.setdefault(metric.id, metric)
+
+    if type(expectation).get_validation_dependencies is ColumnMapExpectation.get_validation_dependencies:
+        name = f"{expectation.map_metric}.condition"
+        kwargs = get_metric_kwargs(name, configuration)
+        condition = MetricConfiguration(name, kwargs["metric_domain_kwargs"], kwargs["metric_value_kwargs"])
+        ValidationGraph(PandasExecutionEngine()).build_metric_dependency_graph(condition)
+        need(condition)
+    told = ExpectationValidationResult(True, configuration, result={}).to_json_dict()
+    meta: Any = told["expectation_config"]
+    meta["meta"] = {name: value for name, value in meta["meta"].items() if name != _NUMBER}
+    meta["meta"]["notes"] = {"format": "markdown", "content": [f"{code} {title}"]}
+    return _Question(expectation, configuration, tuple(needed.values()), told)
 
 
 def _raised(info: Mapping[str, Any]) -> bool:
@@ -231,14 +354,3 @@ def _reason(info: Mapping[str, Any]) -> str:
     if "exception_message" in info:
         return str(info["exception_message"]).strip().splitlines()[-1][:200]
     return next((_reason(nested) for nested in info.values() if isinstance(nested, Mapping)), "unknown")
-
-
-def _without_values(outcome: Any, rules: Sequence[Rule]) -> dict[str, Any]:  # noqa: ANN401 (as above)
-    document: dict[str, Any] = outcome.to_json_dict()
-    for item in document["results"]:
-        for key in _VALUES:
-            item["result"].pop(key, None)
-        rule = rules[item["expectation_config"]["meta"]["number"]]
-        item["expectation_config"]["meta"]["notes"] = {"format": "markdown", "content": [f"{rule.code} {rule.title}"]}
-        del item["expectation_config"]["meta"]["number"]
-    return document

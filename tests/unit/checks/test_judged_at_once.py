@@ -1,0 +1,129 @@
+"""Judging at once gives what Great Expectations gives when it plans, measures and words every rule by itself."""
+
+import json
+import re
+from dataclasses import replace
+
+import pytest
+from made_submissions import Made, person, portrait
+
+from certflow.checks import frame, judge, run, suites
+from certflow.errors import ConfigurationError
+from certflow.intake.gather import gather
+from certflow.reference import load_reference
+from certflow.settings import Settings
+
+LOADED = re.compile(r'"ge_load_time": "[^"]*"')
+
+
+def by_itself(table, rules) -> tuple[list[tuple[str, tuple[int, ...]]], str]:
+    """Breaches and result of a run in which nothing of Great Expectations is replaced."""
+    suite = judge.ExpectationSuite(name=f"{rules[0].suite}-{rules[0].scope.value}")
+    suite.expectations = [
+        judge.ExpectationConfiguration(
+            type=rule.expectation, kwargs=dict(rule.kwargs),
+            meta={"number": number, "code": rule.code, "severity": rule.severity.value, "clause": rule.clause},
+        ).to_domain_obj()
+        for number, rule in enumerate(rules) if table[rule.column].notna().any()
+    ]  # fmt: skip
+    result = judge._batch(table).validate(suite, result_format=judge._FORMAT).to_json_dict()
+    breaches = []
+    for one in result["results"]:
+        number = one["expectation_config"]["meta"].pop("number")
+        rule = rules[number]
+        one["expectation_config"]["meta"]["notes"] = {"format": "markdown", "content": [f"{rule.code} {rule.title}"]}
+        if not one["success"]:
+            lines = one["result"].get("unexpected_index_list") or ()
+            breaches.append((number, rule.code, tuple(sorted(item[frame.INDEX] for item in lines))))
+        for name in judge._VALUES:
+            one["result"].pop(name, None)
+    return [one[1:] for one in sorted(breaches)], as_text(result)
+
+
+def as_text(result) -> str:
+    return LOADED.sub('"ge_load_time": ""', json.dumps(result, sort_keys=True))
+
+
+def at_once(table, rules) -> tuple[list[tuple[str, tuple[int, ...]]], str]:
+    judgement = judge.judge(table, rules)
+    return [(one.rule.code, one.lines) for one in judgement.breaches], as_text(judgement.result)
+
+
+def test_every_frame_of_a_city_is_judged_alike(settings, tmp_path, monkeypatch):
+    made = Made()
+    for serial in range(1, 5):
+        made.add(person(serial, photo=True), portrait(serial) if serial != 2 else b"no photo")
+    made.add(person(5) | {"ZJHM": "37010219900101005X", "XB": "?"})
+    given = gather([made.write(tmp_path)], settings, load_reference(settings))
+    frames, judged = [], judge.judge
+    monkeypatch.setattr(judge, "judge", lambda table, rules: (frames.append((table, rules)), judged(table, rules))[1])
+    run._judge(given, settings, load_reference(settings), None)
+    monkeypatch.undo()
+    assert any(breaches for breaches, _ in (at_once(*one) for one in frames)), "some rules did not hold"
+    for table, rules in frames:
+        assert at_once(table, rules) == by_itself(table, rules), rules[0]
+
+
+COLUMNS = {
+    "words": ["甲", "乙乙", None, "", "甲"],
+    "numbers": [1.0, 12.0, None, 5.0, -1.0],
+    "flags": [True, None, False, True, False],
+    "nothing": [None] * 5,
+}
+KINDS = {
+    "a set": ("expect_column_values_to_be_in_set", {"column": "flags", "value_set": [True]}),
+    "no set": ("expect_column_values_to_not_be_in_set", {"column": "words", "value_set": ["甲"]}),
+    "mostly": ("expect_column_values_to_be_between", {"column": "numbers", "min_value": 0, "mostly": 0.7}),
+    "a condition": (
+        "expect_column_values_to_be_between",
+        {"column": "numbers", "max_value": 3, "row_condition": "numbers > 0", "condition_parser": "pandas"},
+    ),
+    "no line left": (
+        "expect_column_values_to_be_between",
+        {"column": "numbers", "max_value": 3, "row_condition": "numbers > 99", "condition_parser": "pandas"},
+    ),
+    "lengths": ("expect_column_value_lengths_to_be_between", {"column": "words", "max_value": 1, "min_value": 1}),
+    "a pattern": ("expect_column_values_to_match_regex", {"column": "words", "regex": "^.$"}),
+    "all different": ("expect_column_values_to_be_unique", {"column": "words"}),
+    "present": ("expect_column_values_to_not_be_null", {"column": "words"}),
+    "far from the mean": ("expect_column_value_z_scores_to_be_less_than",
+                          {"column": "numbers", "threshold": 1, "double_sided": True}),
+    "the mean": ("expect_column_mean_to_be_between", {"column": "numbers", "max_value": 2}),
+    "over nothing": ("expect_column_values_to_be_in_set", {"column": "nothing", "value_set": [True]}),
+}  # fmt: skip
+
+
+def rule_of(kind: str) -> suites.Rule:
+    """A rule a data steward could write tomorrow."""
+    sample = next(rule for rule in suites.load(Settings()) if rule.code == "ID-AGE")
+    expectation, kwargs = KINDS[kind]
+    return replace(sample, expectation=expectation, kwargs=kwargs, title=kind)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_each_kind_of_rule_is_judged_alike(kind):
+    table = frame.build(COLUMNS, COLUMNS, 5)
+    assert at_once(table, [rule_of(kind)]) == by_itself(table, [rule_of(kind)])
+
+
+def test_all_kinds_together_are_judged_alike_and_each_breach_is_its_own():
+    table, rules = frame.build(COLUMNS, COLUMNS, 5), [rule_of(kind) for kind in KINDS]
+    breaches, result = at_once(table, rules)
+    expected, plain = by_itself(table, rules)
+    assert breaches == expected
+    assert sorted(json.loads(result)["results"], key=str) == sorted(json.loads(plain)["results"], key=str)
+
+
+def test_a_rule_that_does_not_fit_its_column_is_named():
+    rule = replace(rule_of("mostly"), kwargs={"column": "words", "max_value": 3})
+    with pytest.raises(ConfigurationError, match=r"application\.json: rule ID-AGE cannot be judged: .*same type"):
+        judge.judge(frame.build(COLUMNS, COLUMNS, 5), [rule])
+
+
+def test_nothing_of_great_expectations_stays_changed():
+    before = judge.Expectation.configuration, judge.Validator.graph_validate
+    table = frame.build(COLUMNS, COLUMNS, 5)
+    judge.judge(table, [rule_of("a set")])
+    with pytest.raises(KeyError), judge._at_once(table, {}):
+        raise KeyError
+    assert (judge.Expectation.configuration, judge.Validator.graph_validate) == before
