@@ -10,6 +10,7 @@
     ├── Conflict             two facts disagree or an order was overtaken: a person decides, never retried
     │   └── Busy             another run does the same work at this moment: this one ends, nothing is lost
     └── DigestMismatch       bytes differ from the digest recorded for them: work stops, nothing is sent
+        └── SealBroken       a sealed file is not what was sealed: it comes back from a backup
 
 Problems of a *row* are data (`certflow.findings.Finding`), never exceptions.
 
@@ -57,3 +58,7 @@ class Busy(Conflict):
 
 class DigestMismatch(CertflowError):
     """Bytes differ from the digest recorded for them; whatever was to happen with them does not."""
+
+
+class SealBroken(DigestMismatch):
+    """A file at rest under a key (`certflow.vault`) was changed, cut off or damaged; what it holds is not used."""

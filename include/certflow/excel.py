@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 from unicodedata import east_asian_width
 
-from certflow import biff, ooxml
+from certflow import biff, ooxml, vault
 from certflow.book import Column, Grid, Look, join
 from certflow.errors import Conflict, SubmissionError
 
@@ -104,7 +104,7 @@ def read_table(path: Path) -> Iterator[list[str]]:
 
     Raises SubmissionError: BOOK-TYPE, BOOK-PASSWORD, BOOK-DAMAGED, BOOK-LIMIT, and as `table`.
     """
-    data = path.read_bytes()
+    data = vault.read_bytes(path)
     look_into(data, rows=1 << 20, columns=256, part_bytes=4 << 30)
     yield from table(read_sheets(data))
 
@@ -249,7 +249,8 @@ def write_xlsx(path: Path, pages: Sequence[Page]) -> None:
     for page in pages:
         _write_page(book.create_sheet(page.name), page)
     part = path.with_name(path.name + ".part")
-    book.save(part)
+    with vault.create(part, 0o666) as stream:
+        book.save(stream)
     part.replace(path)
 
 

@@ -17,7 +17,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from certflow import excel
+from certflow import excel, vault
 from certflow.errors import ConfigurationError, Conflict, DigestMismatch
 from certflow.excel import Cell, Page
 from certflow.findings import FIELDS
@@ -167,7 +167,7 @@ def write(settings: Settings, pair: Sequence[Form], folder: Path, stem: str) -> 
             continue
         paper = workbook.with_suffix(".pdf")
         draft = paper.with_name(f".{paper.name}.part")
-        draft.write_bytes(content)
+        vault.write_bytes(draft, content)
         draft.replace(paper)
         written.append(paper)
     return written, trouble

@@ -11,6 +11,7 @@ import struct
 import unicodedata
 from pathlib import Path
 
+from certflow import vault
 from certflow.errors import TransferError
 from certflow.settings import Settings
 from certflow.sftp import PART, RemoteFile, Session
@@ -64,13 +65,13 @@ def keep(settings: Settings, data: bytes) -> str:
         settings.work.mkdir(mode=0o700, parents=True, exist_ok=True)
         temporary = settings.work / f"keep-{digest}"
         try:
-            with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT, 0o600), "wb") as stream:
-                fcntl.flock(stream, fcntl.LOCK_EX)
+            with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT, 0o600), "wb") as turn:
+                fcntl.flock(turn, fcntl.LOCK_EX)
                 if not settings.original(digest).is_file():  # else it is the other one's file that we have open
-                    stream.truncate()
-                    stream.write(data)
-                    stream.flush()
-                    os.fsync(stream.fileno())
+                    turn.truncate()
+                    with vault.writer(os.dup(turn.fileno()), temporary) as stream:
+                        stream.write(data)
+                        vault.finish(stream)
                     _store(temporary, settings.original(digest))
         finally:
             temporary.unlink(missing_ok=True)
@@ -100,7 +101,7 @@ def _store(temporary: Path, final: Path) -> None:
 
 def _looks_whole(file: Path, size: int) -> bool:
     """True unless the bytes begin like a zip and have no end."""
-    with file.open("rb") as stream:
+    with vault.reader(file) as stream:
         if stream.read(4) != b"PK\x03\x04":
             return True
         stream.seek(max(0, size - _END_SEARCH))

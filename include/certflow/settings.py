@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 from urllib.parse import unquote, urlsplit
 
+from certflow import vault
 from certflow.errors import ConfigurationError
 
 
@@ -181,7 +182,15 @@ class Settings:
     """Sent and not back after so many days: an alarm, until an answer comes (returns take three to six months)."""
     audit_export: Path | None = None
     """Folder outside `home`, best on another machine, for signed heads of the audit chain; None: none are exported."""
+    vault_key: str = field(default="", repr=False)
+    """Key of files at rest, 32 random bytes as base64 or hex, kept outside `home` (`certflow.vault`); empty: they are
+    not encrypted."""
+    vault_old_keys: str = field(default="", repr=False)
+    """Earlier keys, separated by commas, for as long as files are sealed with them."""
     log_level: str = "INFO"
+
+    def __post_init__(self) -> None:
+        vault.hold(self.home, self.vault_key, self.vault_old_keys)
 
     @classmethod
     def load(cls, environment: Mapping[str, str] | None = None) -> "Settings":
@@ -196,6 +205,8 @@ class Settings:
         for group in ("folders", "limits", "retention"):
             values[group] = _read_group(group, cls.__dataclass_fields__[group].default_factory, env)
         values["home"] = Path(values.get("home", cls.__dataclass_fields__["home"].default)).absolute()
+        for name in ("vault_key", "vault_old_keys"):
+            _outside(values["home"], f"CERTFLOW_{name.upper()}_FILE", env)
         return cls(**values)
 
     def path(self, *parts: str) -> Path:
@@ -258,6 +269,12 @@ def _given(variable: str, env: Mapping[str, str]) -> str:
         return Path(file).read_text(encoding="utf-8").partition("\n")[0].strip()
     except (OSError, UnicodeDecodeError):
         raise ConfigurationError(f"{variable}_FILE names a file that cannot be read: {file}") from None
+
+
+def _outside(home: Path, variable: str, env: Mapping[str, str]) -> None:
+    """A key that lies beside what it locks is no key."""
+    if (file := env.get(variable, "")) and Path(file).resolve().is_relative_to(home.resolve()):
+        raise ConfigurationError(f"{variable} 指向 CERTFLOW_HOME 之内的文件：密钥不能与加密的文件放在一起，请移到别处")
 
 
 def _read(name: str, kind: object, text: str, env: Mapping[str, str]) -> object:

@@ -5,7 +5,6 @@ moves bytes whose place, size and CRC the ledger already knows.
 """
 
 import hashlib
-import io
 import struct
 import zlib
 from collections.abc import Iterable
@@ -13,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Literal, Self
 
+from certflow import vault
 from certflow.errors import Conflict, DigestMismatch
 
 STORED, DEFLATED = 0, 8
@@ -53,7 +53,7 @@ class Archives:
     """Archives that stay open from one entry to the next; a context manager."""
 
     def __init__(self) -> None:
-        self._files: dict[Path, io.FileIO] = {}
+        self._files: dict[Path, BinaryIO] = {}
 
     def __enter__(self) -> Self:
         return self
@@ -99,10 +99,10 @@ class Archives:
                 f"原件 {entry.archive.stem[:12]}… 第 {entry.data_offset} 字节处的文件长度不符，请勿继续"
             )
 
-    def _open(self, archive: Path) -> io.FileIO:
+    def _open(self, archive: Path) -> BinaryIO:
         if len(self._files) >= _MOST_OPEN:
             self._close()
-        file = self._files[archive] = archive.open("rb", buffering=0)
+        file = self._files[archive] = vault.reader(archive, buffering=0)
         return file
 
     def _close(self) -> None:

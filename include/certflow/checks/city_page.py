@@ -6,7 +6,6 @@ judged, brought into the city's 回执 in place of the older ones.
 """
 
 import html
-import os
 import tempfile
 from calendar import monthrange
 from collections import Counter
@@ -16,6 +15,7 @@ from pathlib import Path
 from string import Template
 from typing import TYPE_CHECKING, Any
 
+from certflow import vault
 from certflow.checks import suites
 from certflow.month import SHANGHAI, Month
 from certflow.reference import Reference
@@ -205,7 +205,7 @@ def _moment(moment: datetime) -> str:
 def _put(path: Path, data: bytes) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=".page-")
-    with os.fdopen(handle, "wb") as target:
+    with vault.writer(handle, Path(name)) as target:
         target.write(data)
     Path(name).replace(path)
     return path

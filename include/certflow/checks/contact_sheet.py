@@ -7,13 +7,12 @@ name and no ID number; a protected folder of the province all the same, never up
 import base64
 import html
 import itertools
-import os
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from certflow import photo
+from certflow import photo, vault
 from certflow.checks.judged import Judged
 from certflow.errors import SubmissionError
 from certflow.findings import Outcome
@@ -104,7 +103,7 @@ def _subject(one: Judged) -> str:
 
 def _put(path: Path, data: bytes) -> Path:
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=".sheet-")
-    with os.fdopen(handle, "wb") as target:
+    with vault.writer(handle, Path(name)) as target:
         target.write(data)
     Path(name).replace(path)
     return path

@@ -13,7 +13,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from certflow import excel, naming
+from certflow import excel, naming, vault
 from certflow.checks.judged import Judged, JudgedRow
 from certflow.excel import Cell, Page
 from certflow.findings import FIELD_NAMES, FIELDS, Finding, Outcome, Scope, Severity, Verdict
@@ -268,7 +268,7 @@ def write_text(path: Path, lines: Sequence[str]) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     data = "\r\n".join([*lines, ""]).encode("utf-8-sig", "backslashreplace")
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=".answer-")
-    with os.fdopen(handle, "wb") as target:
+    with vault.writer(handle, Path(name)) as target:
         target.write(data)
     Path(name).replace(path)
     return path

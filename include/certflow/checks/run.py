@@ -4,7 +4,6 @@
 """
 
 import gc
-import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
@@ -16,6 +15,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from certflow import vault
 from certflow.checks import (
     city_page,
     contact_sheet,
@@ -132,7 +132,7 @@ def check(
     Without a registry, or with an empty one, the rules that need the certificate database are silent and DB-OFF says
     so. ConfigurationError when a rule suite is broken; never an error for whatever bytes a city sends.
     """
-    with tempfile.TemporaryDirectory(prefix="certflow-") as shelf:
+    with vault.shelf(settings.work) as shelf:
         received = nest.expand(files, settings, Path(shelf))
         return _judge(gather(received, settings, reference), settings, reference, registry).judged
 

@@ -29,6 +29,7 @@ from certflow.cli import (
     reports,
     returns,
     stacks,
+    vault,
 )
 from certflow.cli.show import complain
 from certflow.errors import CertflowError
@@ -59,6 +60,7 @@ for room in (
     delivery,
     audit,
     keeping,
+    vault,
     stacks,
     bench,
 ):

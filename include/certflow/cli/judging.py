@@ -1,6 +1,5 @@
 """Commands about submissions that need no server: check them, read and build their names, list the rules."""
 
-import hashlib
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -8,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from certflow import naming
+from certflow import naming, vault
 from certflow.cli.show import AsJson, InMonth, as_json, complain, desk, parse_month, say, table
 from certflow.findings import Outcome
 from certflow.settings import Settings
@@ -234,9 +233,7 @@ def received(paths: list[str]) -> "tuple[list[Received], dict[Path, str]]":
             raise typer.BadParameter(f"没有这个文件：{text}")
         for member in members:
             given[member] = text if member is path else str(member)
-            with member.open("rb") as stream:
-                digest = hashlib.file_digest(stream, "sha256").hexdigest()
-            files.append(Received(member, member.name, digest, member.stat().st_size))
+            files.append(Received(member, member.name, vault.sha256(member), vault.size(member)))
     if not files:
         raise typer.BadParameter("文件夹里没有文件")
     return files, given

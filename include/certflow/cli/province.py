@@ -6,10 +6,8 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from certflow.cli.show import AsJson, as_json, complain, desk, say, table
+from certflow.cli.show import AsJson, as_json, complain, desk, progress_bar, say, table
 from certflow.privacy import mask_id, mask_name
 from certflow.settings import Settings
 
@@ -47,7 +45,7 @@ def registry_load(
     if dry_run:
         _preview_load(file, encoding, full=full, json=json)
         return
-    with desk() as (settings, registry, actor), _progress() as bar:
+    with desk() as (settings, registry, actor), progress_bar() as bar:
         task = bar.add_task("读取", total=None)
         loaded = load(
             settings, registry, actor, file, encoding=encoding, progress=lambda read: bar.update(task, completed=read)
@@ -92,7 +90,7 @@ def _preview_load(file: Path, encoding: str, *, full: bool, json: bool) -> None:
     from certflow.registry.export import COLUMNS
     from certflow.registry.refresh import preview
 
-    with desk() as (_settings, registry, _actor), _progress() as bar:
+    with desk() as (_settings, registry, _actor), progress_bar() as bar:
         task = bar.add_task("读取", total=None)
         found = preview(
             registry, file, encoding=encoding, full=full, progress=lambda read: bar.update(task, completed=read)
@@ -248,14 +246,3 @@ def doctor(
 
 def _lines(lines: list[int], count: int) -> str:
     return "、".join(map(str, lines[:5])) + ("……" if count > len(lines[:5]) else "")
-
-
-def _progress() -> Progress:
-    return Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        console=Console(stderr=True),
-        transient=True,
-    )

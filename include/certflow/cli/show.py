@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 from rich.text import Text
 
@@ -80,6 +81,18 @@ def write_new(target: Path, content: bytes) -> None:
             stream.write(content)
     except FileExistsError:
         raise typer.BadParameter("目标文件已存在") from None
+
+
+def progress_bar() -> Progress:
+    """For work that takes minutes: on standard error, gone when it is done."""
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        console=Console(stderr=True),
+        transient=True,
+    )
 
 
 def table(title: str, columns: Sequence[str], lines: Iterable[Sequence[Any]]) -> None:

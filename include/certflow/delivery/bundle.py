@@ -7,13 +7,12 @@ holds personal data and is written for its owner alone (0600).
 import datetime as dt
 import hashlib
 import inspect
-import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from certflow import signing
+from certflow import signing, vault
 from certflow.delivery import verify_evidence
 from certflow.dispatch import verify_package
 from certflow.errors import Conflict, DigestMismatch
@@ -66,24 +65,22 @@ def export(
     told["members"][verify_evidence.MANIFEST] = signing.canonical(document)
     draft = target.with_name(f"{target.name}.part")
     try:
-        with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as stream:
+        with vault.create(draft) as stream:
             try:
                 write_zip(stream, _members(settings, told["members"], files))
             except Conflict:
                 raise Conflict(
                     "证据包超过 4 GiB 或 65534 个文件：请缩短时间段，或用 --without-files 只列摘要"
                 ) from None
-            stream.flush()
-            os.fsync(stream.fileno())
+            vault.finish(stream)
         if found := verify_evidence.faults(draft, signing.public_key(settings)):
             raise DigestMismatch(f"证据包未写出：{'；'.join(found[:5])}。请先运行 certflow doctor")
         draft.replace(target)
     finally:
         draft.unlink(missing_ok=True)
-    with target.open("rb") as stream:
-        digest = hashlib.file_digest(stream, "sha256").hexdigest()
+    digest = vault.sha256(target)
     made = Exported(
-        target, digest, target.stat().st_size, document["audit"]["first"], document["audit"]["last"], len(files),
+        target, digest, vault.size(target), document["audit"]["first"], document["audit"]["last"], len(files),
         told["packages"],
     )  # fmt: skip
     with registry.begin(actor) as conn:
@@ -147,7 +144,7 @@ def _members(
             yield name, texts[name]
             continue
         path = settings.original(places[name])
-        data = path.read_bytes() if path.is_file() else b""
+        data = vault.read_bytes(path) if path.is_file() else b""
         if hashlib.sha256(data).hexdigest() != places[name]:
             raise DigestMismatch(f"原件 {places[name][:12]} 丢失或被改动，未写出证据包；请运行 certflow doctor")
         yield name, data

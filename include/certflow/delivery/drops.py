@@ -5,6 +5,8 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from certflow import vault
+
 
 def files_below(folder: Path) -> Iterator[Path]:
     """Plain files below a folder, in a fixed order; links are not followed."""
@@ -24,5 +26,5 @@ def quiet(path: Path, seconds: float) -> bool:
 
 def take_away(path: Path, size: int) -> None:
     """Remove a file whose bytes are in the store; one that has grown since stays for the next round."""
-    if path.stat().st_size == size:
+    if vault.size(path) == size:
         path.unlink()

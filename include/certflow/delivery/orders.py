@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from certflow import excel, originals
+from certflow import excel, originals, vault
 from certflow.delivery.profile import EMS, EXCHANGE, Sheet, load_profile, write_list
 from certflow.delivery.states import AT_DESK, WAYS, WORDS
 from certflow.excel import Cell, Page
@@ -69,7 +69,7 @@ def order_list(settings: Settings, registry: Registry, account: str, city: str, 
             for number, one in enumerate(due, start=1)
         ]  # fmt: skip
         write_list(file, sheet, rows, _FOOTER)
-        data = file.read_bytes()
+        data = vault.read_bytes(file)
         digest = originals.keep(settings, data)  # what EMS was told outlives the operator's copy
         order = {"account": account, "name": name, "file_name": file.name, "sha256": digest, "size": len(data)}
         ledger.push(conn, order, due)
@@ -131,7 +131,7 @@ def export_states(settings: Settings, registry: Registry, actor: Actor, *, whole
         name = f"{prefix}{ledger.exports_named(conn, prefix) + 1}{'-全部' if changed is None else ''}.{sheet.format}"
         file = settings.path("delivery", "全省", name)
         write_list(file, sheet, rows, _FOOTER)
-        data = file.read_bytes()
+        data = vault.read_bytes(file)
         digest = originals.keep(settings, data)
         ledger.record_export(conn, {"name": name, "sha256": digest, "size": len(data), "lines": len(rows)})
         note(conn, "delivery export", lines=len(rows), whole=changed is None, sha256=digest)

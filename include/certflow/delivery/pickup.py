@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from certflow import originals
+from certflow import originals, vault
 from certflow.delivery import drops
 from certflow.delivery.profile import EVIDENCE, read_toml
 from certflow.errors import ConfigurationError, Conflict, DigestMismatch
@@ -117,7 +117,7 @@ def import_folder(
         if not _fits(settings, rules, path):
             refused += 1
             continue
-        data = path.read_bytes()
+        data = vault.read_bytes(path)
         name = str(path.relative_to(folder))
         kind = rules.kind_of(_folded(name))
         piece = {"account": account, "name": name, "sha256": originals.keep(settings, data), "size": len(data)}
@@ -221,7 +221,7 @@ def original_of(settings: Settings, registry: Registry, file_id: int) -> tuple[p
     if piece.sha256 in gone:
         raise Conflict(f"凭证 {file_id} 的保存期限已满，原件已删除")
     path = settings.original(piece.sha256)
-    data = path.read_bytes() if path.is_file() else b""
+    data = vault.read_bytes(path) if path.is_file() else b""
     if hashlib.sha256(data).hexdigest() != piece.sha256:
         raise DigestMismatch(f"凭证 {file_id} 的原件丢失或被改动，请运行 certflow doctor")
     return piece, data

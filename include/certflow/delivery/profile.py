@@ -16,7 +16,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from certflow import excel, lists
+from certflow import excel, lists, vault
 from certflow.delivery.states import MAIL, TRACKED, WAYS, WORDS
 from certflow.errors import ConfigurationError, Conflict, SubmissionError
 from certflow.excel import Cell, Page
@@ -156,7 +156,7 @@ def write_list(target: Path, sheet: Sheet, rows: Sequence[Mapping[str, str]], fo
     out = io.StringIO(newline="")
     csv.writer(out).writerows([heads, *([_harmless(text) for text in row] for row in texts)])
     part = target.with_name(target.name + ".part")
-    part.write_bytes(out.getvalue().encode(sheet.encoding))
+    vault.write_bytes(part, out.getvalue().encode(sheet.encoding))
     part.replace(target)
 
 

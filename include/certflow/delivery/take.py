@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from certflow import originals
+from certflow import originals, vault
 from certflow.delivery import profile as profiles
 from certflow.delivery import walk
 from certflow.delivery.pickup import SIGNATURE
@@ -60,7 +60,7 @@ def take_file(
         ConfigurationError: the file cannot be opened, or its profile is wrong.
     """
     try:
-        data = file.read_bytes()
+        data = vault.read_bytes(file)
     except OSError as error:
         raise ConfigurationError(f"文件无法读取：{error.strerror}") from None
     name = mask_text(file.name)

@@ -11,6 +11,7 @@ from urllib.parse import quote, urlencode
 from fastapi import APIRouter, Form, HTTPException, Request, Response
 from fastapi.responses import HTMLResponse
 
+from certflow import vault
 from certflow.checks import holds, suites
 from certflow.checks.notices import DECISIONS
 from certflow.desk.desk import Desk, Link
@@ -141,7 +142,7 @@ def routes(desk: Desk) -> APIRouter:  # noqa: C901, PLR0915 (one nested function
         if page is None:
             raise HTTPException(404, "这个文件没有照片核对单")
         look(person, hold)
-        return HTMLResponse(page.read_text(encoding="utf-8"), headers={"Content-Security-Policy": _SHEET})
+        return HTMLResponse(vault.read_text(page), headers={"Content-Security-Policy": _SHEET})
 
     return router
 

@@ -4,7 +4,6 @@ import base64
 import binascii
 import hashlib
 import re
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
@@ -15,6 +14,7 @@ from fastapi.responses import HTMLResponse
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import UploadFile
 
+from certflow import vault
 from certflow.checks.returned import return_judge
 from certflow.desk.desk import Desk, Link
 from certflow.desk.people import Person
@@ -75,7 +75,9 @@ def routes(desk: Desk) -> APIRouter:  # noqa: C901 (one nested function per rout
             name, data = _plain(file.filename or ""), await file.read(MOST + 1)
         if len(data) > MOST:
             raise HTTPException(413, f"文件超过 {MOST >> 20} MB，请用 certflow returns apply 入账")
-        found = await run_in_threadpool(_with_file, name, data, lambda path: _preview(desk, path, desk.actor(person)))
+        found = await run_in_threadpool(
+            _with_file, desk.settings.work, name, data, lambda path: _preview(desk, path, desk.actor(person))
+        )
         return show(request, found, name=name, data=data)
 
     @router.post("/returns")
@@ -84,7 +86,7 @@ def routes(desk: Desk) -> APIRouter:  # noqa: C901 (one nested function per rout
             name, data = _plain(str(form.get("name", ""))), _carried(form.get("content"), form.get("sha256"))
         actor = desk.actor(person)
         number = await run_in_threadpool(
-            _with_file, name, data, lambda path: receive(desk.settings, desk.registry, path, actor)
+            _with_file, desk.settings.work, name, data, lambda path: receive(desk.settings, desk.registry, path, actor)
         )
         await run_in_threadpool(_apply, desk, number, actor)
         return desk.to(request, f"/returns/{number}")
@@ -126,11 +128,11 @@ def _apply(desk: Desk, number: int, actor: Actor) -> None:
     answers.write(desk.settings, desk.registry)
 
 
-def _with_file(name: str, data: bytes, work: Callable[[Path], T]) -> T:
+def _with_file(work_folder: Path, name: str, data: bytes, work: Callable[[Path], T]) -> T:
     """Do something with an uploaded file that has the name the authority gave it; gone afterwards."""
-    with tempfile.TemporaryDirectory(prefix="certflow-") as shelf:
+    with vault.shelf(work_folder) as shelf:
         path = Path(shelf) / name
-        path.write_bytes(data)
+        vault.write_bytes(path, data)
         return work(path)
 
 

@@ -1,8 +1,6 @@
 """A zip is dropped, the verdict comes back, nothing is stored: what the city would be told, before it sends."""
 
-import hashlib
 import shutil
-import tempfile
 from pathlib import Path
 from threading import Lock
 from typing import Annotated
@@ -12,6 +10,7 @@ from fastapi.responses import HTMLResponse
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import UploadFile
 
+from certflow import vault
 from certflow.checks import suites
 from certflow.checks.run import check
 from certflow.desk.desk import Desk, Link
@@ -57,15 +56,13 @@ def routes(desk: Desk) -> APIRouter:
 def _judge(desk: Desk, person: Person, files: list[UploadFile]) -> list[dict[str, object]]:
     """The verdicts as ``certflow check --json`` gives them, masked; the files are gone afterwards."""
     received = []
-    with tempfile.TemporaryDirectory(prefix="certflow-") as shelf:
+    with vault.shelf(desk.settings.work) as shelf:
         for number, one in enumerate(files):
             path = Path(shelf) / f"{number}.zip"
-            with path.open("wb") as stream:
+            with vault.create(path) as stream:
                 shutil.copyfileobj(one.file, stream, 1 << 20)
-            with path.open("rb") as stream:
-                digest = hashlib.file_digest(stream, "sha256").hexdigest()
             name = (one.filename or "").replace("\\", "/").rpartition("/")[2]
-            received.append(Received(path, name, digest, path.stat().st_size, person.account or None))
+            received.append(Received(path, name, vault.sha256(path), vault.size(path), person.account or None))
         names = {one.path: one.name for one in received}
         judged = check(received, desk.settings, desk.tables, registry=desk.registry)
         return [

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import certflow
-from certflow import excel, signing
+from certflow import excel, signing, vault
 from certflow.dispatch.readback import Judge, read_back, strictly
 from certflow.errors import ConfigurationError, Conflict, DigestMismatch
 from certflow.findings import FIELDS
@@ -131,7 +131,7 @@ def rebuild(settings: Settings, registry: Registry, package_id: int, target: Pat
         raise Conflict(f"没有编号为 {package_id} 的数据包")
     content, names = _content(package.stem, rows), package.manifest.get("zip_names", "utf-8")
     written, _ = _write(settings, target, content, names, two=len(package.files) > 1)
-    return packages.whole(*map(_digest, written))
+    return packages.whole(*map(vault.sha256, written))
 
 
 def package_path(settings: Settings, batch: Batch, package: Package) -> Path:
@@ -197,7 +197,7 @@ def _prepare(settings: Settings, order: _Order) -> _Built:
 
 
 def _described(path: Path) -> dict[str, Any]:
-    return {"sha256": _digest(path), "size": path.stat().st_size}
+    return {"sha256": vault.sha256(path), "size": vault.size(path)}
 
 
 def _record(conn: Any, one: _Built) -> int:  # noqa: ANN401 (a connection; its type is SQL's own)
@@ -263,7 +263,7 @@ def _restore(settings: Settings, registry: Registry, batch: Batch, package: Pack
     final = package_path(settings, batch, package)
     places = [final.with_name(file.name) for file in package.files]
     if all(
-        path.is_file() and path.stat().st_size == file.size and _digest(path) == file.sha256
+        path.is_file() and vault.size(path) == file.size and vault.sha256(path) == file.sha256
         for path, file in zip(places, package.files, strict=True)
     ):
         if not _manifest_path(final).is_file():
@@ -337,10 +337,9 @@ def _write(
     if two and content.photos:
         plan = {target: members, _photos_zip(target): photos}
     for path, entries in plan.items():
-        with _private(path) as stream:
+        with vault.create(path) as stream:
             write_zip(stream, entries, names)
-            stream.flush()
-            os.fsync(stream.fileno())
+            vault.finish(stream)
     return tuple(plan), hashlib.sha256(workbook).hexdigest()
 
 
@@ -403,10 +402,9 @@ def _publish(written: Sequence[Path], final: Path, manifest: Mapping[str, Any]) 
 def _write_manifest(final: Path, manifest: Mapping[str, Any]) -> None:
     target = _manifest_path(final)
     draft = target.with_name(target.name + ".part")
-    with _private(draft) as stream:
+    with vault.create(draft) as stream:
         stream.write(json.dumps(manifest, ensure_ascii=False, indent=2, sort_keys=True).encode() + b"\n")
-        stream.flush()
-        os.fsync(stream.fileno())
+        vault.finish(stream)
     draft.replace(target)
 
 
@@ -418,15 +416,6 @@ def _clear(folder: Path, batch: Batch, exam_code: str) -> None:
 
 def _manifest_path(package: Path) -> Path:
     return package.with_name(package.name.removesuffix(".zip") + ".manifest.json")
-
-
-def _private(path: Path) -> Any:  # noqa: ANN401 (a binary stream; the exact io class is no contract)
-    return os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb", buffering=1 << 20)
-
-
-def _digest(path: Path) -> str:
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def _flush_folder(folder: Path) -> None:

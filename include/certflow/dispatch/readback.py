@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
-from certflow import biff, excel, naming
+from certflow import biff, excel, naming, vault
 from certflow.errors import Conflict, DigestMismatch, SubmissionError
 from certflow.findings import FIELDS, Scope
 from certflow.zips import Names
@@ -100,7 +100,7 @@ def measure(
     photo_columns: dict[str, list[object]] = {"photo": [], "photo_missing": [], "photo_bytes": []}
     try:
         with ExitStack() as stack:
-            archives = [stack.enter_context(zipfile.ZipFile(file)) for file in files]
+            archives = [stack.enter_context(zipfile.ZipFile(stack.enter_context(vault.reader(file)))) for file in files]
             # Where workbook and photos are two zips, each of them has to hold its own.
             shares: list[set[str]] = [{f"{stem}.XLS"}, {f"{stem}/{photo}" for photo in photos}]
             shares = shares if len(archives) > 1 else [shares[0] | shares[1]]

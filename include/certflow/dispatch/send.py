@@ -25,7 +25,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from certflow import signing
+from certflow import signing, vault
 from certflow.dispatch.assemble import package_path
 from certflow.errors import AccessRefused, CertflowError, ConfigurationError, Conflict, DigestMismatch, TransferError
 from certflow.registry import chain, packages, transfers
@@ -129,7 +129,7 @@ def _order(settings: Settings, registry: Registry, package_id: int) -> _Order:
 
     beside = local.with_name(f"{package.stem}.manifest.json")
     if package.state in ("APPROVED", "SENDING"):
-        content = beside.read_bytes() if beside.is_file() else b"null"
+        content = vault.read_bytes(beside) if beside.is_file() else b"null"
         if json.loads(content) != package.manifest:
             raise DigestMismatch(f"数据包 {package_id} 的清单文件与台账不符，请重新组包后再发送")
         signing.verify(settings, package.manifest)  # F49
@@ -146,9 +146,8 @@ def _check_own_copy(order: _Order) -> None:
     for thing in order.zips:
         if not thing.local.is_file():
             raise DigestMismatch(f"数据包 {order.package_id} 的文件不在本机，请重新组包后再发送")
-        with thing.local.open("rb") as stream:
-            if hashlib.file_digest(stream, "sha256").hexdigest() != thing.sha256:
-                raise DigestMismatch(f"数据包 {order.package_id} 的文件与批准时的摘要不符，已停止发送")  # F47
+        if vault.sha256(thing.local) != thing.sha256:
+            raise DigestMismatch(f"数据包 {order.package_id} 的文件与批准时的摘要不符，已停止发送")  # F47
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import BinaryIO
 
-from certflow import sniff
+from certflow import sniff, vault
 from certflow.errors import SubmissionError
 from certflow.intake import names
 from certflow.intake.directory import DESCRIPTOR, ENCRYPTED, UTF8, Listed, central_directory, local_header, place
@@ -45,7 +45,7 @@ def unpack(received: Received, limits: Limits, *, nest: bool = False) -> Archive
         "zip_entries": 0, "zip_junk": 0, "zip_encoding": 0, "zip_case": 0,
     }  # fmt: skip
     try:
-        with received.path.open("rb") as file:
+        with vault.reader(received.path) as file:
             entries = _unpack(file, limits, measures, nest=nest)
     except SubmissionError as error:
         measures["file_fault"], measures["file_detail"] = error.fault, error.detail
@@ -64,7 +64,7 @@ def single(received: Received, limits: Limits) -> Archive:
         return Archive(received, (), measures)
     if received.size == 0:
         return Archive(received, (), measures | {"file_fault": "FILE-EMPTY"})
-    crc = zlib.crc32(received.path.read_bytes())
+    crc = zlib.crc32(vault.read_bytes(received.path))
     entry = Entry(
         ordinal=0, name=received.name, raw_name=received.name.encode("utf-8", "surrogateescape"), role="workbook",
         size=received.size, packed_size=received.size, method=STORED, data_offset=0, crc32=crc, sha256=received.sha256,
@@ -88,7 +88,7 @@ def read_entry(received: Received, entry: Entry) -> bytes:
 
 def raw_bytes(received: Received, entry: Entry) -> bytes:
     """The bytes of one entry as they lie in the archive (compressed when `method` is 8)."""
-    with received.path.open("rb", buffering=0) as file:
+    with vault.reader(received.path, buffering=0) as file:
         file.seek(entry.data_offset)
         return file.read(entry.packed_size)
 

@@ -8,6 +8,7 @@ import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 
+from certflow import vault
 from certflow.intake import archive
 from certflow.intake.submission import Received
 from certflow.settings import Settings
@@ -34,8 +35,8 @@ def open_nest(outer: Received, settings: Settings, shelf: Path) -> list[Received
         if not path.exists():
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             part = path.with_suffix(".part")
-            part.touch(mode=0o600)
-            part.write_bytes(data)
+            with vault.create(part) as stream:
+                stream.write(data)
             part.replace(path)
         found.append(Received(path, entry.base_name, digest, len(data), outer.account, outer.file_id, outer.path))
     return found

@@ -24,7 +24,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from certflow import originals
+from certflow import originals, vault
 from certflow.errors import AccessRefused, ConfigurationError, Conflict, TransferError
 from certflow.naming import parse_nil
 from certflow.registry import return_answers, submissions, transfers
@@ -163,9 +163,7 @@ def _renew(session: Session, settings: Settings, folder: Path, shelf: str, month
         final = f"{shelf}/{file.name}"
         there = session.stat(final)
         if there is not None:
-            with file.open("rb") as stream:
-                digest = hashlib.file_digest(stream, "sha256").hexdigest()
-            if there.size == file.stat().st_size and session.hash(final) == digest:
+            if there.size == vault.size(file) and session.hash(final) == vault.sha256(file):
                 continue
             if marked:
                 session.remove(final + MARKER)
@@ -177,8 +175,7 @@ def _renew(session: Session, settings: Settings, folder: Path, shelf: str, month
 
 def _deliver(session: Session, file: Path, wanted: bytes, *, marked: bool) -> bool:
     """Bring one file under its name, or ``name~2`` and so on where other bytes lie; False when it was there."""
-    with file.open("rb") as stream:
-        digest, size = hashlib.file_digest(stream, "sha256").hexdigest(), file.stat().st_size
+    digest, size = vault.sha256(file), vault.size(file)
     stem, suffix = os.path.splitext(wanted)  # noqa: PTH122 (bytes: the name may be in any encoding)
     for number in range(1, 1000):
         final = wanted if number == 1 else b"%s~%d%s" % (stem, number, suffix)
@@ -378,7 +375,7 @@ class _Round:
         self.settings.work.mkdir(mode=0o700, parents=True, exist_ok=True)
         note = self.settings.work / f"refused-{self.account}.txt"
         try:
-            note.write_bytes(content)
+            vault.write_bytes(note, content)
             self.session.makedirs(final.rpartition("/")[0])
             self.session.publish(note, final, marked=self.marked)
         finally:

@@ -5,10 +5,10 @@ A page in the bundle is the page that was issued: it is drawn again and must hav
 
 import datetime as dt
 import hashlib
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from certflow import vault
 from certflow.errors import Conflict
 from certflow.month import SHANGHAI
 from certflow.proofs import issue as press_room
@@ -57,10 +57,9 @@ def bundle(office: Office, account: str, city: str) -> Bundle | None:
         file = bundle_file(office.settings, name)
         file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         part = file.with_suffix(".part")
-        with part.open("wb") as stream:
+        with vault.create(part, 0o666) as stream:
             stream.write(made)
-            stream.flush()
-            os.fsync(stream.fileno())
+            vault.finish(stream)
         part.replace(file)
         ledger.put_in_bundle(conn, [proof.id for proof in proofs], name)
         note(conn, "proof bundle", bundle=name, proofs=len(proofs), sha256=hashlib.sha256(made).hexdigest())

@@ -6,13 +6,12 @@ does not know is overwritten by the next proof of that number, and a digest in t
 
 import datetime as dt
 import hashlib
-import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from certflow import pdf
+from certflow import pdf, vault
 from certflow.errors import Conflict, DigestMismatch
 from certflow.month import SHANGHAI
 from certflow.proofs import codes
@@ -127,7 +126,7 @@ def unprinted(drafts: Sequence[Draft], answers: Sequence[Issued | Refused]) -> t
 def page_of(settings: Settings, proof: ledger.Proof) -> bytes:
     """The page as it was issued; DigestMismatch when the file is gone or no longer the one in the register."""
     file = ledger.page_path(settings, proof.number, proof.issued_at.astimezone(SHANGHAI).year)
-    data = file.read_bytes() if file.is_file() else b""
+    data = vault.read_bytes(file) if file.is_file() else b""
     if hashlib.sha256(data).hexdigest() != proof.sha256:
         raise DigestMismatch(f"证明 {proof.number} 的文件缺失或与登记的摘要不符，请从备份恢复")
     return data
@@ -236,10 +235,9 @@ def chinese_date(value: str) -> str:
 def _write(file: Path, data: bytes) -> None:
     file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     fresh = file.with_suffix(".part")
-    with fresh.open("wb") as stream:
+    with vault.create(fresh, 0o666) as stream:
         stream.write(data)
-        stream.flush()
-        os.fsync(stream.fileno())
+        vault.finish(stream)
     fresh.replace(file)
 
 

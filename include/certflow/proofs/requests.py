@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from certflow import excel, lists
+from certflow import excel, lists, vault
 from certflow.errors import SubmissionError
 from certflow.excel import Cell, Page
 from certflow.month import Month
@@ -149,7 +149,7 @@ def _read(
     city = reference.city_named(match["city"])
     if city is None or reference.city_today(city).account != account:
         raise SubmissionError("NAME-CITY")
-    data = settings.original(file.sha256).read_bytes()
+    data = vault.read_bytes(settings.original(file.sha256))
     if len(data) > settings.limits.workbook_bytes:
         raise SubmissionError("BOOK-LIMIT")
     lines = []
@@ -227,7 +227,7 @@ def _return(office: Office, account: str, file: submissions.PendingFile, error: 
     text = f"成绩合格证明申请未受理：{why}\r\n表中须有两列：管理号、用途；均为文本格式。\r\n"
     target = _answer_path(office.settings, account, "证明", file, "退回说明.txt")
     part = target.with_suffix(".part")
-    part.write_bytes(b"\xef\xbb\xbf" + text.encode())
+    vault.write_bytes(part, b"\xef\xbb\xbf" + text.encode())
     part.replace(target)
     with office.registry.begin(office.actor) as conn:
         ledger.decide(conn, file.id, "RETURNED", error.fault, ())

@@ -7,11 +7,10 @@ I10 (no personal data in logs) needs to know what to look for: `premises.scan`, 
 import datetime as dt
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from sqlalchemy import Connection, text
 
-from certflow import naming
+from certflow import naming, vault
 from certflow.registry import anchors, chain, holds, premises, reprints, retention
 from certflow.registry.ledger import Registry
 from certflow.registry.packages import all_packages
@@ -55,7 +54,7 @@ def examine(
         lost = retention.photos_gone(conn)
         built = {one.id: one.digest for _, one in all_packages(conn) if one.state != "REJECTED" and one.id not in lost}
     if rebuild is not None:
-        found["I8"] += unrepeatable(built, rebuild)
+        found["I8"] += unrepeatable(settings, built, rebuild)
     return found
 
 
@@ -203,10 +202,10 @@ def miscounted_packages(conn: Connection) -> list[str]:
     return problems
 
 
-def unrepeatable(built: Mapping[int, str], rebuild: Rebuild) -> list[str]:
+def unrepeatable(settings: Settings, built: Mapping[int, str], rebuild: Rebuild) -> list[str]:
     """I8: building a package (id → digest) again gives the same bytes."""
     problems = []
-    with TemporaryDirectory(prefix="certflow-rebuild-") as folder:  # 0700
+    with vault.shelf(settings.work) as folder:
         target = Path(folder) / "package.zip"
         for number, digest in built.items():
             if rebuild(number, target) != digest:

@@ -14,6 +14,8 @@ from pathlib import Path
 
 from sqlalchemy import Connection
 
+from certflow import vault
+from certflow.errors import SealBroken
 from certflow.registry import retention
 from certflow.registry.ledger import Actor, Registry, note
 from certflow.registry.packages import all_packages
@@ -198,8 +200,8 @@ def _remove_empty(folder: Path) -> None:
 
 def _size(path: Path) -> int:
     try:
-        return path.lstat().st_size
-    except FileNotFoundError:  # gone meanwhile
+        return vault.size(path)
+    except (FileNotFoundError, SealBroken):  # gone meanwhile, or nobody can read it any more
         return -1
 
 
@@ -216,7 +218,6 @@ def _age(path: Path) -> float:
 
 def _sha256(path: Path) -> str:
     try:
-        with path.open("rb") as stream:
-            return hashlib.file_digest(stream, "sha256").hexdigest()
-    except FileNotFoundError:
+        return vault.sha256(path)
+    except (FileNotFoundError, SealBroken):
         return ""

@@ -5,13 +5,12 @@ Whoever asks, exports or erases is chained with the reason and a keyed reference
 
 import datetime as dt
 import io
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from certflow import identity, keys
+from certflow import identity, keys, vault
 from certflow.errors import Conflict
 from certflow.excel import Page, write_xlsx
 from certflow.month import SHANGHAI
@@ -79,11 +78,11 @@ def export(
     try:
         write_xlsx(book, [_page(one) for one in found])
         buffer = io.BytesIO()
-        write_zip(buffer, [("个人数据.xlsx", book.read_bytes()), ("文件清单.txt", _files(found))])
+        write_zip(buffer, [("个人数据.xlsx", vault.read_bytes(book)), ("文件清单.txt", _files(found))])
     finally:
         book.unlink(missing_ok=True)
     draft = target.with_suffix(".part")
-    with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as stream:
+    with vault.create(draft) as stream:
         stream.write(buffer.getvalue())
     draft.replace(target)
     _chain(settings, registry, "person.exported", number, actor, by=by, reason=reason, places=len(found))

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 
-from certflow import excel
+from certflow import excel, vault
 from certflow.excel import Cell, Page
 from certflow.month import SHANGHAI
 from certflow.registry import return_answers
@@ -98,6 +98,6 @@ def _write_recall(path: Path, answer: ReturnAnswer) -> Path:
         "",
     ]
     draft = path.with_name(f"{path.name}.part")
-    draft.write_bytes("\r\n".join(lines).encode("utf-8-sig"))
+    vault.write_bytes(draft, "\r\n".join(lines).encode("utf-8-sig"))
     draft.replace(path)
     return path

@@ -6,7 +6,7 @@ and waits for a person.
 
 from pathlib import Path
 
-from certflow import originals
+from certflow import originals, vault
 from certflow.errors import ConfigurationError, Conflict
 from certflow.registry import reprints, return_answers
 from certflow.registry.ledger import Actor, Registry, note
@@ -47,7 +47,7 @@ def receive(settings: Settings, registry: Registry, file: Path, actor: Actor) ->
         ConfigurationError: the file cannot be read.
     """
     try:
-        data = file.read_bytes()
+        data = vault.read_bytes(file)
     except OSError as error:
         raise ConfigurationError(f"返回文件 {file.name} 无法读取：{error.strerror}") from None
     digest = originals.keep(settings, data)

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from certflow import excel, jail
+from certflow import excel, jail, vault
 from certflow.book import Grid
 from certflow.errors import ConfigurationError, SubmissionError
 from certflow.intake import archive
@@ -75,20 +75,20 @@ def read_return(profiles: Sequence[Profile], path: Path, name: str, limits: Limi
 
 def _tables(profiles: Sequence[Profile], path: Path, name: str, limits: Limits) -> list[tuple[str, bytes]]:
     try:
-        size = path.stat().st_size
-        with path.open("rb") as stream:
+        size = vault.size(path)
+        with vault.reader(path) as stream:
             head = stream.read(len(_ZIP))
         if head != _ZIP:
             if size > limits.entry_bytes:
                 raise SubmissionError("RETURN-DAMAGED", f"文件超过 {limits.entry_bytes >> 20} MB")
-            return [(name, path.read_bytes())]
+            return [(name, vault.read_bytes(path))]
     except OSError as error:
         raise ConfigurationError(f"返回文件的原件 {path.stem[:12]}… 无法读取：{error.strerror}") from None
     received = Received(path, name, "", size)
     opened = archive.unpack(received, limits)
     names = {entry.name for entry in opened.entries}
     if opened.measures["file_fault"] or "[Content_Types].xml" in names:
-        return [(name, path.read_bytes())]  # a workbook, or nothing anybody can read: the jail decides
+        return [(name, vault.read_bytes(path))]  # a workbook, or nothing anybody can read: the jail decides
     members = [entry for entry in opened.entries if entry.role not in ("junk", "folder")]
     digests = {one.name: one for one in members if one.name.lower().endswith(".sha256")}
     tables = []

@@ -5,13 +5,13 @@ one exception: a return that speaks of a package whose delivery was in doubt pro
 """
 
 import dataclasses
-import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from certflow import vault
 from certflow.errors import ConfigurationError, Conflict, DigestMismatch, SubmissionError
 from certflow.registry import reprints
 from certflow.registry.ledger import Actor, Registry, note
@@ -170,8 +170,7 @@ def _original(settings: Settings, found: Return) -> Path:
 
 def _digest(file: Path) -> tuple[str, int]:
     try:
-        with file.open("rb") as stream:
-            return hashlib.file_digest(stream, "sha256").hexdigest(), file.stat().st_size
+        return vault.sha256(file), vault.size(file)
     except OSError as error:
         raise ConfigurationError(f"返回文件 {file.name} 无法读取：{error.strerror}") from None
 

@@ -29,6 +29,7 @@ from typing import Any, Literal, Never
 import paramiko
 from paramiko.sftp import CMD_CLOSE, CMD_HANDLE, CMD_NAME, CMD_OPENDIR, CMD_READDIR
 
+from certflow import vault
 from certflow.errors import AccessRefused, CertflowError, ConfigurationError, Conflict, TransferError
 from certflow.settings import Remote
 from certflow.sftp.bulk import CIPHERS, KEEPALIVE_SECONDS, BulkReader, LoginRefusedError, UntrustedHostError
@@ -159,17 +160,14 @@ class Session:
     def get(self, path: RemotePath, local: Path) -> tuple[str, int]:
         """Read a remote file into `local` (0600, fsynced); its SHA-256 and size in bytes."""
         digest = hashlib.sha256()
-        with self._translated("下载", path):
-            descriptor = os.open(local, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-            with os.fdopen(descriptor, "wb") as target:
+        with self._translated("下载", path), vault.create(local) as target:
 
-                def sink(data: bytes) -> None:
-                    digest.update(data)
-                    target.write(data)
+            def sink(data: bytes) -> None:
+                digest.update(data)
+                target.write(data)
 
-                size = self._bulk().read(self._full(path), sink)
-                target.flush()
-                os.fsync(target.fileno())
+            size = self._bulk().read(self._full(path), sink)
+            vault.finish(target)
         return digest.hexdigest(), size
 
     def hash(self, path: RemotePath) -> str:
@@ -226,7 +224,7 @@ class Session:
         digest, size = hashlib.sha256(), 0
         with self._translated("上传", path):
             try:
-                with local.open("rb") as source, self._client.open(self._full(path), "wb") as target:
+                with vault.reader(local) as source, self._client.open(self._full(path), "wb") as target:
                     target.set_pipelined(True)
                     while data := source.read(256 << 10):
                         digest.update(data)

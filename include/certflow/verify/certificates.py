@@ -7,12 +7,11 @@ a value of the database given out. Individuals are not served: their 登记表 i
 
 import datetime as dt
 import hashlib
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from certflow import excel, keys, lists
+from certflow import excel, keys, lists, vault
 from certflow.errors import Conflict
 from certflow.excel import Cell, Page
 from certflow.month import SHANGHAI
@@ -221,10 +220,10 @@ class Counter:
             rows.append([str(line.row_no), *(line.values.get(name, "") for name in columns), result])
         widths = (8, *(22 for _ in columns), 60)
         page = Page("核对结果", rows, widths, freeze="A5", landscape=True, repeat_rows=4, footer="第 &P 页/共 &N 页")
-        with tempfile.TemporaryDirectory(prefix="certflow-verify-") as folder:  # 0700
+        with vault.shelf(self.settings.work) as folder:
             target = Path(folder) / "result.xlsx"
             excel.write_xlsx(target, [page])
-            return target.read_bytes()
+            return vault.read_bytes(target)
 
 
 def _check_request(request: Request) -> None:

@@ -116,7 +116,7 @@ def test_all_kinds_together_are_judged_alike_and_each_breach_is_its_own():
 
 def test_a_rule_that_does_not_fit_its_column_is_named():
     rule = replace(rule_of("mostly"), kwargs={"column": "words", "max_value": 3})
-    with pytest.raises(ConfigurationError, match=r"application\.json: rule ID-AGE cannot be judged: .*same type"):
+    with pytest.raises(ConfigurationError, match=r"application\.json：规则 ID-AGE 无法执行：.*same type"):
         judge.judge(frame.build(COLUMNS, COLUMNS, 5), [rule])
 
 
