@@ -25,7 +25,7 @@ def vault_status(*, json: AsJson = False) -> None:
 
     例：certflow vault status
     """
-    from certflow.registry.sealing import standing
+    from certflow.registry.sealing import DAMAGED, standing
     from certflow.vault import keyring
 
     settings = Settings.load()
@@ -36,7 +36,7 @@ def vault_status(*, json: AsJson = False) -> None:
         lines = [{"key": key, "files": one.files, "bytes": one.size} for key, one in sorted(found.items())]
         as_json({"current": current, "files": lines})
     else:
-        words = {"": "明文", current: f"现用密钥 {current[:8]}"} if current else {"": "明文"}
+        words = {current: f"现用密钥 {current[:8]}", "": "明文", DAMAGED: "损坏"}
         table(
             "",
             ("状态", "文件", "MB"),

@@ -16,6 +16,7 @@ from certflow.registry.ledger import Actor, Registry, note
 from certflow.registry.premises import SETTLED
 from certflow.settings import Settings
 
+DAMAGED = "damaged"
 _DRAFT = "seal-"
 
 
@@ -41,14 +42,16 @@ class Done:
 
 
 def standing(settings: Settings) -> dict[str, Share]:
-    """Per key id in hex, and under "" what is plain: how much there is. Needs no key."""
+    """Per key id in hex, under "" what is plain, under `DAMAGED` what cannot be told: how much. Needs no key."""
     found: dict[str, Share] = {}
     for path in _files(settings):
         try:
-            key_id, size = vault.sealed_with(path), path.stat().st_size
+            key_id, size = (vault.sealed_with(path) or b"").hex(), path.stat().st_size
+        except SealBroken:
+            key_id, size = DAMAGED, path.stat().st_size
         except FileNotFoundError:  # purged meanwhile
             continue
-        share = found.setdefault(key_id.hex() if key_id else "", Share())
+        share = found.setdefault(key_id, Share())
         share.files += 1
         share.size += size
     return found

@@ -17,8 +17,8 @@ from tempfile import TemporaryDirectory
 from typing import BinaryIO, cast
 
 from certflow.errors import SealBroken
-from certflow.vault.keyring import DROPS, FOLDERS, PLAIN, anything_sealed, hold, ring_for_new, ring_of
-from certflow.vault.sealed import CHUNK, MAGIC, SMALLEST, Opened, Sealing, head_of, header, named, place, unwrap
+from certflow.vault.keyring import DROPS, FOLDERS, PLAIN, anything_sealed, hold, ring_for_new
+from certflow.vault.sealed import CHUNK, NAMED, SMALLEST, Opened, Sealing, head_of, header, identify, place, unwrap
 
 __all__ = [
     "CHUNK", "DROPS", "FOLDERS", "PLAIN", "create", "finish", "hold", "read_bytes", "read_text", "reader", "seal",
@@ -36,11 +36,9 @@ def reader(path: Path, buffering: int = -1) -> BinaryIO:
     """
     file = path.open("rb", buffering=0)
     try:
-        if file.read(len(MAGIC)) == MAGIC:
-            ring, key_id = ring_of(path), named(head_of(file))
-            if ring is not None and key_id is not None and ring.knows(key_id):
-                opened = Opened(file, path, ring)
-                return cast("BinaryIO", opened if buffering == 0 else io.BufferedReader(opened, CHUNK))
+        if found := identify(path, file.read(NAMED)):
+            opened = Opened(file, path, found[0])
+            return cast("BinaryIO", opened if buffering == 0 else io.BufferedReader(opened, CHUNK))
         file.seek(0)
         return cast("BinaryIO", file if buffering == 0 else io.BufferedReader(file))
     except BaseException:
@@ -114,11 +112,13 @@ def shelf(work: Path) -> TemporaryDirectory[str]:
 
 
 def sealed_with(path: Path) -> bytes | None:
-    """The id of the key that a file is sealed with, None for a plain one; the key itself need not be here."""
+    """The id of the key that a file is sealed with, None for a plain one; the key itself need not be here.
+
+    SealBroken where a damaged header no longer says it.
+    """
     with path.open("rb", buffering=0) as file:
-        key_id = named(head_of(file))
-    ring = ring_of(path)
-    return key_id if key_id is not None and ring is not None and ring.knows(key_id) else None
+        found = identify(path, file.read(NAMED))
+    return found[1] if found else None
 
 
 def seal(path: Path, draft: Path) -> bool:

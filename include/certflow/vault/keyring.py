@@ -21,6 +21,8 @@ PLAIN = (".manifest.json",)
 KEY, OLD_KEYS = "CERTFLOW_VAULT_KEY", "CERTFLOW_VAULT_OLD_KEYS"
 ID = 16
 """Bytes of a key's id."""
+_CHANGED = 16
+"""Most bits of 128 that damage changes; two ids that have nothing to do with each other differ in about 64."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,9 +55,14 @@ class Ring:
         except ValueError:
             raise ConfigurationError(f"{self.ids} 的内容不是密钥编号，请从备份恢复该文件") from None
 
-    def knows(self, key_id: bytes) -> bool:
-        """Whether this key was in use here; only then a file that names it counts as sealed."""
-        return self.key(key_id) is not None or key_id in self.used()
+    def known(self, key_id: bytes) -> bytes | None:
+        """The id of a key in use here that this is, or was before a few of its bits changed; None for any other.
+
+        Only a file that names such a key counts as sealed: nobody outside knows one.
+        """
+        ours = self.used() | {one for one, _ in self.keys}
+        number = int.from_bytes(key_id, "big")
+        return next((one for one in ours if (int.from_bytes(one, "big") ^ number).bit_count() <= _CHANGED), None)
 
     def note(self) -> None:
         """Record, before the first file is sealed with it, that the present key is in use."""
@@ -68,6 +75,8 @@ class Ring:
 
 
 _rings: dict[Path, Ring] = {}
+_ids: set[bytes] = set()
+"""Of all keys of all these homes."""
 
 
 def hold(home: Path, key: str, old_keys: str) -> None:
@@ -76,7 +85,9 @@ def hold(home: Path, key: str, old_keys: str) -> None:
     older = [_parse(OLD_KEYS, one) for one in old_keys.replace(",", " ").split()]
     keys = tuple((key_id(one), one) for one in current + older)
     ring = Ring(Path(os.path.realpath(home)), key_id(current[0]) if current else b"", keys)
-    _rings[ring.home] = replace(ring, active=bool(keys) or ring.ids.exists())
+    ids = {one for one, _ in keys} | ring.used()
+    _rings[ring.home] = replace(ring, active=bool(ids))
+    _ids.update(ids)
 
 
 def key_id(key: bytes) -> bytes:
@@ -87,6 +98,11 @@ def key_id(key: bytes) -> bytes:
 def anything_sealed() -> bool:
     """Whether any home of this process may hold sealed files."""
     return any(ring.active for ring in _rings.values())
+
+
+def is_id(named: bytes) -> bool:
+    """Whether this is the id of a key of any of these homes."""
+    return named in _ids
 
 
 def ring_of(path: Path) -> Ring | None:

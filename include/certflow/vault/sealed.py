@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from certflow.errors import SealBroken
-from certflow.vault.keyring import ID, Ring, missing
+from certflow.vault.keyring import ID, Ring, is_id, missing, ring_of
 
 MAGIC = b"CFVAULT\x01"
 CHUNK = 64 << 10
@@ -31,8 +31,9 @@ SMALLEST = 92 + 16
 """Bytes of a sealed file that holds nothing."""
 
 _HEADER = struct.Struct("<8s16s7sx12s48s")
-_NAMED = len(MAGIC) + ID
-_BOUND = _NAMED + 8
+NAMED = len(MAGIC) + ID
+"""Bytes that tell whether a file is sealed, and with which key."""
+_BOUND = NAMED + 8
 """Bytes of the header that the tag of the wrapped key covers beside the key itself."""
 _TAG = 16
 _BLOCK = CHUNK + _TAG
@@ -178,9 +179,19 @@ class Sealing(io.RawIOBase):
         self._number += 1
 
 
-def named(head: bytes) -> bytes | None:
-    """The id of the key that the first bytes of a file name, None when they are not those of a sealed one."""
-    return head[len(MAGIC) : _NAMED] if head.startswith(MAGIC) and len(head) >= _NAMED else None
+def identify(path: Path, head: bytes) -> tuple[Ring, bytes] | None:
+    """Keys of the home and id of the key for the first `NAMED` bytes of a file; None for those of a plain one.
+
+    SealBroken where these bytes themselves were damaged.
+    """
+    magic, named = head[: len(MAGIC)], head[len(MAGIC) : NAMED]
+    if not (magic == MAGIC or is_id(named)) or (ring := ring_of(path)) is None:
+        return None
+    if (known := ring.known(named)) is None:
+        return None
+    if (magic, named) != (MAGIC, known):
+        raise broken(path, "文件头校验不符")
+    return ring, known
 
 
 def head_of(file: io.FileIO) -> bytes:
