@@ -262,10 +262,7 @@ def _parts(settings: Settings, place: str, rows: Sequence[PackRow]) -> Iterator[
 def _restore(settings: Settings, registry: Registry, batch: Batch, package: Package) -> None:
     final = package_path(settings, batch, package)
     places = [final.with_name(file.name) for file in package.files]
-    if all(
-        path.is_file() and vault.size(path) == file.size and vault.sha256(path) == file.sha256
-        for path, file in zip(places, package.files, strict=True)
-    ):
+    if all(vault.holds(path, file.size, file.sha256) for path, file in zip(places, package.files, strict=True)):
         if not _manifest_path(final).is_file():
             _write_manifest(final, package.manifest)
         return

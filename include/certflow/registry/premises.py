@@ -57,7 +57,7 @@ def lost_originals(conn: Connection, settings: Settings) -> list[str]:
             continue
         if not path.is_file():
             problems.append(f"原件 {digest[:12]} 不在 {settings.originals.name} 中")
-        elif _sha256(path, size) != digest:
+        elif not vault.holds(path, size, digest):
             problems.append(f"原件 {digest[:12]} 的内容与摘要不符")
     return problems
 
@@ -219,9 +219,8 @@ def _age(path: Path) -> float | None:
         return None
 
 
-def _sha256(path: Path, size: int | None = None) -> str:
-    """Digest of the plain bytes; empty when it is of another size or no longer what was sealed: it differs then."""
+def _sha256(path: Path) -> str:
+    """Digest of the plain bytes; empty, so that it differs, when it is no longer what was sealed."""
     with contextlib.suppress(SealBroken):
-        if size is None or vault.size(path) == size:
-            return vault.sha256(path)
+        return vault.sha256(path)
     return ""

@@ -21,8 +21,8 @@ from certflow.vault.keyring import DROPS, FOLDERS, PLAIN, anything_sealed, hold,
 from certflow.vault.sealed import CHUNK, NAMED, SMALLEST, Opened, Sealing, head_of, header, identify, place, unwrap
 
 __all__ = [
-    "CHUNK", "DROPS", "FOLDERS", "PLAIN", "create", "finish", "hold", "read_bytes", "read_text", "reader", "seal",
-    "sealed_with", "sha256", "shelf", "size", "write_bytes", "writer",
+    "CHUNK", "DROPS", "FOLDERS", "PLAIN", "create", "finish", "hold", "holds", "read_bytes", "read_text", "reader",
+    "seal", "sealed_with", "sha256", "shelf", "size", "write_bytes", "writer",
 ]  # fmt: skip
 
 
@@ -70,6 +70,14 @@ def size(path: Path) -> int:
         return found
     with reader(path, buffering=0) as stream:
         return stream.seek(0, os.SEEK_END)
+
+
+def holds(path: Path, size_: int, digest: str) -> bool:
+    """Whether the file is there and its plain bytes are these; False also when its seal is broken."""
+    try:
+        return path.is_file() and size(path) == size_ and sha256(path) == digest
+    except SealBroken:
+        return False
 
 
 def create(path: Path, mode: int = 0o600) -> BinaryIO:
