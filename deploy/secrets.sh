@@ -45,6 +45,10 @@ printf 'postgresql+psycopg://airflow:%s@postgres/airflow\n' "$(cat "$folder/airf
 printf 'redis://:%s@redis:6379/0\n' "$(cat "$folder/redis_password")" | keep broker_url
 printf 'requirepass %s\nsave ""\n' "$(cat "$folder/redis_password")" | keep redis.conf
 
+# Encryption of files at rest: off while these are empty. To switch it on: openssl rand -base64 32 >vault_key
+keep vault_key </dev/null
+echo | keep vault_old_keys
+
 # Our logins on the cities' server and at the authority: send them the .pub files, ask them for their host keys.
 key city_key
 key authority_key

@@ -64,6 +64,40 @@ HOME = {
 """Heavy library → the only module, or modules, that may import it (`demo` excepted, it plays other people)."""
 PRELOADED = {"python_calamine": "jail"}
 """Heavy library → the module that imports it once for the forks that then read with it."""
+KEEPS_PEOPLE = {
+    "originals", "zips", "excel", "forms", "intake", "checks", "dispatch", "returns", "proofs", "verify", "delivery",
+    "desk",
+}  # fmt: skip
+"""Rooms that write and read files with personal data below the home."""
+OPENING = {
+    "open", "fdopen", "read_bytes", "write_bytes", "read_text", "write_text", "copyfile", "copy2", "TemporaryDirectory",
+    "NamedTemporaryFile", "FileResponse",
+}  # fmt: skip
+OPENS_OTHERS = {
+    "originals": "a lock, and a folder to flush it",
+    "forms": "the operator's layout",
+    "intake.pull": "what the last looks saw, as digests",
+    "checks.city_page": "the page's template",
+    "checks.feedback": "its own write_text goes through the vault",
+    "checks.notices": "write_text of feedback",
+    "checks.judge": "results without values",
+    "checks.suites": "rules",
+    "dispatch.assemble": "a folder to flush it",
+    "dispatch.arrivals": "a scan that stays with its owner",
+    "dispatch.restored": "audit heads; manifests on their way",
+    "dispatch.verify_package": "runs alone, at the receiver's",
+    "returns.fetch": "what the last looks saw, as digests",
+    "returns.profile": "profiles",
+    "verify.operators": "logins",
+    "delivery.bundle": "audit heads",
+    "delivery.profile": "profiles",
+    "delivery.verify_evidence": "runs alone, at the examiner's",
+    "desk.cities": "reports, free of personal data",
+    "desk.quality": "Data Docs, free of personal data",
+    "desk.runbook": "the run book",
+    "desk.airflow": "Airflow's API",
+}
+"""Modules of those rooms that open something else themselves → what."""
 SQL = {"sqlalchemy", "psycopg", "alembic"}
 HEAVY = {*HOME, *SQL, "numpy", "segno", "mplfonts"}
 _SQL_VERB = re.compile(r"\b(SELECT|INSERT INTO|UPDATE|DELETE FROM)\b")
@@ -174,6 +208,19 @@ def test_no_archive_is_unpacked_by_name():
     assert not [
         node.lineno for node in calls if isinstance(node, ast.Attribute) and node.attr in {"extract", "extractall"}
     ]
+
+
+@pytest.mark.parametrize("path", [one for one in modules() if room(one) in KEEPS_PEOPLE], ids=dotted)
+def test_files_with_personal_data_are_opened_by_the_vault_alone(path):
+    """Who opens them himself reads ciphertext where files are sealed, and leaves plain text where he writes."""
+    direct = []
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in OPENING:
+            direct += [node.lineno] * (ast.unparse(node.func.value) != "vault")
+        elif isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in OPENING:
+            direct.append(node.lineno)
+    assert not direct or dotted(path) in OPENS_OTHERS, f"{dotted(path)}:{direct} opens files past certflow.vault"
+    assert direct or dotted(path) not in OPENS_OTHERS, "opens nothing itself any more"
 
 
 def test_certflow_never_imports_airflow():

@@ -16,6 +16,7 @@ from retry_rules import RETRY_POLICY
         (errors.Conflict("two facts"), RetryAction.FAIL),
         (errors.Busy("another run"), RetryAction.FAIL),
         (errors.DigestMismatch("bytes differ"), RetryAction.FAIL),
+        (errors.SealBroken("changed at rest"), RetryAction.FAIL),
         (errors.ConfigurationError("no such table"), RetryAction.FAIL),
         (ConnectionError("database restarts"), RetryAction.DEFAULT),
     ],

@@ -40,11 +40,14 @@ _KINDS = {
         "运维人员：运行 certflow doctor 查明原因；查明之前不要重跑",
         False,
     ),
+    "SealBroken": (
+        "加密的文件被改动或损坏，已停下，没有使用它", "运维人员：从备份恢复该文件，查明原因，再重跑", False,
+    ),
     "": ("任务没有留下原因（进程被终止或机器重启）", "重跑即可；再次发生时请技术人员看日志", True),
 }  # fmt: skip
 """Error of the tree → what it means, whose turn it is, and whether running again helps before anybody did anything."""
 _OTHER = ("程序没有料到的错误", "技术人员：打开日志查明", False)
-_SECTIONS = {"AccessRefused": "host-key"}
+_SECTIONS = {"AccessRefused": "host-key", "SealBroken": "sealed"}
 """Error → section of the run book; all others stand in its table of failures."""
 _NUMBERED = {"month_end_send": "数据包", "reprint_reconciliation": "返回文件"}
 """What the number of a mapped task counts."""

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from certflow import vault
 from certflow.errors import ConfigurationError, Conflict
 from certflow.registry import anchors, chain, packages
 from certflow.registry.ledger import Actor, Registry, note
@@ -88,5 +89,5 @@ def _manifests(settings: Settings, session: Session, spare: Path) -> Iterator[tu
             for file in below:
                 if file.regular and file.name.endswith(_MANIFEST):
                     session.get(f"{place}/{file.name}", spare)
-                    content = json.loads(spare.read_bytes())
+                    content = json.loads(vault.read_bytes(spare))
                     yield str(content["file"]), str(content["sha256"])

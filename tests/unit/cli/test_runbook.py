@@ -27,7 +27,7 @@ FOR_THE_DESK = [guide for guide in GUIDES if guide != CITY_GUIDE]
 PROGRAM = typer.main.get_command(app)
 SYMPTOMS = (
     "city-missing", "bad-zip", "host-key", "authority-disk-full", "unknown", "month-not-sent", "month-reopened",
-    "late-correction", "held-too-long", "returns-overdue", "restore", "key-rotation", "year-end", "retention",
+    "late-correction", "held-too-long", "returns-overdue", "sealed", "restore", "key-rotation", "year-end", "retention",
     "person", "upgrade",
     "refused-start", "logins", "alerts-undelivered", "failures",
 )  # fmt: skip
