@@ -95,7 +95,6 @@ OPENS_OTHERS = {
     "desk.cities": "reports, free of personal data",
     "desk.quality": "Data Docs, free of personal data",
     "desk.runbook": "the run book",
-    "desk.airflow": "Airflow's API",
 }
 """Modules of those rooms that open something else themselves → what."""
 SQL = {"sqlalchemy", "psycopg", "alembic"}

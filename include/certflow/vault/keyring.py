@@ -50,7 +50,7 @@ class Ring:
         """The ids of all keys ever used here."""
         try:
             return {bytes.fromhex(line) for line in self.ids.read_text(encoding="ascii").split()}
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError, PermissionError):  # nothing here, or nothing for us
             return set()
         except ValueError:
             raise ConfigurationError(f"{self.ids} 的内容不是密钥编号，请从备份恢复该文件") from None
