@@ -28,7 +28,7 @@ MAX_BYTES = 4 << 20
 """Larger files are not decoded; their size alone sends them back."""
 MAX_PIXELS = 1_000_000
 """Larger pictures are not decoded (P10); 295×413 px has 121 835."""
-TOGETHER = 16
+TOGETHER = 32
 """Photos that `measured` is best given at once; more gain little."""
 SMALL = (118, 165)
 """Largest width and height of a thumbnail, in pixels."""

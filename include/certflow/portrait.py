@@ -50,6 +50,8 @@ _OF_SKIN = 24, 20
 _OF_BORDER, _OF_ALL = 3, 16
 _LINES = 24
 """Lines of the face, along and across, whose sharpness is measured."""
+_BLURRED = 4
+"""Photos whose lines are compared at once: arrays of more are so large that each is asked of the system anew."""
 
 _DARK = bytes(level < FIGURE for level in range(256))
 _RUN = re.compile(rb"\x01(?:\x00?\x01)*")
@@ -252,7 +254,9 @@ def _middle(samples: Plane, skin: int) -> dict[str, Sequence[object]]:
     shown = np.count_nonzero(levels <= WHITE, axis=1).tolist()
     glare = np.count_nonzero(levels > 250, axis=1) / levels.shape[1]
     return {
-        "photo_blur": _blur(samples[:, :skin]),
+        "photo_blur": [
+            share for at in range(0, len(samples), _BLURRED) for share in _blur(samples[at : at + _BLURRED, :skin])
+        ],
         "photo_light": [
             int(ours[int(0.9 * count)]) if count else 255 for ours, count in zip(levels, shown, strict=True)
         ],
