@@ -5,12 +5,13 @@ moves bytes whose place, size and CRC the ledger already knows.
 """
 
 import hashlib
+import io
 import struct
 import zlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, Literal, Self
+from typing import BinaryIO, Literal, Self, cast
 
 from certflow import vault
 from certflow.errors import Conflict, DigestMismatch
@@ -53,7 +54,7 @@ class Archives:
     """Archives that stay open from one entry to the next; a context manager."""
 
     def __init__(self) -> None:
-        self._files: dict[Path, BinaryIO] = {}
+        self._files: dict[Path, io.RawIOBase] = {}
 
     def __enter__(self) -> Self:
         return self
@@ -88,7 +89,7 @@ class Archives:
             if entry.method == STORED:
                 whole = entry.packed_size == entry.size == file.readinto(room)
             else:
-                data = _inflate(file.read(entry.packed_size), entry)
+                data = _inflate(file.read(entry.packed_size) or b"", entry)
                 whole = len(data) == entry.size
                 if whole:
                     room[:] = data
@@ -99,10 +100,10 @@ class Archives:
                 f"原件 {entry.archive.stem[:12]}… 第 {entry.data_offset} 字节处的文件长度不符，请勿继续"
             )
 
-    def _open(self, archive: Path) -> BinaryIO:
+    def _open(self, archive: Path) -> io.RawIOBase:
         if len(self._files) >= _MOST_OPEN:
             self._close()
-        file = self._files[archive] = vault.reader(archive, buffering=0)
+        file = self._files[archive] = cast("io.RawIOBase", vault.reader(archive, buffering=0))
         return file
 
     def _close(self) -> None:

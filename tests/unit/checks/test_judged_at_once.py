@@ -88,7 +88,7 @@ KINDS = {
     "present": ("expect_column_values_to_not_be_null", {"column": "words"}),
     "far from the mean": ("expect_column_value_z_scores_to_be_less_than",
                           {"column": "numbers", "threshold": 1, "double_sided": True}),
-    "the mean": ("expect_column_mean_to_be_between", {"column": "numbers", "max_value": 2}),
+    "the mean": ("expect_column_mean_to_be_between", {"column": "numbers", "max_value": 9}),
     "over nothing": ("expect_column_values_to_be_in_set", {"column": "nothing", "value_set": [True]}),
 }  # fmt: skip
 
