@@ -29,7 +29,7 @@ import usual  # noqa: E402
 from real_sshd import OpenSsh, sshd  # noqa: E402
 from rounds import HEAD, LIMIT, OURS, USUAL, Side, Stage, keep, race  # noqa: E402
 
-from certflow import photo, zips  # noqa: E402
+from certflow import photo, vault, zips  # noqa: E402
 from certflow.checks import run  # noqa: E402
 from certflow.demo.servers import AuthoritySftp  # noqa: E402
 from certflow.dispatch import assemble  # noqa: E402
@@ -166,7 +166,7 @@ def packing(bench: Bench) -> Iterator[Stage]:
         count = len(made.content.photos)
 
         def write(made: _Package = made) -> None:
-            with assemble._private(made.zip) as stream:
+            with vault.create(made.zip) as stream:
                 zips.write_zip(stream, assemble._photos(made.settings, made.content))
 
         def copy(made: _Package = made) -> None:
@@ -205,7 +205,7 @@ def sftp(bench: Bench) -> Iterator[Stage]:
     with _server(bench.folder / "server") as (remote, tree, pid):
         (tree / "in").mkdir(exist_ok=True)
         source, target = bench.folder / "source.bin", bench.folder / "target.bin"
-        source.write_bytes(random.Random(1).randbytes(bench.megabytes << 20))
+        source.write_bytes(random.Random(1).randbytes(1 << 20) * bench.megabytes)
         shutil.copyfile(source, tree / "in" / "a.zip")
         client, plain = usual.login(remote)
 
