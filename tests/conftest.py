@@ -11,6 +11,7 @@ Heavy imports stay inside the fixtures: a test that needs no database starts non
 """
 
 import itertools
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -23,6 +24,15 @@ if TYPE_CHECKING:
     from certflow.registry.ledger import Actor, Registry
 
 _numbers = itertools.count(1)
+
+
+@pytest.fixture(autouse=True)
+def own_umask() -> Iterator[None]:
+    """The program closes what it makes to others; a test that runs it in this process leaves the next one as it was."""
+    before = os.umask(0)
+    os.umask(before)
+    yield
+    os.umask(before)
 
 
 @pytest.fixture(scope="session")

@@ -3,11 +3,12 @@
 import contextlib
 import os
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import event
+from sqlalchemy import event, text
 
 from certflow.dispatch.approve import approve
 from certflow.dispatch.assemble import assemble
@@ -63,6 +64,19 @@ def take_back_and_die(settings: Settings, return_id: int, k: int) -> None:
     _arm(k, registry)
     take_back(settings, registry, return_id)
     os._exit(0)
+
+
+def wait_for_locks(registry: Registry) -> None:
+    """Until PostgreSQL has let go of what a process held that died; a task is tried again minutes later, not at once."""
+    held = text("SELECT count(*) FROM pg_locks JOIN pg_database ON pg_database.oid = database"
+                " WHERE locktype = 'advisory' AND datname = current_database()")
+    until = time.monotonic() + 60
+    while time.monotonic() < until:
+        with registry.read() as conn:
+            if conn.scalar(held) == 0:
+                return
+        time.sleep(0.02)
+    raise AssertionError("the dead process still holds a lock")
 
 
 def _arm(k: int, statements_of: Registry | None = None) -> None:

@@ -426,6 +426,7 @@ def test_f26_killed_before_any_commit_flush_or_rename_of_a_month_it_is_one_deliv
         process.join(120)
         assert process.exitcode in (0, killed.DIED), k
         died = process.exitcode == killed.DIED
+        killed.wait_for_locks(registry)
         assert killed.run_month(office, registry, month) == "SENT", k
         assert len(delivered(authority)) == k
     assert k > 15
