@@ -12,6 +12,7 @@ Errors: `AccessRefused` for host key, login and permission; `Conflict` for a nam
 be ID numbers. For the same reason both libraries are kept from logging paths.
 """
 
+import functools
 import hashlib
 import logging
 import os
@@ -27,7 +28,17 @@ from pathlib import Path
 from typing import Any, Literal, Never
 
 import paramiko
-from paramiko.sftp import CMD_CLOSE, CMD_HANDLE, CMD_NAME, CMD_OPENDIR, CMD_READDIR
+from paramiko.sftp import (
+    CMD_CLOSE,
+    CMD_EXTENDED,
+    CMD_EXTENDED_REPLY,
+    CMD_HANDLE,
+    CMD_INIT,
+    CMD_NAME,
+    CMD_OPENDIR,
+    CMD_READDIR,
+    CMD_VERSION,
+)
 
 from certflow import vault
 from certflow.errors import AccessRefused, CertflowError, ConfigurationError, Conflict, TransferError
@@ -44,6 +55,12 @@ MARKER = ".ok"
 """``<name>.ok`` says that ``<name>`` is complete, where a server cannot rename (T09)."""
 
 RemotePath = str | bytes
+
+_LIMITS = b"limits@openssh.com"
+_SAFE_WRITE = 32 << 10
+"""Bytes every server takes in one write."""
+_AROUND_A_WRITE = 29
+"""Bytes of a write request beside its data, with a handle of OpenSSH's 4 bytes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +121,7 @@ class Session:
             self._ssh.close()
             raise
 
-    def _open(self) -> "_RawListing":
+    def _open(self) -> "_Client":
         remote, timeout = self._remote, self._timeout
         self._ssh.load_host_keys(str(remote.known_hosts))
         self._ssh.connect(
@@ -132,7 +149,7 @@ class Session:
             channel = transport.open_session(timeout=timeout)
             channel.settimeout(timeout)
             channel.invoke_subsystem("sftp")
-            return _RawListing(channel)
+            return _Client(channel)
         finally:
             watchdog.cancel()
 
@@ -224,9 +241,11 @@ class Session:
         digest, size = hashlib.sha256(), 0
         with self._translated("上传", path):
             try:
+                piece = self._client.largest_write
                 with vault.reader(local) as source, self._client.open(self._full(path), "wb") as target:
                     target.set_pipelined(True)
-                    while data := source.read(256 << 10):
+                    target.MAX_REQUEST_SIZE = piece
+                    while data := source.read(piece):
                         digest.update(data)
                         size += len(data)
                         target.write(data)
@@ -348,10 +367,49 @@ class _RefuseUnknownHost(paramiko.RejectPolicy):
         raise UntrustedHostError(hostname)
 
 
-class _RawListing(paramiko.SFTPClient):
-    """A client whose listing keeps names as bytes; paramiko's own raises for the whole folder (T16)."""
+class _Client(paramiko.SFTPClient):
+    """A client that asks how much one write may carry, and whose listing keeps names as bytes.
 
-    _request: Callable[..., tuple[int, paramiko.Message]]  # stable since 2003, absent from the type stubs
+    paramiko's own listing raises for the whole folder (T16), and its writes of 32 KB cost two SSH packets each.
+    """
+
+    # stable since 2003, absent from the type stubs
+    _request: Callable[..., tuple[int, paramiko.Message]]
+    _send_packet: Callable[[int, paramiko.Message], None]
+    _read_packet: Callable[[], tuple[int, bytes]]
+    _extensions: frozenset[bytes]
+
+    def _send_version(self) -> int:
+        """Open the protocol as paramiko does, and keep the names of the extensions that the server offers."""
+        hello = paramiko.Message()
+        hello.add_int(3)  # what paramiko and OpenSSH speak
+        self._send_packet(CMD_INIT, hello)
+        kind, data = self._read_packet()
+        if kind != CMD_VERSION:
+            raise paramiko.SFTPError
+        offer = paramiko.Message(data)
+        version, names = offer.get_int(), set[bytes]()
+        while offer.get_remainder():
+            names.add(offer.get_binary())
+            offer.get_binary()
+        self._extensions = frozenset(names)
+        return version
+
+    @functools.cached_property
+    def largest_write(self) -> int:
+        """Bytes of one write: three full SSH packets where the server says that it takes so much, else 32 KB.
+
+        OpenSSH opens the window again after three packets, so an answer never comes later than that anyway.
+        """
+        if _LIMITS not in self._extensions:
+            return _SAFE_WRITE
+        kind, message = self._request(CMD_EXTENDED, _LIMITS)
+        if kind != CMD_EXTENDED_REPLY:
+            raise paramiko.SFTPError
+        _packet, _read, most = (message.get_int64() for _ in range(3))  # OpenSSH PROTOCOL 4.8; 0: no limit
+        channel: Any = self.get_channel()
+        full: int = 3 * (channel.out_max_packet_size - 64) - _AROUND_A_WRITE  # paramiko keeps 64 bytes of a packet free
+        return min(full, most or full)
 
     def list_raw(self, folder: bytes) -> Sequence[tuple[bytes, paramiko.SFTPAttributes]]:
         found: list[tuple[bytes, paramiko.SFTPAttributes]] = []

@@ -29,7 +29,7 @@ def send_and_die(settings: Settings, package_id: int, k: int) -> None:
 
     registry = open_registry(settings)
     for name in CALLS:
-        setattr(sftp._RawListing, name, _before(getattr(sftp._RawListing, name), point))
+        setattr(sftp._Client, name, _before(getattr(sftp._Client, name), point))
     for name in ("write", "close"):
         setattr(paramiko.SFTPFile, name, _before(getattr(paramiko.SFTPFile, name), point))
     sftp.BulkReader.read = _before(sftp.BulkReader.read, point)  # type: ignore[method-assign]

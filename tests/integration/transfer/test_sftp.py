@@ -214,6 +214,37 @@ def test_t03_a_full_disk_leaves_no_part_behind(tmp_path):
         assert list((server.address.tree / "上报").iterdir()) == []
 
 
+@pytest.mark.parametrize(("told", "most"), [(4 << 20, 98_083), (50_000, 50_000), (0, 98_083), (None, 32 << 10)])
+def test_a_write_carries_what_the_server_says_it_takes(tmp_path, monkeypatch, told, most):
+    """`told`: the server's limit in bytes, 0 where it has none, None where it does not know the question."""
+    took = []
+
+    class Counting(asyncssh.SFTPServer):
+        def write(self, file_obj, offset, data):
+            took.append(len(data))
+            return super().write(file_obj, offset, data)
+
+    class Server(AuthoritySftp):
+        files = Counting
+
+    handler = asyncssh.sftp.SFTPServerHandler
+    if told is None:
+        known = [one for one in handler._extensions if one[0] != b"limits@openssh.com"]
+        monkeypatch.setattr(handler, "_extensions", known)
+    else:
+
+        async def limits(_handler, _packet):
+            return asyncssh.sftp.SFTPLimits(0, 0, told, 0)
+
+        monkeypatch.setitem(handler._packet_handlers, b"limits@openssh.com", limits)
+    local = tmp_path / "big"
+    local.write_bytes(os.urandom(300_001))
+    with Server(tmp_path / "far") as server, connect(server.remote(), 10) as session:
+        session.put_part(local, "/上报/包.zip")
+        assert (server.address.tree / "上报/包.zip.part").read_bytes() == local.read_bytes()
+    assert took == [most] * (300_001 // most) + [300_001 % most]
+
+
 def test_t05_no_permission_is_access_refused(tmp_path):
     class Locked(asyncssh.SFTPServer):
         def mkdir(self, path, attrs):
