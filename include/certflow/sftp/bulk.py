@@ -107,14 +107,19 @@ class BulkReader:
             file = await self._client.open(path, "rb")
         try:
             while True:
-                begun = self._loop.time()
+                begun, wanted = self._loop.time(), position + piece
+                early: dict[int, bytes] = {}
                 async with asyncio.timeout(self._timeout):
-                    data = await file.read(piece, position)
-                if not data:
+                    async for at, data in await file.read_parallel(piece, position):
+                        early[at] = data
+                        while here := early.pop(position, b""):
+                            sink(here)
+                            position += len(here)
+                if early:
+                    raise EOFError  # a hole: the file became shorter while it was read
+                if position < wanted:
                     return position
-                sink(data)
-                position += len(data)
-                if len(data) == piece and self._loop.time() - begun < self._timeout / 8:
+                if self._loop.time() - begun < self._timeout / 8:
                     piece = min(piece * 2, _LARGEST_READ)
         finally:
             with suppress(Exception):  # a handle of a connection that is gone
