@@ -352,7 +352,8 @@ def _take_away(temporary: Path) -> None:
 
 def _photos(settings: Settings, content: _Content) -> Iterator[tuple[str, Packed]]:
     """Name of each photo and where it lies in the original that its city sent."""
-    places = {photo.original: settings.original(photo.original) for photo in content.photos.values()}
+    originals = {photo.original for photo in content.photos.values()}
+    places = {original: settings.original(original) for original in originals}
     for name, photo in content.photos.items():
         place = Packed(
             places[photo.original], photo.data_offset, photo.packed_size, photo.method, photo.size, photo.crc32
