@@ -78,6 +78,8 @@ def read(data: bytes, limits: "Limits") -> Book:
 
 
 _PATH = "import sys, json; sys.path[:] = json.loads(sys.argv[1]); from certflow import jail; "
+_MALLOC = "glibc.malloc.hugetlb=1:glibc.malloc.mmap_threshold=33554432:glibc.malloc.trim_threshold=67108864"
+"""Huge pages where the system has them, and the thresholds (bytes) that glibc comes to by itself in a long life."""
 _CHILD, _SERVER = _PATH + "jail.main()", _PATH + "jail.serve()"
 
 
@@ -192,9 +194,13 @@ def _exchange(sink: io.FileIO, source: io.FileIO, request: bytes, deadline: floa
 
 def serve() -> None:
     """The server: what a child needs is imported once; each child begins its life at `main`."""
-    import python_calamine  # noqa: F401 (imported so that it is there)
+    # Imported so that it is there.
+    import encodings.utf_16_le  # noqa: F401
+    import resource  # noqa: F401
 
-    from certflow import excel  # noqa: F401 (the same)
+    import python_calamine  # noqa: F401
+
+    from certflow import excel  # noqa: F401
 
     gc.freeze()
     line = socket.socket(fileno=int(sys.argv[2]))
@@ -247,8 +253,12 @@ def _import_path() -> list[str]:
 
 
 def _environment() -> dict[str, str]:
-    """Nothing of ours; Windows cannot start a process without SYSTEMROOT."""
-    return {name: os.environ[name] for name in ("SYSTEMROOT",) if name in os.environ}
+    """Nothing of ours, but what Windows needs to start a process, and how glibc takes memory: in few large pieces.
+
+    A child lives for one workbook: what it gave back meanwhile would only be faulted in again.
+    """
+    needed = {name: os.environ[name] for name in ("SYSTEMROOT",) if name in os.environ}
+    return needed | {"GLIBC_TUNABLES": _MALLOC}
 
 
 def main() -> None:

@@ -195,7 +195,7 @@ def _lay_out(look: Mapping[str, Any], grid: Grid, limits: Limits, measures: Meas
     return Sheet(
         row_numbers=rows,
         values=values,
-        kinds={name: list(map(_KINDS.__getitem__, column)) for name, column in kinds.items()},
+        kinds={name: _kind_words(column) for name, column in kinds.items()},
         hidden=frozenset(look["hidden_rows"]).intersection(rows),
         merged=_merged(look["merged"], rows),
         ignored=ignored,
@@ -219,6 +219,13 @@ def _kinds(look: Mapping[str, Any], grid: Grid, columns: Mapping[str, int], firs
     return kinds
 
 
+def _kind_words(kinds: Sequence[str]) -> list[str]:
+    """The words for letters of kinds; nearly every column has one kind alone."""
+    if len(set(kinds)) == 1:
+        return [_KINDS[kinds[0]]] * len(kinds)
+    return list(map(_KINDS.__getitem__, kinds))
+
+
 def _empty(text: str) -> bool:
     return _BLANK.fullmatch(text) is not None
 
@@ -231,7 +238,9 @@ def _left_out(
     doubtful = set(headers)
     # Hardly any row: the others have more cells with a sign in them than a total or a signature fills.
     for name in FIELDS[: _CLOSING_CELLS + 1]:
-        doubtful.update([at for at, signs in enumerate(map(str.isalnum, values[name])) if not signs])
+        signs = list(map(str.isalnum, values[name]))
+        if False in signs:
+            doubtful.update([at for at, sign in enumerate(signs) if not sign])
     found: dict[int, str] = {}
     for at in sorted(doubtful):
         row = [column[at] for column in body]
