@@ -7,6 +7,7 @@ named by its number.
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -117,8 +118,8 @@ def match(conn: Connection, management_nos: Sequence[str]) -> dict[str, list[Any
         f"SELECT c.id, {', '.join(f'c.{name}' for name in _MATCHED)}"  # noqa: S608 (our own column names)
         " FROM wanted w LEFT JOIN certificates c ON c.management_no = w.management_no ORDER BY w.position"
     )
-    found = list(zip(*cursor.fetchall(), strict=True)) or [()] * len(columns)
-    return {name: list(values) for name, values in zip(columns, found, strict=True)}
+    rows = cursor.fetchall()
+    return {name: list(map(itemgetter(at), rows)) for at, name in enumerate(columns)}
 
 
 def stage(connection: Connection, export: Export, progress: Progress | None) -> tuple[int, int, list[tuple[int, str]]]:
