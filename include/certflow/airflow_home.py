@@ -83,6 +83,9 @@ def environment(settings: Settings, *, port: int = PORT) -> dict[str, str]:
         "DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "300",
         # A task outlasts four minutes without an API server before that counts as a try, not ten seconds (F35).
         "WORKERS__EXECUTION_API_RETRIES": "12",
+        # Also how late a task's end may be noticed: with Airflow's five seconds every second task of a city took
+        # that much longer than its work.
+        "WORKERS__MIN_HEARTBEAT_INTERVAL": "1",
     }
     if settings.statsd:
         host, _, listening = settings.statsd.rpartition(":")
