@@ -78,7 +78,8 @@ def of_sessions(sessions):
     found = []
     for entry in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):
-            if os.getsid(int(entry.name)) in sessions:
+            state = (entry / "stat").read_text(errors="replace").rpartition(")")[2].split()[0]
+            if os.getsid(int(entry.name)) in sessions and state != "Z":
                 found.append(int(entry.name))
     return found
 

@@ -7,8 +7,9 @@
                                 ├── SFTP servers of the cities and the authority (unless CERTFLOW_CITY_SFTP is set)
                                 └── Airflow: dag-processor, scheduler, api-server, triggerer
 
-Every child leads its own process group and leaves ``airflow/run/<name>.json``; so `down` also finds what a killed
-keeper left behind, and never touches a process that merely got an old number.
+Every child leads its own session and leaves ``airflow/run/<name>.json``; so `down` also finds what a killed keeper
+left behind, tasks included (each leads a process group of its own, but stays in the scheduler's session), and never
+touches a process that merely got an old number.
 """
 
 import json
@@ -20,7 +21,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -45,7 +46,7 @@ REFUSED = "certflow 拒绝启动"
 START_LIMIT = 600.0
 """Seconds until the pages must answer: a busy machine is no failure, and a process that ends is noticed at once."""
 STOP_LIMIT = 30.0
-"""Seconds a process group has to end before it is killed."""
+"""Seconds a service and its tasks have to end before they are killed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,8 +109,8 @@ def down(settings: Settings, *, say: Callable[[str], None] = print) -> None:
         for _ in _patience(STOP_LIMIT * 2):
             if not _lives(keeper):
                 break
-    left = {name: int(str(_read(settings, name)["pid"])) for name in (*AIRFLOW, SFTP, KEEPER) if _alive(settings, name)}
-    _end_groups(left, lambda name: _alive(settings, name))
+    left = _sessions(settings)
+    _end(left)
     for name in (*AIRFLOW, SFTP, KEEPER):
         _note_file(settings, name).unlink(missing_ok=True)
     stopped = stopped or bool(left)
@@ -159,7 +160,7 @@ def keep(settings: Settings, port: int) -> int:
         if failed and not ending:
             print(f"{failed} ended by itself, see {_log(settings, failed)}; stopping the rest", flush=True)  # noqa: T201 (the keeper's log)
     finally:
-        _end_groups({name: child.pid for name, child in children.items()}, lambda name: children[name].poll() is None)
+        _end({child.pid for child in children.values()})
         for name in children:
             _note_file(settings, name).unlink(missing_ok=True)
         if lease is not None:
@@ -201,23 +202,56 @@ def _start(settings: Settings, name: str, arguments: list[str], env: Mapping[str
     return child
 
 
-def _end_groups(groups: Mapping[str, int], alive: Callable[[str], bool]) -> None:
-    """Ask every process group to end, wait for the leaders, then kill whatever is left in the groups."""
-    for number in groups.values():
-        _signal_group(number, signal.SIGTERM)
+def _end(sessions: Collection[int]) -> None:
+    """Ask the leaders of these sessions to end, with their groups; kill whatever is left of the sessions after a while.
+
+    A service hands the signal on to its tasks as it sees fit.
+    """
+    for number in sessions:
+        with suppress(ProcessLookupError):
+            os.killpg(number, signal.SIGTERM)
     for _ in _patience(STOP_LIMIT):
-        if not any(alive(name) for name in groups):
-            break
-    for number in groups.values():
-        _signal_group(number, signal.SIGKILL)
-    for _ in _patience(STOP_LIMIT):
-        if not any(alive(name) for name in groups):
-            break
+        if not _processes(sessions):
+            return
+    for _ in _patience(STOP_LIMIT):  # what is killed may just have started another
+        left = _processes(sessions)
+        if not left:
+            return
+        for pid in left:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
 
 
-def _signal_group(group: int, number: signal.Signals) -> None:
-    with suppress(ProcessLookupError):
-        os.killpg(group, number)
+def _sessions(settings: Settings) -> set[int]:
+    """Sessions that `up` began and of which something lives: the leader itself, or without it a process of our home."""
+    found = set()
+    for name in (*AIRFLOW, SFTP, KEEPER):
+        note = _read(settings, name)
+        if note and (_lives(note) or any(_of_home(pid, settings.home) for pid in _processes({int(str(note["pid"]))}))):
+            found.add(int(str(note["pid"])))
+    return found
+
+
+def _processes(sessions: Collection[int]) -> list[int]:
+    """Every living process of these sessions."""
+    if Path("/proc/self/stat").exists():
+        numbers = [entry.name for entry in Path("/proc").iterdir() if entry.name.isdigit()]
+    else:
+        shown = subprocess.run(["/bin/ps", "-A", "-o", "pid="], check=False, capture_output=True, text=True)
+        numbers = shown.stdout.split()
+    found = []
+    for pid in map(int, numbers):
+        with suppress(ProcessLookupError, PermissionError):
+            if os.getsid(pid) in sessions and _born(pid):
+                found.append(pid)
+    return found
+
+
+def _of_home(pid: int, home: Path) -> bool:
+    """Whether a process was started for this home, where its environment can be seen (Linux)."""
+    with suppress(OSError):
+        return f"CERTFLOW_HOME={home}".encode() in Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
+    return False
 
 
 def _refused(settings: Settings) -> str:
@@ -283,9 +317,10 @@ def _born(pid: int) -> str:
         if Path("/proc/self/stat").exists():
             return ""
         shown = subprocess.run(  # noqa: S603 (macOS: no /proc)
-            ["/bin/ps", "-o", "lstart=", "-p", str(pid)], check=False, capture_output=True, text=True
+            ["/bin/ps", "-o", "state=,lstart=", "-p", str(pid)], check=False, capture_output=True, text=True
         )
-        return shown.stdout.strip()
+        state, _, born = shown.stdout.strip().partition(" ")
+        return "" if state.startswith("Z") else born.strip()
     return "" if fields[0] == "Z" else fields[19]
 
 
