@@ -9,6 +9,7 @@ import re
 import sys
 from collections import defaultdict
 from collections.abc import Iterator
+from functools import cache
 from importlib import import_module
 from pathlib import Path
 
@@ -103,6 +104,7 @@ _NAMED = re.compile(r"(?<![a-z0-9])([znepdtfr])([0-9]{2})(?![0-9])")
 _NOTED = re.compile(r"#.*?\b([ZNEPDTFR][0-9]{2}\b.*)")
 
 
+@cache
 def rows() -> dict[str, list[tuple[str, str, str]]]:
     """Case id → (what, outcome, test), in the order of the tests."""
     found: dict[str, list[tuple[str, str, str]]] = defaultdict(list)
@@ -115,13 +117,18 @@ def rows() -> dict[str, list[tuple[str, str, str]]]:
                 for name in case.case.split():
                     found[name].append((case.what, " + ".join(verdicts) + rules, f"`{place}`"))
         source = path.read_text(encoding="utf-8")
-        for name, words, test in _functions(ast.parse(source)):
+        for name, words, test in _functions(_tree(path)):
             found[name].append((words, "", f"`{place}::{test}`"))
         for noted in _NOTED.findall(source):
             for name in re.findall(r"\b[ZNEPDTFR][0-9]{2}\b", noted):
                 if not any(place in test for *_, test in found[name]):
                     found[name].append(("", "", f"`{place}`"))
     return found
+
+
+@cache
+def _tree(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"))
 
 
 def _functions(tree: ast.AST) -> Iterator[tuple[str, str, str]]:
@@ -172,7 +179,7 @@ def render_faults() -> str:
 
 def _marks(place: str, test: str) -> set[str]:
     """What runs a test (a whole file's, without a name), and "openssh" where it needs that."""
-    tree = ast.parse((TESTS.parent / place).read_text(encoding="utf-8"))
+    tree = _tree(TESTS.parent / place)
     module = [
         ast.unparse(node) for node in tree.body if isinstance(node, ast.Assign) and "pytestmark" in ast.unparse(node)
     ]
