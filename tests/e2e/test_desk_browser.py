@@ -1,13 +1,13 @@
 """The desk in a real Chromium, mounted into the real Airflow: what an operator does there, click by click."""
 
 import os
-import shutil
 import signal
 import socket
 import time
 from urllib.parse import quote, urlencode
 
 import pytest
+from browser import needs_browser, operator_at
 from real_airflow import NUMBER, PERSON, ROW, STEM, Api, drop, zipped
 from returned import HEADER
 from sqlalchemy import text
@@ -24,12 +24,7 @@ from certflow.registry.doctor import examine
 from certflow.registry.ledger import Actor
 from certflow.settings import Settings
 
-playwright = pytest.importorskip("playwright.sync_api", reason="drives a browser: pip install playwright")
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine (apt-get install chromium)"),
-]
+pytestmark = [pytest.mark.slow, pytest.mark.long, needs_browser]
 REGISTRY = (
     "ZSGLH,KSXM,ZJHM,ZJLB,XB,KSDM,KSMC,BKJB,BKZY,CSNY,PZRQ,BMS\n"
     f"{ROW[0]},{PERSON},{NUMBER},居民身份证,女,034,一级建造师,,建筑工程,194912,20180916,济南市\n"
@@ -52,43 +47,6 @@ LATE = [
     "烟台市",
 ]
 """Comes after the month was frozen."""
-SECONDS = 300_000
-"""Longest wait for a run, in milliseconds."""
-
-
-class Operator:
-    """Somebody at the browser; counts what they press."""
-
-    def __init__(self, page, url):
-        self.page, self.url, self.clicks = page, url, 0
-
-    def press(self, name, role="button"):
-        self.page.get_by_role(role, name=name).first.click()
-        self.clicks += 1
-
-    def follow(self, name):
-        self.press(name, "link")
-
-    def open(self, path):
-        """Type an address: for what is not the path that is counted."""
-        return self.page.goto(f"{self.url}/desk{path}")
-
-    def sees(self, words, limit=SECONDS):
-        """Wait until the page says so."""
-        playwright.expect(self.page.locator("main")).to_contain_text(words, timeout=limit)
-
-    def ends(self, words):
-        """Wait until a page that says how something stands says this."""
-        playwright.expect(self.page.get_by_role("status")).to_contain_text(words, timeout=SECONDS)
-
-    def log_in(self, pages):
-        self.open("/")
-        self.sees("请先登录", 10_000)
-        self.follow("登录")
-        self.page.fill("input[name=username]", pages.login)
-        self.page.fill("input[name=password]", pages.password)
-        self.page.keyboard.press("Enter")
-        self.page.wait_for_url("**/desk/", timeout=60_000)
 
 
 @pytest.fixture(scope="module")
@@ -125,13 +83,8 @@ def registry(settings, pages, tmp_path_factory):
 
 @pytest.fixture
 def operator(pages):
-    with playwright.sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        page = browser.new_page(viewport={"width": 1280, "height": 800}, locale="zh-CN")
-        at_desk = Operator(page, pages.url)
-        at_desk.log_in(pages)
-        yield at_desk
-        browser.close()
+    with operator_at(pages) as somebody:
+        yield somebody
 
 
 def file_of(city, *rows):
@@ -162,7 +115,6 @@ def cities_report(settings, tmp_path):
         drop(settings, account, name, content, tmp_path)
 
 
-@pytest.mark.long
 def test_a_first_time_operator_brings_a_broken_month_up_in_twelve_clicks(settings, pages, registry, operator, tmp_path):
     api = Api(pages)
     api("PATCH", "/api/v2/dags/month_end_prepare", {"is_paused": False})
@@ -286,29 +238,3 @@ def a_certificate_tells_its_story(operator):
     operator.page.get_by_label("理由").fill("本人来电核对")
     operator.press("显示")
     operator.sees(NUMBER, 10_000)
-
-
-def test_behind_the_login_every_page_opens_in_a_browser_without_script_and_without_a_sideways_scroll(
-    settings, pages, registry, operator
-):
-    """Every page of the navigation, wide and narrow; the browser says nothing about refused content."""
-    complaints = []
-    operator.page.on("console", lambda message: complaints.append(message.text))
-    operator.page.on("pageerror", lambda error: complaints.append(str(error)))
-    links = operator.page.locator("nav a").evaluate_all("all => all.map(one => one.getAttribute('href'))")
-    assert len(links) > 8
-    for link in links:
-        answer = operator.page.goto(f"{pages.url}{link}")
-        assert answer.status == 200, link
-        assert operator.page.locator("h1").count() == 1, link
-        assert operator.page.locator("nav a[aria-current]").count() == 1, link
-        operator.page.set_viewport_size({"width": 390, "height": 844})
-        assert operator.page.evaluate("document.documentElement.scrollWidth") <= 390, link
-        operator.page.set_viewport_size({"width": 1280, "height": 800})
-        operator.page.keyboard.press("Tab")
-        assert operator.page.evaluate("document.activeElement.textContent") == "跳到正文", link
-    assert complaints == []
-    stranger = operator.page.context.browser.new_context()
-    for link in links:
-        assert stranger.request.get(f"{pages.url}{link}").status == 401, link
-    stranger.close()

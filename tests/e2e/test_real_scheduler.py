@@ -4,7 +4,7 @@ import dataclasses
 import json
 import os
 import re
-import socket
+import signal
 import urllib.error
 import urllib.request
 from collections.abc import Callable
@@ -12,8 +12,10 @@ from pathlib import Path
 from urllib.parse import quote
 
 import pytest
+from browser import needs_browser, operator_at
 from planted_people import NAMES, NUMBERS, PLANTED, Heard, Titles, in_background
 from planted_people import dag as planted_dag
+from processes import free_port
 from real_airflow import NUMBER, PERSON, REGISTRY, ROW, Api, drop, frozen_at_the_first_part, zipped
 from sqlalchemy import text
 from tests import real_sshd
@@ -48,6 +50,27 @@ DROPS = {
     "370200": ("202005-零报(青岛市).txt", b""),
     "370300": ("202005-034.zip", zipped("../../evil.XLS", b"climbs out")),
 }
+BUSY = """
+import signal
+import time
+
+from airflow.sdk import dag, get_current_context, task
+
+
+@dag(dag_id="busy", schedule=None, params={"stubborn": False})
+def busy():
+    @task(retries=0)
+    def work():
+        if get_current_context()["params"]["stubborn"]:
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        time.sleep(600)
+
+    work()
+
+
+busy()
+"""
+"""A task that has no end, and, where it is asked to, does not listen when it is told to end."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,20 +81,20 @@ class Authority:
     processes: Callable[[], list[int]]
 
 
-@pytest.fixture
-def sshd(tmp_path):
+@pytest.fixture(scope="module")
+def sshd(tmp_path_factory):
     """A real OpenSSH as the authority's server, where one is installed; else None, and the embedded one is taken."""
     if not real_sshd.sshd():
         yield None
         return
-    server = real_sshd.OpenSsh(tmp_path / "authority")
+    server = real_sshd.OpenSsh(tmp_path_factory.mktemp("sshd") / "authority")
     for name in (Folders().upward, Folders().returned, Folders().archive):
         (server.tree / name).mkdir()
     yield server
     server.close()
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def heard():
     """What a StatsD server is told."""
     server = Heard()
@@ -79,7 +102,7 @@ def heard():
         yield server
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def titles(settings):
     """Command lines of everything that runs for this home meanwhile."""
     looking = Titles(settings.home)
@@ -87,23 +110,27 @@ def titles(settings):
         yield looking
 
 
-@pytest.fixture
-def settings(tmp_path, monkeypatch, sshd, heard):
-    monkeypatch.setenv("CERTFLOW_LOOK_SECONDS", "0.3")
-    if sshd is not None:
-        remote = sshd.remote
-        url = f"sftp://{remote.user}@{remote.host}:{remote.port}{remote.root}"
-        monkeypatch.setenv("CERTFLOW_AUTHORITY_SFTP", url)
-        monkeypatch.setenv("CERTFLOW_AUTHORITY_SFTP_KEY", str(remote.key))
-        monkeypatch.setenv("CERTFLOW_AUTHORITY_SFTP_KNOWN_HOSTS", str(remote.known_hosts))
-    monkeypatch.setenv("CERTFLOW_HOME", str(tmp_path / "home"))
-    monkeypatch.setenv("CERTFLOW_STATSD", f"127.0.0.1:{heard.port}")
-    settings = Settings.load()
-    planted_dag(tmp_path / "planted", airflow_folder(settings))
-    return settings
+@pytest.fixture(scope="module")
+def settings(tmp_path_factory, sshd, heard):
+    place = tmp_path_factory.mktemp("airflow")
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("CERTFLOW_LOOK_SECONDS", "0.3")
+        environment.setenv("CERTFLOW_INTAKE_MINUTES", "59")
+        if sshd is not None:
+            remote = sshd.remote
+            url = f"sftp://{remote.user}@{remote.host}:{remote.port}{remote.root}"
+            environment.setenv("CERTFLOW_AUTHORITY_SFTP", url)
+            environment.setenv("CERTFLOW_AUTHORITY_SFTP_KEY", str(remote.key))
+            environment.setenv("CERTFLOW_AUTHORITY_SFTP_KNOWN_HOSTS", str(remote.known_hosts))
+        environment.setenv("CERTFLOW_HOME", str(place / "home"))
+        environment.setenv("CERTFLOW_STATSD", f"127.0.0.1:{heard.port}")
+        settings = Settings.load()
+        planted_dag(place / "planted", airflow_folder(settings))
+        (place / "planted" / "busy.py").write_text(BUSY, encoding="utf-8")
+        yield settings
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def authority(settings, pages, sshd):
     """Where packages go: OpenSSH's tree and sessions, or the embedded servers' (one process for all)."""
     if sshd is not None:
@@ -112,13 +139,11 @@ def authority(settings, pages, sshd):
     return Authority(embedded.tree, lambda: [embedded.pid])
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def pages(settings):
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    """One Airflow for all tests of this file, which go on from one to the next."""
     try:
-        yield stack.up(settings, port=port)
+        yield stack.up(settings, port=free_port())
     finally:
         stack.down(settings)
 
@@ -316,16 +341,60 @@ def test_the_cities_are_answered_and_the_month_is_sent_by_the_real_scheduler(
     nobody_else_reads(settings)
     registry.close()
 
-    stack.down(settings)
-    assert processes_of(settings.home) == []
-    with pytest.raises(urllib.error.URLError):
-        urllib.request.urlopen(pages.url, timeout=2)
+
+@needs_browser
+def test_behind_the_login_every_page_opens_in_a_browser_without_script_and_without_a_sideways_scroll(pages):
+    """Every page of the navigation, wide and narrow; the browser says nothing about refused content."""
+    with operator_at(pages) as operator:
+        every_page_opens(operator, pages)
+
+
+def every_page_opens(operator, pages):
+    complaints = []
+    operator.page.on("console", lambda message: complaints.append(message.text))
+    operator.page.on("pageerror", lambda error: complaints.append(str(error)))
+    links = operator.page.locator("nav a").evaluate_all("all => all.map(one => one.getAttribute('href'))")
+    assert len(links) > 8
+    for link in links:
+        answer = operator.page.goto(f"{pages.url}{link}")
+        assert answer.status == 200, link
+        assert operator.page.locator("h1").count() == 1, link
+        assert operator.page.locator("nav a[aria-current]").count() == 1, link
+        operator.page.set_viewport_size({"width": 390, "height": 844})
+        assert operator.page.evaluate("document.documentElement.scrollWidth") <= 390, link
+        operator.page.set_viewport_size({"width": 1280, "height": 800})
+        operator.page.keyboard.press("Tab")
+        assert operator.page.evaluate("document.activeElement.textContent") == "跳到正文", link
+    assert complaints == []
+    stranger = operator.page.context.browser.new_context()
+    for link in links:
+        assert stranger.request.get(f"{pages.url}{link}").status == 401, link
+    stranger.close()
 
 
 @pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="looks at processes by /proc")
-def test_down_also_stops_what_a_killed_keeper_left_behind(settings, pages):
+def test_down_ends_everything_in_the_middle_of_a_task_and_what_a_killed_keeper_left_behind(
+    settings, pages, monkeypatch
+):
+    at_work(Api(pages), {"stubborn": True})
     keeper = json.loads(settings.path("airflow", "run", "keeper.json").read_text(encoding="utf-8"))["pid"]
-    os.kill(keeper, 9)
-    assert len(processes_of(settings.home)) >= len(stack.AIRFLOW)
+    os.kill(keeper, signal.SIGKILL)
+    assert len(processes_of(settings.home)) > len(stack.AIRFLOW)
+    monkeypatch.setattr(stack, "STOP_LIMIT", 5)  # nobody waits for it to listen
     stack.down(settings)
     assert processes_of(settings.home) == []
+
+    again = stack.up(settings, port=free_port())
+    at_work(Api(again), {})
+    stack.down(settings)
+    assert processes_of(settings.home) == []
+    with pytest.raises(urllib.error.URLError):
+        urllib.request.urlopen(again.url, timeout=2)
+
+
+def at_work(api, conf):
+    """Start the task that has no end, and wait until it is in the middle of its work."""
+    api("PATCH", "/api/v2/dags/busy", {"is_paused": False})
+    run = api("POST", "/api/v2/dags/busy/dagRuns", {"conf": conf, "logical_date": None})
+    path = f"/api/v2/dags/busy/dagRuns/{quote(run['dag_run_id'])}/taskInstances/work"
+    assert api.wait(path, lambda task: task["state"] == "running")["state"] == "running"
