@@ -3,7 +3,6 @@
 import hashlib
 import json
 import threading
-import time
 import traceback
 from concurrent.futures import ThreadPoolExecutor
 
@@ -217,7 +216,7 @@ def test_f41_the_chain_has_no_fork_and_no_gap_when_many_write_at_once(registry, 
     assert [link.prev for link in chain[1:]] == [link.hash for link in chain[:-1]]
 
 
-def test_a_hundred_thousand_rows_move_in_seconds(registry, actor):
+def test_however_many_rows_one_statement_moves_they_are_one_link_of_the_chain(registry, actor):
     with registry.begin(actor) as connection:
         submission = connection.scalar(insert(schema.submissions).values(
             month="202005", account="370100", city="济南市", exam_code="034", version=1, lane="month", stem="",
@@ -226,31 +225,28 @@ def test_a_hundred_thousand_rows_move_in_seconds(registry, actor):
             "INSERT INTO rows (submission_id, record_id, row_no, sent, management_no, name, id_number, id_type, sex,"
             " level, specialty, birth_month, approved_on, city)"
             " SELECT :s, 'r' || n, n, '{}', 'm' || n, '', '', '', '', '', '', '', '', ''"
-            " FROM generate_series(1, 100000) n"), {"s": submission})  # fmt: skip
-    began = time.monotonic()
+            " FROM generate_series(1, 2000) n"), {"s": submission})  # fmt: skip
     with registry.begin(actor) as connection:
         connection.execute(update(schema.rows).values(state="ACCEPTED"))
-    took = time.monotonic() - began
-    print(f"100 000 rows moved in {took:.2f} s")
     with registry.read() as connection:
-        assert connection.scalar(text("SELECT count(*) FROM moves WHERE to_state = 'ACCEPTED'")) == 100_000
+        assert connection.scalar(text("SELECT count(*) FROM moves WHERE to_state = 'ACCEPTED'")) == 2000
         assert connection.scalar(text("SELECT count(*) FROM audit")) == 2
-    assert took < 30, "set-based it takes 2 to 3 s on an idle machine; row by row it would be minutes"
 
 
-def test_many_rows_move_as_fast_after_single_ones(registry, actor):
-    """The triggers' plans are kept for the session, and must not be those of a small statement."""
-    with registry.begin(actor) as connection:
-        submission = connection.scalar(insert(schema.submissions).values(
-            month="202005", account="370100", city="济南市", exam_code="034", version=1, lane="month", stem="",
-            verdict="accepted", rule_set="2020").returning(schema.submissions.c.id))  # fmt: skip
-        connection.execute(text(
-            "INSERT INTO rows (submission_id, record_id, row_no, sent, management_no, name, id_number, id_type, sex,"
-            " level, specialty, birth_month, approved_on, city)"
-            " SELECT :s, 'r' || n, n, '{}', 'm' || n, '', '', '', '', '', '', '', '', ''"
-            " FROM generate_series(1, 20000) n"), {"s": submission})  # fmt: skip
-        for number in range(1, 9):
-            connection.execute(update(schema.rows).where(schema.rows.c.row_no == number).values(state="ACCEPTED"))
-        began = time.monotonic()
-        connection.execute(update(schema.rows).where(schema.rows.c.state == "JUDGED").values(state="ACCEPTED"))
-    assert time.monotonic() - began < 30, "less than 1 s on an idle machine; minutes by nested loops"
+def test_triggers_look_at_whole_statements_and_never_compare_all_with_all(registry):
+    """A hundred thousand rows move in seconds (`make bench`), in a session that has moved single ones before, too.
+
+    A function's plan is kept for the session, and that of a small statement would walk one set per row of the other.
+    """
+    with registry.read() as connection:
+        for_each_row = connection.scalars(text(
+            "SELECT tgname FROM pg_trigger WHERE NOT tgisinternal AND tgtype & 1 = 1"
+            " AND tgrelid IN ('files'::regclass, 'rows'::regclass, 'packages'::regclass, 'deliveries'::regclass)"
+        )).all()  # fmt: skip
+        joining = connection.execute(text(
+            "SELECT DISTINCT proname, 'enable_nestloop=off' = ANY (proconfig)"
+            " FROM pg_trigger JOIN pg_proc ON pg_proc.oid = tgfoid"
+            " WHERE tgoldtable IS NOT NULL AND tgnewtable IS NOT NULL ORDER BY proname"
+        )).all()  # fmt: skip
+    assert for_each_row == []
+    assert joining == [("certflow_changed", True), ("certflow_printed", True)]
