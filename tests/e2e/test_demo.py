@@ -2,6 +2,7 @@
 
 import json
 import os
+import secrets
 import subprocess
 import sys
 from contextlib import ExitStack
@@ -15,7 +16,9 @@ from sqlalchemy import text
 
 from certflow.demo import leaks, run
 from certflow.registry.doctor import examine
+from certflow.registry.sealing import standing
 from certflow.settings import Settings
+from certflow.vault.keyring import key_id
 
 pytestmark = pytest.mark.slow
 ROWS, SEED = 3000, 7
@@ -94,6 +97,14 @@ def test_f33_a_finished_month_run_again_sends_and_counts_nothing_twice(home):
 
 
 @pytest.mark.long
+def test_the_month_is_the_same_with_every_file_under_a_key(home, tmp_path):
+    key = secrets.token_hex(32)
+    assert run.run_demo(Settings(home=tmp_path, vault_key=key), ROWS, SEED) == 0, "every answer met, the doctor clean"
+    assert set(standing(Settings(home=tmp_path / "demo", vault_key=key))) == {key_id(bytes.fromhex(key)).hex()}
+    assert month_of(tmp_path) == month_of(home), "the same bytes arrived"
+
+
+@pytest.mark.long
 @pytest.mark.skipif(bool(celery_workers.missing()), reason=celery_workers.missing())
 def test_the_month_is_the_same_on_two_workers_of_which_one_dies(home, tmp_path, monkeypatch):
     started = []
@@ -113,11 +124,11 @@ def test_the_month_is_the_same_on_two_workers_of_which_one_dies(home, tmp_path, 
     assert "airflow worker" in workers.killed_in, "it died with a task in its hands"
     assert workers.tries["submission_intake"] == 2, "which was tried once more"
     assert min(workers.done("one"), workers.done("two")) >= 1, "both had their share"
-    here, there = (
-        json.loads((place / "demo" / "summary.json").read_text(encoding="utf-8")) for place in (tmp_path, home)
-    )
-    for summary in (here, there):
-        for package in summary["packages"]:
-            package["file"] = Path(package["file"]).name
-    assert here["packages"] == there["packages"], "the same bytes"
-    assert (here["rows"], here["sent"], here["returns"]) == (there["rows"], there["sent"], there["returns"])
+    assert month_of(tmp_path) == month_of(home), "the same bytes"
+
+
+def month_of(home):
+    """What a month came to, wherever its home lies: packages with their digests, rows, what was sent and returned."""
+    summary = json.loads((home / "demo" / "summary.json").read_text(encoding="utf-8"))
+    packages = [package | {"file": Path(package["file"]).name} for package in summary["packages"]]
+    return packages, summary["rows"], summary["sent"], summary["returns"]

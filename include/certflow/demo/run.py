@@ -173,6 +173,8 @@ class _Month:
         }
         if self.settings.expectations is not None:
             variables["CERTFLOW_EXPECTATIONS"] = str(self.settings.expectations)
+        if self.settings.vault_key:
+            variables["CERTFLOW_VAULT_KEY"] = self.settings.vault_key
         self.parts.enter_context(_environment(variables))
         self.settings = replace(self.settings, city_sftp=self.city.remote(), authority_sftp=self.authority.remote())
         self.registry = self.parts.enter_context(open_registry(self.settings))
@@ -300,9 +302,16 @@ class _Month:
 
 
 def _own(settings: Settings, home: Path) -> Settings:
-    """The demo's own settings: its own home and database, the rules it was written for, nobody's servers."""
-    return replace(
-        Settings(home=home), expectations=settings.expectations, look_seconds=LOOK_SECONDS, log_level=settings.log_level
+    """The demo's own settings: its own home and database, the rules it was written for, nobody's servers.
+
+    With a key its files are sealed, as the operator's would be.
+    """
+    return Settings(
+        home=home,
+        expectations=settings.expectations,
+        look_seconds=LOOK_SECONDS,
+        log_level=settings.log_level,
+        vault_key=settings.vault_key,
     )
 
 

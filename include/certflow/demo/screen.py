@@ -64,6 +64,8 @@ def show(
         ("总结", settings.path("summary.json")),
     ):
         console.print(f"{words}：{path}", soft_wrap=True)
+    if settings.vault_key:
+        console.print("数据包、退回单等文件已加密：用 certflow vault copy 取出明文副本再看")
     for problem in problems:
         console.print(f"[red]✗[/] {problem}", soft_wrap=True, markup=True)
     if problems:
