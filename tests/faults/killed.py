@@ -67,9 +67,11 @@ def take_back_and_die(settings: Settings, return_id: int, k: int) -> None:
 
 
 def wait_for_locks(registry: Registry) -> None:
-    """Until PostgreSQL has let go of what a process held that died; a task is tried again minutes later, not at once."""
-    held = text("SELECT count(*) FROM pg_locks JOIN pg_database ON pg_database.oid = database"
-                " WHERE locktype = 'advisory' AND datname = current_database()")
+    """Until PostgreSQL has let go of what a dead process held; a task is tried again minutes later, not at once."""
+    held = text(
+        "SELECT count(*) FROM pg_locks JOIN pg_database ON pg_database.oid = database"
+        " WHERE locktype = 'advisory' AND datname = current_database()"
+    )
     until = time.monotonic() + 60
     while time.monotonic() < until:
         with registry.read() as conn:
