@@ -26,9 +26,8 @@ _AIRFLOW = (
 _HEAVY = (
     "certflow.checks.judge",
     # What a city's answers are written with; the program imports these where it uses them.
-    "PIL.ImageDraw",
     "mplfonts",
-    "openpyxl",
+    "xlsxwriter",
     "simplejpeg",
     "typst",
     "xlwt",

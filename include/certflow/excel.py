@@ -1,4 +1,4 @@
-"""Excel in and out: the only module that imports calamine, openpyxl and xlwt (each where it is used).
+"""Excel in and out: the only module that imports calamine, XlsxWriter and xlwt (each where it is used).
 
 Reading gives text and cell types as stored, never guesses a type (E10). Files from outside go through
 `certflow.jail`, which calls `read_sheets` in a child process; `read_table` and `read_xls_text` are for files of
@@ -8,7 +8,7 @@ our own side. Writing is always text: no cell ever becomes a formula (E35).
 import datetime as dt
 import io
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,8 +25,8 @@ _XLS_TEXT = 4_000
 _XLSX_TEXT = 32_767
 _ONE_LINE = ("title", "across", "line")
 """Marks of cells that may reach over their empty neighbours instead of being wrapped."""
-_LINE_POINTS = 17.0
-"""Height of one line of 11-point text; 宋体 takes 15, the fonts that stand in for it up to 17."""
+_LINE_POINTS = 17.25
+"""Height of one line of 11-point text, in whole pixels; 宋体 takes 15, the fonts that stand in for it up to 17."""
 _LOST = "\ufffd"
 """What a reader puts where it cannot read a character."""
 _EXACT_DIGITS = 15
@@ -39,7 +39,7 @@ _FIRST_SAFE_DATE = dt.datetime(1900, 3, 1)  # noqa: DTZ001 (a calendar date of a
 class Cell:
     """A cell of a workbook we write.
 
-    `mark` is its look: "", title, head, bad, fix, note, good, link; on forms across, line, box, boxhead.
+    `mark` is its look: "", title, head, bad, fix, note, good; on forms across, line, box, boxhead.
     """
 
     text: str
@@ -226,7 +226,6 @@ _LOOKS: dict[str, tuple[str | None, str | None, bool]] = {
     "fix": ("FFF2CC", "7F6000", False),
     "note": ("EDEDED", "404040", False),
     "good": ("E2EFDA", "375623", False),
-    "link": (None, "0563C1", False),
     "across": (None, None, True),
     "line": (None, None, False),
     "box": (None, None, False),
@@ -234,49 +233,58 @@ _LOOKS: dict[str, tuple[str | None, str | None, bool]] = {
 }
 _UNWRITABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
 _A4 = 9
+_THIN, _HAIR = 1, 7
+"""Borders, by their numbers in XlsxWriter."""
 _MARGIN = 0.3
 """Inches left and right: a wide table is printed as large as it can be."""
 _FONT = "宋体"
 """One font for all cells; Excel, WPS and LibreOffice each have it or a stand-in."""
-_ESCAPED = re.compile("_(?=x[0-9A-Fa-f]{4}_)")
+_MADE = dt.datetime(1980, 1, 1)  # noqa: DTZ001 (what a workbook says about its making: the ledger knows the moment)
 
 
 def write_xlsx(path: Path, pages: Sequence[Page]) -> None:
-    """Write a workbook for people. Every cell is text; characters no XML can carry show as U+FFFD (E46)."""
-    from openpyxl import Workbook
+    """Write a workbook for people; the same pages give the same bytes.
 
-    book = Workbook(write_only=True)
-    for page in pages:
-        _write_page(book.create_sheet(page.name), page)
+    Every cell is text; characters no XML can carry show as U+FFFD (E46).
+    """
+    from xlsxwriter import Workbook
+
     part = path.with_name(path.name + ".part")
     with vault.create(part, 0o666) as stream:
-        book.save(stream)
+        book = Workbook(stream, {"in_memory": True})  # no value of a row is spooled outside the protected folders
+        book.set_properties({"created": _MADE})
+        looks = {mark: book.add_format(_dress(mark)) for mark in _LOOKS}
+        for page in pages:
+            _write_page(book.add_worksheet(page.name), page, looks)
+        book.close()
     part.replace(path)
 
 
-def _write_page(sheet: Any, page: Page) -> None:  # noqa: ANN401 (its type does not know its own attributes)
-    from openpyxl.utils import get_column_letter
-
-    for column, width in enumerate(page.widths, start=1):
-        sheet.column_dimensions[get_column_letter(column)].width = width
+def _write_page(sheet: Any, page: Page, looks: Mapping[str, Any]) -> None:  # noqa: ANN401 (XlsxWriter's classes)
+    for column, width in enumerate(page.widths):
+        sheet.set_column(column, column, width)
     if page.freeze:
-        sheet.freeze_panes = page.freeze
-    sheet.page_setup.paperSize = _A4
-    sheet.page_setup.orientation = "landscape" if page.landscape else "portrait"
-    sheet.sheet_properties.pageSetUpPr.fitToPage = True
-    sheet.page_margins.left = sheet.page_margins.right = _MARGIN
-    sheet.page_setup.fitToHeight = 0
+        sheet.freeze_panes(page.freeze)
+    sheet.set_paper(_A4)
+    if page.landscape:
+        sheet.set_landscape()
+    sheet.fit_to_pages(1, 0)
+    sheet.set_margins(left=_MARGIN, right=_MARGIN)
     if page.repeat_rows:
-        sheet.print_title_rows = f"1:{page.repeat_rows}"
+        sheet.repeat_rows(0, page.repeat_rows - 1)
     if page.footer:
-        sheet.oddFooter.center.text = page.footer
-    looks: dict[str, Any] = {}
-    for number, row in enumerate(page.rows, start=1):
+        sheet.set_footer(f"&C{page.footer}")
+    for down, row in enumerate(page.rows):
         cells = [cell if isinstance(cell, Cell) else Cell(cell) for cell in row]
         lines = max((_lines(cell, width) for cell, width in zip(cells, page.widths, strict=False)), default=1)
         if lines > 1:  # not every program finds the height of wrapped text by itself
-            sheet.row_dimensions[number].height = _LINE_POINTS * lines
-        sheet.append([_written(sheet, cell, looks) for cell in cells])
+            sheet.set_row(down, _LINE_POINTS * lines)
+        for across, cell in enumerate(cells):
+            text = _UNWRITABLE.sub("\ufffd", cell.text)[:_XLSX_TEXT]
+            if not text:
+                sheet.write_blank(down, across, None, looks[cell.mark])
+            else:
+                sheet.write_string(down, across, text, looks[cell.mark])  # E35: text that begins with = stays text
 
 
 def _lines(cell: Cell, width: int) -> int:
@@ -290,44 +298,22 @@ def _lines(cell: Cell, width: int) -> int:
     )
 
 
-def _written(sheet: Any, cell: Cell, looks: dict[str, Any]) -> Any:  # noqa: ANN401 (see above)
-    from openpyxl.cell import WriteOnlyCell
-
-    text = _ESCAPED.sub("_x005F_", _UNWRITABLE.sub("\ufffd", cell.text))[:_XLSX_TEXT]
-    written = WriteOnlyCell(sheet, value=text or None)
-    if text:
-        written.data_type = "s"  # E35: text that begins with = stays text
-    if cell.mark in looks:  # openpyxl compares every style with all others: most of the time of a long sheet
-        written._style = looks[cell.mark]  # type: ignore[attr-defined]  # noqa: SLF001 (its only way to share a style)
+def _dress(mark: str) -> dict[str, object]:
+    """The look of a mark in XlsxWriter's words."""
+    fill, colour, bold = _LOOKS[mark]
+    look: dict[str, object] = {
+        "num_format": "@", "font_name": _FONT, "font_size": {"title": 14, "across": 16}.get(mark, 11), "bold": bold,
+    }  # fmt: skip
+    if mark == "across":  # centred over the empty cells beside it, which no reader takes for merged
+        look |= {"align": "center_across", "valign": "vcenter"}
+    elif mark.startswith("box"):
+        look |= {"border": _THIN, "align": "center", "valign": "vcenter", "shrink": True}
     else:
-        _dress(written, cell)
-        looks[cell.mark] = written._style  # type: ignore[attr-defined]  # noqa: SLF001 (as above)
-    if cell.mark == "link" and text:
-        written.hyperlink = cell.text
-    return written
-
-
-def _dress(written: Any, cell: Cell) -> None:  # noqa: ANN401 (see above)
-    from openpyxl.styles import Alignment, Border, Font, PatternFill, Side
-
-    fill, colour, bold = _LOOKS[cell.mark]
-    written.number_format = "@"
-    written.alignment = Alignment(wrap_text=cell.mark not in _ONE_LINE, vertical="top")
-    if cell.mark == "across":  # centred over the empty cells beside it, which no reader takes for merged
-        written.alignment = Alignment(horizontal="centerContinuous", vertical="center")
-    elif cell.mark.startswith("box"):
-        edge = Side(style="thin")
-        written.border = Border(left=edge, right=edge, top=edge, bottom=edge)
-        written.alignment = Alignment(horizontal="center", vertical="center", shrink_to_fit=True)
-    elif cell.mark not in _ONE_LINE:
-        edge = Side(style="hair", color="A6A6A6")
-        written.border = Border(left=edge, right=edge, top=edge, bottom=edge)
+        look |= {"valign": "top"}
+        if mark not in _ONE_LINE:
+            look |= {"border": _HAIR, "border_color": "#A6A6A6", "text_wrap": True}
     if fill:
-        written.fill = PatternFill("solid", start_color=fill)
-    written.font = Font(
-        name=_FONT,
-        color=colour,
-        bold=bold,
-        size={"title": 14, "across": 16}.get(cell.mark, 11),
-        underline="single" if cell.mark == "link" else None,
-    )
+        look |= {"bg_color": f"#{fill}"}
+    if colour:
+        look |= {"font_color": f"#{colour}"}
+    return look

@@ -144,7 +144,7 @@ def print_pdf(settings: Settings, form: Form) -> bytes:
         "digest": form.digest,
     }
     house = _press(settings)
-    return house.bind([(house.template("form"), data)], title=form.title, at=_MOMENT)
+    return house.bind([(house.template("form"), data)], title=form.title, at=_MOMENT, tagged=False)
 
 
 def write(settings: Settings, pair: Sequence[Form], folder: Path, stem: str) -> tuple[list[Path], str]:

@@ -15,6 +15,7 @@ import datetime as dt
 import importlib.resources
 import io
 import json
+import re
 import threading
 import unicodedata
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -36,6 +37,11 @@ _PRIVATE = ((0xE000, 0xF8FF), (0xF0000, 0x10FFFF))
 """Private use: what such a code shows is each font's own business, so no letter may carry it."""
 _UNSEEN = {"Cc", "Cf"}
 """Control and format characters: a name that has one looks like another name."""
+_SELECTED = re.compile("(.?)([\ufe00-\ufe0f\U000e0100-\U000e01ef])", re.DOTALL)
+"""A variation selector behind its base."""
+_LARGE, _MEMORY = 100_000, 10
+"""typst remembers what it laid out over so many documents. One with more characters of data than this is forgotten at
+once: 625 rows of a form hold 60 MB, and the next form shares nothing with it."""
 _SHIPPED = Path(__file__).with_name("templates")
 _HEAD = """#let parts = json(bytes(sys.inputs.parts))
 #set document(title: sys.inputs.title, date: auto)
@@ -102,10 +108,13 @@ class Press:
         """One PDF/A-2b from the template `name`; raises as `bind`."""
         return self.bind([(self.template(name), data)], title=title, at=at)
 
-    def bind(self, parts: Sequence[tuple[str, Mapping[str, Any]]], *, title: str, at: dt.datetime) -> bytes:
+    def bind(
+        self, parts: Sequence[tuple[str, Mapping[str, Any]]], *, title: str, at: dt.datetime, tagged: bool = True
+    ) -> bytes:
         """Several templates (typst source), each with its own data and from a new page on, as one PDF/A-2b.
 
-        `at` is the moment the document carries; the same parts at the same moment give the same bytes.
+        `at` is the moment the document carries; the same parts at the same moment give the same bytes. Tags tell a
+        screen reader what is heading and what is cell; in a form of a thousand rows they are five sixths of the file.
 
         Raises Conflict when a character cannot be shown (it names the code point, never the text), and
         ConfigurationError when a template is wrong.
@@ -118,19 +127,24 @@ class Press:
             f"#[\n#let data = parts.at({number})\n#counter(page).update(1)\n{source}\n]"
             for number, (source, _) in enumerate(parts)
         ]
+        given = json.dumps([data for _, data in parts], ensure_ascii=False)
         with self._lock:
             try:
                 made = self._compiler.compile(
                     input="\n".join([_HEAD, *pages]).encode(),
                     format="pdf",
                     sys_inputs={
-                        "parts": json.dumps([data for _, data in parts], ensure_ascii=False),
+                        "parts": given,
                         "title": title,
                         "fonts": self._families,
                     },
                     pdf_standards=["a-2b"],
                     timestamp=at.replace(microsecond=0),
+                    pdf_tags=tagged,
                 )
+                if len(given) > _LARGE:
+                    for _ in range(_MEMORY):
+                        self._compiler.compile(input=b"", format="svg")
             except typst.TypstError as error:
                 if "could not be displayed" in error.message:  # it quotes the text
                     raise Conflict("有的字无法用现有字体组合显示，未生成文件") from None
@@ -213,20 +227,15 @@ def _covered(file: Path) -> tuple[frozenset[int], frozenset[str]]:
 
 
 def _clusters(texts: Iterable[str]) -> Iterator[str]:
-    """Characters, with a variation selector behind its base: the selector alone has no shape."""
-    for text in texts:
-        last = ""
-        for sign in text:
-            code = ord(sign)
-            if 0xFE00 <= code <= 0xFE0F or 0xE0100 <= code <= 0xE01EF:
-                yield last + sign
-            elif sign in _BLANK:
-                pass
-            elif unicodedata.category(sign) in _UNSEEN or any(first <= code <= final for first, final in _PRIVATE):
-                yield sign * 2  # a pair stands in no font's list, and that is meant
-            else:
-                yield sign
-            last = sign
+    """Each character once, with a variation selector behind its base: the selector alone has no shape."""
+    text = "\n".join(texts)
+    for base, mark in set(_SELECTED.findall(text)):
+        yield base.strip() + mark
+    for sign in set(_SELECTED.sub(r"\1", text)) - _BLANK:
+        if unicodedata.category(sign) in _UNSEEN or any(first <= ord(sign) <= final for first, final in _PRIVATE):
+            yield sign * 2  # a pair stands in no font's list, and that is meant
+        else:
+            yield sign
 
 
 def _texts(data: Any) -> Iterator[str]:  # noqa: ANN401 (JSON)

@@ -12,7 +12,8 @@ DAGS = {
 }  # fmt: skip
 TAGS = {"受理", "月末", "返回", "证书库", "地市", "上级", "证明", "发放", "报表", "保存期限"}
 HEAVY = {
-    "pandas", "great_expectations", "openpyxl", "python_calamine", "xlwt", "PIL", "simplejpeg", "paramiko", "asyncssh",
+    "pandas", "great_expectations", "openpyxl", "python_calamine", "xlsxwriter", "xlwt", "PIL", "simplejpeg",
+    "paramiko", "asyncssh",
     "numpy", "typst",
 }  # fmt: skip
 CHINESE = re.compile(r"[\u4e00-\u9fff]")

@@ -9,17 +9,14 @@ import html
 import itertools
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
 from pathlib import Path
 
-from certflow import photo, vault
+from certflow import vault
 from certflow.checks.judged import Judged
-from certflow.errors import SubmissionError
 from certflow.findings import Outcome
-from certflow.intake import archive
 
 PER_PAGE = 1_200
-"""Photos of one page: its picture stays far below what JPEG can be high, its memory below 100 MB."""
+"""Photos of one page: 5 MB, which every browser opens at once."""
 COLOURS = {
     Outcome.ACCEPTED: (56, 128, 60),
     Outcome.PROOF: (56, 128, 60),
@@ -41,24 +38,23 @@ object-fit:contain;background:#eee;display:block}figcaption{font-size:12px;overf
 
 
 def write(one: Judged, stem: Path) -> list[Path]:
-    """Write ``<stem>-照片.html`` and ``<stem>-照片.jpg`` for a submission with photos; returns the files.
+    """Write ``<stem>-照片.html`` for a submission with photos; returns the files.
 
     Beyond `PER_PAGE` photos there are further pages, ``-照片-2`` and so on.
     """
     written: list[Path] = []
-    tiles, count = _tiles(one), len(one.submission.photos) + len(one.submission.earlier_photos)
-    while page := list(itertools.islice(tiles, PER_PAGE)):
+    figures, count = _figures(one), len(one.submission.photos) + len(one.submission.earlier_photos)
+    while page := list(itertools.islice(figures, PER_PAGE)):
         stem.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        number = len(written) // 2 + 1
+        number = len(written) + 1
         name = f"{stem.name}-照片" + (f"-{number}" if number > 1 else "")
         title = f"<h1>照片核对单 {html.escape(_subject(one))}</h1><p>第 {number} 页，共 {count} 张</p>"
-        text = f"{_HEAD}{title}<main>{''.join(figure for figure, _ in page)}</main></html>\n"
+        text = f"{_HEAD}{title}<main>{''.join(page)}</main></html>\n"
         written.append(_put(stem.with_name(f"{name}.html"), text.encode()))
-        written.append(_put(stem.with_name(f"{name}.jpg"), photo.contact_sheet([tile for _, tile in page])))
     return written
 
 
-def _tiles(one: Judged) -> Iterator[tuple[str, photo.Tile]]:
+def _figures(one: Judged) -> Iterator[str]:
     rows: dict[tuple[str, int], list[int]] = {}
     for row in one.rows:
         if row.photo is not None:
@@ -66,20 +62,11 @@ def _tiles(one: Judged) -> Iterator[tuple[str, photo.Tile]]:
     for received, entry in (*one.submission.photos, *one.submission.earlier_photos):
         key = (received.sha256, entry.ordinal)
         outcome, rule = one.entries[key]
-        white, small = one.border_white.get(key), None
-        if white is not None:
-            with suppress(SubmissionError):
-                small = photo.shrink(archive.read_entry(received, entry))
+        white, small = one.looks.get(key, (None, None))
         numbers = rows.get(key, [])
         place = f"第 {'、'.join(map(str, numbers))} 行" if numbers else "无对应行"
-        yield (
-            _figure(
-                small,
-                COLOURS[outcome],
-                [f"{place}，#{entry.ordinal:04d}", _size(entry.size), _white(white), _WORDS[outcome], rule],
-            ),
-            photo.Tile(small, COLOURS[outcome], "/".join(map(str, numbers)) or "-"),
-        )
+        words = [f"{place}，#{entry.ordinal:04d}", _size(entry.size), _white(white), _WORDS[outcome], rule]
+        yield _figure(small, COLOURS[outcome], words)
 
 
 def _figure(small: bytes | None, colour: tuple[int, int, int], words: Sequence[str]) -> str:

@@ -56,8 +56,9 @@ class Judged:
     """A nil report (零报)."""
     counts: Counter[Outcome] = field(default_factory=Counter)
     """Rows by outcome."""
-    border_white: Mapping[tuple[str, int], float] = field(default_factory=dict)
-    """(sha256 of the file, ordinal) of each photo that could be decoded → share of white in its border, 0-1."""
+    looks: Mapping[tuple[str, int], tuple[float, bytes]] = field(default_factory=dict)
+    """(sha256 of the file, ordinal) of each photo that could be decoded → share of white in its border, 0-1, and its
+    thumbnail; empty where nobody asked for thumbnails."""
     news: tuple[str, ...] = ()
     """What it changed against earlier versions, as lines of the receipt."""
 

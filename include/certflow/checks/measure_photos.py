@@ -50,6 +50,8 @@ class Photos:
     columns: dict[str, list[object]] = field(default_factory=dict)
     sketches: list[bytes | None] = field(default_factory=list)
     """What each is compared by (`certflow.likeness`)."""
+    smalls: list[bytes | None] = field(default_factory=list)
+    """Each as a thumbnail, where that was asked for."""
     alike: list[tuple[str, ...]] = field(default_factory=list)
     """Records of the ledger that came with too like a photo of another person, the likest first."""
 
@@ -70,6 +72,8 @@ def measure(
     rows: Rows,
     settings: Settings,
     rule_sets: Sequence[RuleSet],
+    *,
+    with_small: bool = False,
 ) -> Photos:
     """The photo frame; adds ``photo_*`` columns to the row frame. `rule_sets`: per submission."""
     photos = Photos()
@@ -82,7 +86,8 @@ def measure(
         faces.require()
     with ThreadPoolExecutor(max_workers=max(1, settings.photo_threads)) as pool:
         pieces = [photos.members[at : at + photo.TOGETHER] for at in range(0, len(photos), photo.TOGETHER)]
-        measured = list(chain.from_iterable(pool.map(partial(_measure, with_faces=with_faces), pieces)))
+        look = partial(_measure, with_faces=with_faces, with_small=with_small)
+        measured = list(chain.from_iterable(pool.map(look, pieces)))
     for name in sorted({name for one in measured for name in one}):
         photos.columns[name] = [one.get(name) for one in measured]
     _derive(photos, standings)
@@ -90,20 +95,22 @@ def measure(
         likeness.sketch(thumb, portrait.THUMB) if isinstance(thumb, bytes) else None
         for thumb in photos.columns.pop("photo_thumb", [None] * len(photos))
     ]
+    smalls = photos.columns.pop("photo_small", [None] * len(photos))
+    photos.smalls = [small if isinstance(small, bytes) else None for small in smalls]
     photos.alike = [()] * len(photos)
     matches = _match(photos, rows, len(submissions))
     _measure_rows(photos, rows, matches, [one.photo_free_from for one in rule_sets])
     return photos
 
 
-def _measure(members: Sequence[tuple[Received, Entry]], *, with_faces: bool) -> list[Measures]:
-    found = photo.measured([_sample(*member, with_faces=with_faces) for member in members])
+def _measure(members: Sequence[tuple[Received, Entry]], *, with_faces: bool, with_small: bool) -> list[Measures]:
+    found = photo.measured([_sample(*member, with_faces=with_faces, with_small=with_small) for member in members])
     return [{**entry.measures, **one} for (_, entry), one in zip(members, found, strict=True)]
 
 
-def _sample(received: Received, entry: Entry, *, with_faces: bool) -> photo.Sampled:
+def _sample(received: Received, entry: Entry, *, with_faces: bool, with_small: bool) -> photo.Sampled:
     try:
-        return photo.sample(archive.read_entry(received, entry), with_faces=with_faces)
+        return photo.sample(archive.read_entry(received, entry), with_faces=with_faces, with_small=with_small)
     except SubmissionError:
         return photo.Sampled({"photo_fault": "PHOTO-DAMAGED", "photo_detail": "读取失败"})
     except Exception as error:  # noqa: BLE001 (whatever a decoder raises ends this photo, never the city's month)

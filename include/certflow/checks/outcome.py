@@ -148,7 +148,7 @@ def _conclude(
         account=standing.city.account if standing.city else None,
         nil=is_nil(submission),
         counts=Counter(ends.values()),
-        border_white=_border_white(photos, pictures),
+        looks=_looks(photos, pictures),
     )
 
 
@@ -159,13 +159,13 @@ def _picture(photos: Photos, line: int | None) -> dict[str, Any]:
     return {"photo": photos.members[line], "sketch": photos.sketches[line], "alike": photos.alike[line]}
 
 
-def _border_white(photos: Photos, pictures: Iterable[int]) -> dict[tuple[str, int], float]:
+def _looks(photos: Photos, pictures: Iterable[int]) -> dict[tuple[str, int], tuple[float, bytes]]:
     white = photos.columns.get("photo_border_white", [None] * len(photos))
     keys_of = ((line, *photos.members[line]) for line in pictures)
     return {
-        (received.sha256, entry.ordinal): share
+        (received.sha256, entry.ordinal): (share, small)
         for line, received, entry in keys_of
-        if isinstance(share := white[line], float)
+        if isinstance(share := white[line], float) and (small := photos.smalls[line]) is not None
     }
 
 

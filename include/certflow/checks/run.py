@@ -239,7 +239,9 @@ def settle(
 
     waived, without = (again.waived, again.without) if again is not None else (frozenset(), ())
     for _ in range(ATTEMPTS):
-        case = _judge(submissions, settings, reference, registry, lane=lane, waived=waived, without=without)
+        case = _judge(
+            submissions, settings, reference, registry, lane=lane, waived=waived, without=without, with_small=True
+        )
         if again is not None:
             again.allow(case.judged)
         case = replace(case, judged=_with_news(registry, case.judged, account, lane, without))
@@ -399,6 +401,7 @@ def _judge(
     lane: str = "month",
     waived: AbstractSet[str] = frozenset(),
     without: tuple[int, ...] = (),
+    with_small: bool = False,
 ) -> _Case:
     every = suites.load(settings)
     today = datetime.now(SHANGHAI).date()
@@ -429,7 +432,7 @@ def _judge(
     ends = [outcome.file_outcome(found.files[position])[0] for position in range(len(submissions))]
     counted = [end in (Outcome.ACCEPTED, Outcome.HELD) for end in ends]
     measure_registry.measure(rows, standings, reference, facts.match, rule_sets)
-    photos = measure_photos.measure(submissions, standings, rows, settings, rule_sets)
+    photos = measure_photos.measure(submissions, standings, rows, settings, rule_sets, with_small=with_small)
     measure_duplicates.measure(
         rows, standings, counted, facts.earlier, photos.of_rows(rows),
         elsewhere=facts.elsewhere, cities=reference.cities,

@@ -16,6 +16,7 @@ from sqlalchemy.dialects.postgresql import insert
 from certflow.errors import Conflict
 from certflow.findings import Outcome
 from certflow.registry import portraits, versions
+from certflow.registry.bulk import insert_many
 from certflow.registry.contested import Contested, contest
 from certflow.registry.holds import settle_photos
 from certflow.registry.schema import (
@@ -382,12 +383,12 @@ def _record_entries(conn: Connection, submission_id: int | None, one: "Judged") 
     if not values:
         return {}
     digests = {received.file_id: received.sha256 for received in one.submission.files}
-    new = insert(entries)
+    new = insert_many(entries, values)
     again = new.on_conflict_do_update(  # a held file that a person had judged again
         index_elements=["file_id", "ordinal"],
         set_={name: new.excluded[name] for name in ("submission_id", "outcome", "reason")},
     )
-    made = conn.execute(again.returning(entries.c.id, entries.c.file_id, entries.c.ordinal), values)
+    made = conn.execute(again.returning(entries.c.id, entries.c.file_id, entries.c.ordinal))
     return {(digests[file_id], ordinal): entry_id for entry_id, file_id, ordinal in made}
 
 
@@ -414,7 +415,7 @@ def _record_rows(
                 "replaces": None if _repeats(row) else superseded.get(row.emitted["ZSGLH"]),
             }
         )  # fmt: skip
-    made = conn.execute(insert(rows).returning(rows.c.id, rows.c.row_no), values)
+    made = conn.execute(insert_many(rows, values).returning(rows.c.id, rows.c.row_no))
     row_ids = {row_no: row_id for row_id, row_no in made}
     _move_rows(conn, [(row_ids[row.row], "IGNORED" if _repeats(row) else _STATES[row.outcome]) for row in one.rows])
     return row_ids
@@ -485,7 +486,7 @@ def _record_findings(
             }
         )  # fmt: skip
     if values:
-        conn.execute(insert(findings), values)
+        conn.execute(insert_many(findings, values))
 
 
 _COLUMNS = {
