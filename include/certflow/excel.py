@@ -27,6 +27,8 @@ _ONE_LINE = ("title", "across", "line")
 """Marks of cells that may reach over their empty neighbours instead of being wrapped."""
 _LINE_POINTS = 17.25
 """Height of one line of 11-point text, in whole pixels; 宋体 takes 15, the fonts that stand in for it up to 17."""
+_TALL = {"title": 22.5, "across": 25.5}
+"""The same of the marks with larger text."""
 _LOST = "\ufffd"
 """What a reader puts where it cannot read a character."""
 _EXACT_DIGITS = 15
@@ -274,11 +276,13 @@ def _write_page(sheet: Any, page: Page, looks: Mapping[str, Any]) -> None:  # no
         sheet.repeat_rows(0, page.repeat_rows - 1)
     if page.footer:
         sheet.set_footer(f"&C{page.footer}")
+    sheet.set_default_row(_LINE_POINTS)  # no program is left to find the height of a line by itself
     for down, row in enumerate(page.rows):
         cells = [cell if isinstance(cell, Cell) else Cell(cell) for cell in row]
         lines = max((_lines(cell, width) for cell, width in zip(cells, page.widths, strict=False)), default=1)
-        if lines > 1:  # not every program finds the height of wrapped text by itself
-            sheet.set_row(down, _LINE_POINTS * lines)
+        tall = max((_TALL.get(cell.mark, 0.0) for cell in cells), default=0.0)
+        if lines > 1 or tall:
+            sheet.set_row(down, max(_LINE_POINTS * lines, tall))
         for across, cell in enumerate(cells):
             text = _UNWRITABLE.sub("\ufffd", cell.text)[:_XLSX_TEXT]
             if not text:

@@ -97,4 +97,4 @@ def test_a_row_is_as_high_as_its_longest_cell_needs(tmp_path):
     long = "请按身份证原件核对每一位数字。" * 3  # 90 wide in a column of 21: five lines
     excel.write_xlsx(path, [excel.Page("1", [["短", long], [excel.Cell(long, "line"), ""], ["上\n下", ""]], (8, 21))])
     sheet = openpyxl.load_workbook(path).active
-    assert [sheet.row_dimensions[row].height for row in (1, 2, 3)] == [86.25, None, 34.5]
+    assert [sheet.row_dimensions[row].height for row in (1, 2, 3)] == [86.25, 17.25, 34.5]
