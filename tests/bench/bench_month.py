@@ -146,10 +146,12 @@ def theirs(settings: Settings, month: made_month.Month, tree: Path, pid: int) ->
     folder = settings.home / "usual"
     with psycopg.connect(database.url(settings, owner=True).replace("+psycopg", "")) as connection:
         sent = step("month", usual.month, settings, settings.city_sftp, folder, connection=connection)
+        step("forms", usual.forms, folder, sent)
         answers(folder / "returned.csv", month.registry)
         step("return", usual.take_return, connection, folder / "returned.csv")
+        step("lists", usual.lists, folder, folder / "returned.csv", sent)
     shutil.rmtree(folder)
-    return step.took, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10, f"{sent} sent"
+    return step.took, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10, f"{sum(map(len, sent.values()))} sent"
 
 
 def floor(settings: Settings, month: made_month.Month, tree: Path, pid: int) -> tuple[dict, int, str]:

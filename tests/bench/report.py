@@ -43,8 +43,10 @@ machines stands in [scale.md](scale.md).
   little about another; the ratios do.
 * `make bench-check` compares these ratios with the accepted ones (`tests/bench/accepted.json`) and fails when one lost
   more than 15 %. Every run is kept in `var/bench/`.
-* What ours does besides, and the usual spelling does not: limits against hostile files, every measure and finding of
-  the rules, digests of everything read and written, flushing to the disk, ledger, audit chain, answers to the cities.
+* Over a whole month both make what the notice wants: the package, the paper forms of every city, the lists of what came
+  back. What ours does besides, and the usual spelling does not: limits against hostile files, every measure and finding
+  of the rules, digests of everything read and written, flushing to the disk, ledger, audit chain, receipts, the forms
+  as PDF too, a page of every photo.
 """
 
 

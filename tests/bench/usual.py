@@ -10,10 +10,12 @@ import zipfile
 from pathlib import Path
 
 import numpy as np
+import openpyxl
 import pandas as pd
 import paramiko
 import psycopg
 import xlwt
+from openpyxl.styles import Alignment, Border, Side
 from PIL import Image
 
 WEIGHTS = (7, 9, 10, 5, 8, 4, 2, 1, 6, 3, 7, 9, 10, 5, 8, 4, 2)
@@ -129,8 +131,35 @@ def login(remote) -> tuple[paramiko.SSHClient, paramiko.SFTPClient]:
     return client, client.open_sftp()
 
 
-def month(settings, remote, folder: Path, *, connection: psycopg.Connection) -> int:
-    """A whole month: fetch, unpack, check, look up, collect, pack, send, take the answers; the rows it sent.
+def form(path: Path, title: str, frame: pd.DataFrame) -> None:
+    """A table to be printed and stamped (notice 附件二): a frame around each cell, the head on every page."""
+    book = openpyxl.Workbook()
+    page = book.active
+    page.append([title])
+    page.append(list(frame.columns))
+    for line in frame.itertuples(index=False):
+        page.append(list(line))
+    edge, middle = Side(style="thin"), Alignment(horizontal="center", vertical="center")
+    for line in page.iter_rows(min_row=2):
+        for cell in line:
+            cell.border = Border(left=edge, right=edge, top=edge, bottom=edge)
+            cell.alignment = middle
+    page.print_title_rows = "1:2"
+    page.page_setup.orientation = "landscape"
+    page.oddFooter.center.text = "第 &P 页/共 &N 页"
+    book.save(path)
+
+
+def forms(folder: Path, sent: dict[str, list[pd.Series]]) -> None:
+    """申请表 and 统计汇总表 of each city."""
+    for account, good in sent.items():
+        frame = pd.DataFrame(good).sort_values(["PZRQ", "ZSGLH"])
+        form(folder / f"{account}-申请表.xlsx", "申请表", frame)
+        form(folder / f"{account}-统计汇总表.xlsx", "统计汇总表", frame.groupby(["PZRQ", "BKJB"]).size().reset_index())
+
+
+def month(settings, remote, folder: Path, *, connection: psycopg.Connection) -> dict[str, list[pd.Series]]:
+    """A whole month: fetch, unpack, check, look up, collect, pack, send; the rows it sent, by city.
 
     One script without a ledger; `folder` is its work folder, a table of its own keeps the states.
     """
@@ -140,7 +169,8 @@ def month(settings, remote, folder: Path, *, connection: psycopg.Connection) -> 
     connection.execute(f"CREATE TABLE usual_rows ({columns})")
     ssh, sftp = login(remote)
     sftp.chdir(remote.root)
-    good, photos = [], folder / "photos"
+    sent: dict[str, list[pd.Series]] = {}
+    photos = folder / "photos"
     photos.mkdir(parents=True)
     for account in sorted(sftp.listdir(".")):
         inbox = f"{account}/{settings.folders.inbox}"
@@ -152,6 +182,7 @@ def month(settings, remote, folder: Path, *, connection: psycopg.Connection) -> 
             frame = sheet(book.read_bytes())
             wrong = rows(frame)
             differs = match(connection, frame)
+            good = sent.setdefault(account, [])
             for at, one in frame.iterrows():
                 place = folder / account / book.stem / one["ZP"]
                 if not (wrong[at] or differs[at] or photo(place.read_bytes())):
@@ -160,6 +191,7 @@ def month(settings, remote, folder: Path, *, connection: psycopg.Connection) -> 
                     connection.execute("INSERT INTO usual_rows VALUES (%s, 'SENT', '', '')", (one["ZSGLH"],))
             (folder / f"{name}.txt").write_text(f"{len(frame)} rows, {len(good)} good\n")
             sftp.put(str(folder / f"{name}.txt"), f"{account}/{settings.folders.replies}/{name}.txt")
+    good = [one for rows_of_city in sent.values() for one in rows_of_city]
     stem = f"202005-034-一级建造师(证书补换印制信息)数据(山东省)({len(good)}人)"
     for first in range(0, len(good), SHEET):
         number = f"-{first // SHEET + 1}" if first else ""
@@ -167,7 +199,7 @@ def month(settings, remote, folder: Path, *, connection: psycopg.Connection) -> 
     package(photos, folder / "package.zip", stem)
     sftp.put(str(folder / "package.zip"), f"{settings.folders.upward}/package.zip")
     ssh.close()
-    return len(good)
+    return sent
 
 
 def take_return(connection: psycopg.Connection, file: Path) -> int:
@@ -182,3 +214,13 @@ def take_return(connection: psycopg.Connection, file: Path) -> int:
             (state, one["证书编号"], one["印制日期"], one["ZSGLH"]),
         )
     return len(lines)
+
+
+def lists(folder: Path, file: Path, sent: dict[str, list[pd.Series]]) -> None:
+    """What each city gets back: who was printed, and who was refused and why."""
+    answers = pd.read_csv(file, dtype=str, keep_default_na=False)
+    for account, good in sent.items():
+        mine = answers[answers["ZSGLH"].isin({one["ZSGLH"] for one in good})]
+        with pd.ExcelWriter(folder / f"{account}-上级返回结果.xlsx") as book:
+            mine[mine["结果"] == "已印制"].to_excel(book, sheet_name="发放清单", index=False)
+            mine[mine["结果"] != "已印制"].to_excel(book, sheet_name="退回单", index=False)
