@@ -39,9 +39,9 @@ _UNSEEN = {"Cc", "Cf"}
 """Control and format characters: a name that has one looks like another name."""
 _SELECTED = re.compile("(.?)([\ufe00-\ufe0f\U000e0100-\U000e01ef])", re.DOTALL)
 """A variation selector behind its base."""
-_LARGE, _MEMORY = 100_000, 10
+_LARGE, _MEMORY = 20_000, 10
 """typst remembers what it laid out over so many documents. One with more characters of data than this is forgotten at
-once: 625 rows of a form hold 60 MB, and the next form shares nothing with it."""
+once: a form of 625 rows holds 60 MB, and the next form shares nothing with it."""
 _SHIPPED = Path(__file__).with_name("templates")
 _HEAD = """#let parts = json(bytes(sys.inputs.parts))
 #set document(title: sys.inputs.title, date: auto)
