@@ -5,7 +5,7 @@ an interpreter with nothing but the standard library and calamine, sees no envir
 name, and answers in JSON and UTF-8: a hostile file cannot make the parent do anything but read text.
 
 Starting an interpreter takes 80 ms, so on Linux one waits (`_Server`), never looks into a workbook itself, and forks
-a child for each: 2 ms. It ends with the process that started it. Elsewhere each child is a fresh interpreter.
+a child for each: 7 ms. It ends with the process that started it. Elsewhere each child is a fresh interpreter.
 
 Where the system limits no address space (Windows, macOS), the wall clock, a watch over the child's memory and the
 size guards of `certflow.biff` and `certflow.ooxml`, which run before a grid is built, take its place.

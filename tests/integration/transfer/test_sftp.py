@@ -11,8 +11,10 @@ from dataclasses import replace
 import asyncssh
 import pytest
 
+from certflow import originals
 from certflow.demo.servers import AuthoritySftp
 from certflow.errors import AccessRefused, ConfigurationError, Conflict, TransferError
+from certflow.settings import Settings
 from certflow.sftp import connect
 
 GBK = "济南市.zip".encode("gbk")
@@ -243,6 +245,27 @@ def test_a_write_carries_what_the_server_says_it_takes(tmp_path, monkeypatch, to
         session.put_part(local, "/上报/包.zip")
         assert (server.address.tree / "上报/包.zip.part").read_bytes() == local.read_bytes()
     assert took == [most] * (300_001 // most) + [300_001 % most]
+
+
+def test_t02_a_file_with_a_hole_in_what_the_server_answers_is_not_taken_for_whole(tmp_path):
+    class Holed(asyncssh.SFTPServer):
+        def read(self, file_obj, offset, size):
+            """Nothing for a piece in the middle, as from a file that is cut and written again meanwhile."""
+            return b"" if offset <= 650_000 < offset + size else super().read(file_obj, offset, size)
+
+    class Server(AuthoritySftp):
+        files = Holed
+
+    settings = Settings(home=tmp_path / "home")
+    with Server(tmp_path / "far") as server, connect(server.remote(), 10) as session:
+        whole = os.urandom(2_000_000)
+        (server.address.tree / "上报" / "1.csv").write_bytes(whole)
+        digest, size = session.get("/上报/1.csv", tmp_path / "here")
+        assert size < 650_001
+        assert digest == hashlib.sha256(whole[:size]).hexdigest()
+        [file] = session.list("/上报")
+        assert originals.take(settings, session, "/上报/1.csv".encode(), file, errand="test") is None
+    assert not settings.originals.exists()
 
 
 def test_t05_no_permission_is_access_refused(tmp_path):
