@@ -9,6 +9,8 @@ import subprocess
 import time
 from pathlib import Path
 
+import asyncssh
+
 from certflow.settings import Remote
 
 
@@ -22,7 +24,7 @@ class OpenSsh:
         self.folder = folder
         folder.mkdir(mode=0o700, parents=True)
         for name in ("host_key", "login"):
-            subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", folder / name], check=True)
+            new_key(folder / name)
         self.tree = folder / "tree"
         self.tree.mkdir()
         with socket.create_server(("127.0.0.1", 0)) as free:
@@ -79,3 +81,11 @@ def listens(port: int) -> bool:
 
 def sshd() -> str | None:
     return shutil.which("sshd", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin")
+
+
+def new_key(path: Path) -> None:
+    """An Ed25519 key as OpenSSH writes it, and its public half beside it; no ssh-keygen is needed."""
+    key = asyncssh.generate_private_key("ssh-ed25519")
+    path.touch(mode=0o600)
+    key.write_private_key(str(path))
+    key.write_public_key(f"{path}.pub")

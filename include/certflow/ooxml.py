@@ -20,9 +20,12 @@ _RATIO = 400
 """Largest produced : compressed of a part above 1 MiB; sheets of text reach about 30."""
 _PLAIN_CELLS = re.compile(
     rb'(?:<c r="([A-Z][0-9]{1,7})"(?: s="[0-9]{1,5}")?(?: t="(?:s|n|str|inlineStr)")?>'
-    rb"(?:<v>[^<&\x00-\x1f]*</v>|<is><t>[^<&\x00-\x1f]*</t></is>)</c>)++"
+    rb"(?:<v>[^<&\x00-\x1f]*</v>|<is><t>[^<&\x00-\x1f]*</t></is>)</c>){1,256}"
 )
-"""Cells up to column Z, which no bound of ours is below."""
+"""Cells up to column Z, which no bound of ours is below; so many at once that little is kept to go back to.
+
+A possessive repetition would keep nothing, but Python 3.11.2 (Debian 12) loses over it what the group had matched.
+"""
 _DECODED = 32 << 20
 """Bytes of a part that may be decoded as a whole in the jail's memory."""
 _ACTIVE = {

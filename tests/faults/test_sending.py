@@ -19,6 +19,7 @@ import killed
 import pytest
 from small_month import Person, SmallMonth
 from sqlalchemy import func, select
+from tests.real_sshd import new_key
 
 from certflow.dispatch.approve import approve
 from certflow.dispatch.assemble import assemble
@@ -292,7 +293,7 @@ def test_f17_moved_away_reply_lost_and_the_archive_closed_to_us_is_for_a_person(
 
 def test_f15_a_key_that_was_removed_is_tried_once(sshd, office, registry, actor, authority, wire, approved, tmp_path):
     package = approved()
-    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", tmp_path / "other"], check=True)
+    new_key(tmp_path / "other")
     own = (sshd.folder / "login.pub").read_text()
     (sshd.folder / "login.pub").write_text((tmp_path / "other.pub").read_text())
     watched = dataclasses.replace(office, authority_sftp=wire.remote)

@@ -6,7 +6,6 @@ Every test ends with the doctor, and with the city's one sound application accep
 import dataclasses
 import os
 import shutil
-import subprocess
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -17,7 +16,7 @@ import asyncssh
 import pytest
 from made_submissions import Made, person, portrait, write_registry
 from sqlalchemy import text
-from tests.real_sshd import OpenSsh
+from tests.real_sshd import OpenSsh, new_key
 
 from certflow.checks.run import check_city
 from certflow.demo.servers import CitySftp
@@ -199,7 +198,7 @@ def test_t05_what_the_server_does_not_permit_is_said_once_and_no_loop(town, monk
 
 def test_t06_another_host_key_moves_nothing(town, tmp_path):
     town.upload()
-    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", tmp_path / "other"], check=True)
+    new_key(tmp_path / "other")
     remote, pinned = town.settings.city_sftp, tmp_path / "pinned"
     pinned.write_text(f"[127.0.0.1]:{remote.port} {(tmp_path / 'other.pub').read_text()}")
     with pytest.raises(AccessRefused, match="主机密钥"):
@@ -211,7 +210,7 @@ def test_t06_another_host_key_moves_nothing(town, tmp_path):
 
 def test_t07_a_withdrawn_login_is_tried_once(town, wire, tmp_path):
     town.upload()
-    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", tmp_path / "stranger"], check=True)
+    new_key(tmp_path / "stranger")
     with pytest.raises(AccessRefused, match="登录被拒绝"):
         town.turn(city_sftp=dataclasses.replace(wire.remote, key=tmp_path / "stranger"))
     assert wire.connections == 1

@@ -3,7 +3,6 @@
 import dataclasses
 import io
 import os
-import subprocess
 import threading
 import time
 import zipfile
@@ -11,6 +10,7 @@ import zipfile
 import asyncssh
 import pytest
 from sqlalchemy import select, update
+from tests.real_sshd import new_key
 
 from certflow.demo.servers import CitySftp
 from certflow.errors import AccessRefused, Busy, ConfigurationError
@@ -320,7 +320,7 @@ def test_t07_a_key_withdrawn_between_listing_and_reading_is_no_files_fault(offic
     key.write_bytes(office.city_sftp.key.read_bytes())
     key.chmod(0o600)
     fading = dataclasses.replace(office, city_sftp=dataclasses.replace(office.city_sftp, key=key), look_seconds=0.5)
-    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", key.with_name("stranger")], check=True)
+    new_key(key.with_name("stranger"))
     swap = threading.Timer(0.4, lambda: key.with_name("stranger").replace(key))
     swap.start()
     with pytest.raises(AccessRefused, match="登录被拒绝"):

@@ -6,7 +6,6 @@ import json
 import multiprocessing
 import os
 import shutil
-import subprocess
 import threading
 from pathlib import Path
 
@@ -14,6 +13,7 @@ import asyncssh
 import dying
 import pytest
 from sqlalchemy import select, update
+from tests.real_sshd import new_key
 
 from certflow.demo.servers import AuthoritySftp
 from certflow.dispatch.send import resolve_unknown, send
@@ -249,7 +249,7 @@ def test_f49_a_manifest_nobody_signed_stops_it(office, registry, actor, authorit
 
 def test_f14_another_host_key_sends_nothing(office, registry, actor, authority, approved, tmp_path):
     package = approved()
-    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", tmp_path / "other"], check=True)
+    new_key(tmp_path / "other")
     pinned = tmp_path / "pinned"
     pinned.write_text(f"[127.0.0.1]:{office.authority_sftp.port} {(tmp_path / 'other.pub').read_text()}")
     wrong = dataclasses.replace(office, authority_sftp=dataclasses.replace(office.authority_sftp, known_hosts=pinned))

@@ -4,12 +4,12 @@ import gc
 import hashlib
 import logging
 import os
-import subprocess
 import time
 from dataclasses import replace
 
 import asyncssh
 import pytest
+from tests.real_sshd import new_key
 
 from certflow import originals
 from certflow.demo.servers import AuthoritySftp
@@ -97,7 +97,7 @@ def test_what_is_not_there_is_no_error_when_looking(far):
 
 
 def test_t06_another_host_key_is_refused_before_anything_is_sent(far, tmp_path):
-    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", tmp_path / "other"], check=True)
+    new_key(tmp_path / "other")
     public = (tmp_path / "other.pub").read_text()
     pinned = tmp_path / "pinned"
     pinned.write_text(f"[127.0.0.1]:{far.remote.port} {public}")
@@ -112,7 +112,7 @@ def test_t06_bulk_reads_check_the_host_key_as_well(far, tmp_path):
     (far.tree / "a").write_bytes(b"1")
     pinned = tmp_path / "pinned"
     pinned.write_bytes(far.remote.known_hosts.read_bytes())
-    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", tmp_path / "other"], check=True)
+    new_key(tmp_path / "other")
     with connect(replace(far.remote, known_hosts=pinned), 10) as session:
         pinned.write_text(f"[127.0.0.1]:{far.remote.port} {(tmp_path / 'other.pub').read_text()}")
         with pytest.raises(AccessRefused, match="主机密钥"):
@@ -120,7 +120,7 @@ def test_t06_bulk_reads_check_the_host_key_as_well(far, tmp_path):
 
 
 def test_t07_a_withdrawn_key_is_tried_once(far, wire, tmp_path):
-    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", tmp_path / "old"], check=True)
+    new_key(tmp_path / "old")
     with pytest.raises(AccessRefused, match="登录被拒绝"), connect(replace(wire.remote, key=tmp_path / "old"), 10):
         pass
     assert wire.connections == 1
