@@ -41,7 +41,7 @@ class OpenSsh:
             if shutil.which("setpriv"):
                 self.command[:0] = ["setpriv", "--bounding-set=-dac_override,-dac_read_search"]
         self.process = subprocess.Popen(self.command, stderr=(folder / "log").open("wb"))
-        public = (folder / "host_key.pub").read_text().rsplit(" ", 1)[0]
+        public = (folder / "host_key.pub").read_text().strip()
         known_hosts = folder / "known_hosts"
         known_hosts.write_text(f"[127.0.0.1]:{port} {public}\n")
         self.remote = Remote("127.0.0.1", port, getpass.getuser(), folder / "login", known_hosts, str(self.tree))
