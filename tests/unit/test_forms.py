@@ -63,6 +63,18 @@ def test_the_workbook_and_the_pdf_say_the_same_as_the_rows(settings, tmp_path, c
                 at = shown.index("".join(value.split()), at)
 
 
+def test_a_name_that_takes_two_lines_stays_out_of_the_next_row(settings):
+    one, two = rows(2)
+    one["KSXM"], two["KSXM"] = "MUHAMMAD WWMMW", "艾"
+    form, _ = forms.lay_out(settings, [one, two], ["x"])
+    with pypdfium2.PdfDocument(forms.print_pdf(settings, form)) as document:
+        page = document[0].get_textpage()
+        boxes = [(sign, page.get_charbox(at)) for at, sign in enumerate(page.get_text_range())]
+    lowest = min(bottom for sign, (_, bottom, _, _) in boxes if sign == "W")
+    [next_top] = [top for sign, (_, _, _, top) in boxes if sign == "艾"]
+    assert lowest - next_top > 3, "points of air between the lines of a table"
+
+
 def test_the_digest_is_over_every_value(settings):
     data = rows(3)
     first, _ = forms.lay_out(settings, data, LINES)

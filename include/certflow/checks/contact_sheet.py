@@ -16,7 +16,7 @@ from certflow.checks.judged import Judged
 from certflow.findings import Outcome
 
 PER_PAGE = 1_200
-"""Photos of one page: 5 MB, which every browser opens at once."""
+"""Photos of one page: 6 MB, which every browser opens at once."""
 COLOURS = {
     Outcome.ACCEPTED: (56, 128, 60),
     Outcome.PROOF: (56, 128, 60),
