@@ -66,49 +66,59 @@ def apart(one: Plane, other: Plane) -> float:
 def _left(one: Plane, other: Plane) -> float:
     """What of the other no move, stretch or exposure of the one explains; the whole of the other lies in the one."""
     place = np.zeros(4, dtype=np.float32)  # down, taller, across, wider; 1 is half the picture
+    here, there = one.astype(np.float32), other.astype(np.float32)
     left = 100.0
     for size in _LEVELS:
-        here, there = _shrunk(one, size), _shrunk(other, size)
-        rows, columns = here.shape
-        moved = _moved(rows, place[0], place[1]) @ here @ _moved(columns, place[2], place[3]).T
-        ways = _ways(np.asarray(_smear(rows) @ moved @ _smear(columns).T, dtype=np.float32))
-        wanted = (_smear(rows) @ there @ _smear(columns).T).ravel()
-        found, *_ = np.linalg.lstsq(ways, wanted, rcond=None)
+        down, across = ((_smear(side // size), _shrink(side, size)) for side in one.shape)
+        ways = _ways(_read(*down, place[0], place[1]) @ here @ _read(*across, place[2], place[3]).T)
+        wanted = (_read(*down) @ there @ _read(*across).T).ravel().astype(np.float64)
+        found, *_ = np.linalg.lstsq(ways @ ways.T, ways @ wanted, rcond=None)  # seven unknowns: the normal equations
         varies = float(np.linalg.norm(wanted - wanted.mean()))
-        left = 100 * float(np.linalg.norm(wanted - ways @ found)) / varies if varies > rows else 100.0
+        left = 100 * float(np.linalg.norm(wanted - found @ ways)) / varies if varies > len(down[0]) else 100.0
         if left > _HOPELESS:
             break
-        gain = found[1] + 2 * found[2] * ways[:, 1].mean() / 255
+        gain = found[1] + 2 * found[2] * ways[1].mean() / 255
         if gain > 0.2:
             place = np.clip(place + np.clip(found[3:] / gain, -0.06, 0.06), -_FARTHEST, _FARTHEST)
     return left
 
 
-def _ways(picture: Floats) -> Floats:
-    """What small changes make of a picture, one to a column: lighter, more contrast, moved and stretched both ways."""
+def _ways(picture: Floats) -> npt.NDArray[np.float64]:
+    """What small changes make of a picture, one to a line: lighter, more contrast, moved and stretched both ways."""
     rows, columns = picture.shape
-    down = np.gradient(picture, axis=0) * ((rows - 1) / 2)
-    across = np.gradient(picture, axis=1) * ((columns - 1) / 2)
-    changes = (
-        np.ones_like(picture), picture, picture**2 / 255, down, down * np.linspace(-1, 1, rows)[:, None], across,
-        across * np.linspace(-1, 1, columns),
-    )  # fmt: skip
-    return np.asarray(np.stack([change.ravel() for change in changes], axis=1), dtype=np.float32)
+    ways = np.empty((7, rows, columns))
+    ways[0] = 1
+    ways[1] = picture
+    np.multiply(ways[1], ways[1] / 255, out=ways[2])
+    ways[3], ways[5] = np.gradient(ways[1], 2 / (rows - 1), 2 / (columns - 1))
+    np.multiply(ways[3], _line(rows)[:, None], out=ways[4])
+    np.multiply(ways[5], _line(columns), out=ways[6])
+    return ways.reshape(7, -1)
 
 
-def _shrunk(picture: Plane, size: int) -> Floats:
-    rows, columns = (side // size for side in picture.shape)
-    return np.asarray(picture.reshape(rows, size, columns, size).mean(axis=(1, 3)), dtype=np.float32)
-
-
-def _moved(size: int, by: float, wider: float) -> Floats:
-    """Reads a line at other places: moved by so much and stretched, 1 being half the line."""
-    places = ((np.linspace(-1, 1, size) * (1 + wider) + by + 1) / 2 * (size - 1)).clip(0, size - 1)
+def _read(smear: Floats, shrink: Floats, by: float = 0.0, wider: float = 0.0) -> Floats:
+    """Reads a line shrunk and smeared, at other places: moved by so much and stretched, 1 being half the line."""
+    if not by and not wider:
+        return smear @ shrink
+    size = len(smear)
+    places = ((_line(size) * (1 + wider) + by + 1) / 2 * (size - 1)).clip(0, size - 1)
     left = np.minimum(places.astype(np.intp), size - 2)
-    made = np.zeros((size, size), dtype=np.float32)
-    made[np.arange(size), left] = 1 - (places - left)
-    made[np.arange(size), left + 1] = places - left
-    return made
+    move = np.zeros((size, size), dtype=np.float32)
+    move[np.arange(size), left] = 1 - (places - left)
+    move[np.arange(size), left + 1] = places - left
+    return smear @ move @ shrink
+
+
+@lru_cache(maxsize=16)
+def _shrink(size: int, pixels: int) -> Floats:
+    """Means so many pixels of a line each."""
+    return np.repeat(np.eye(size // pixels, dtype=np.float32), pixels, axis=1) / np.float32(pixels)
+
+
+@lru_cache(maxsize=16)
+def _line(size: int) -> npt.NDArray[np.float64]:
+    """The places of a line's pixels, −1 to 1."""
+    return np.linspace(-1, 1, size)
 
 
 @lru_cache(maxsize=16)

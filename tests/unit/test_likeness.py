@@ -1,7 +1,11 @@
 """Whose photo is whose, whatever was done to it: drawn people, saved, resized, cropped and lit anew."""
 
 import io
+import os
+import subprocess
+import sys
 from functools import cache
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -88,3 +92,18 @@ def test_a_sketch_is_63_bytes_whatever_the_light():
 
 def test_what_is_no_photo_has_no_detail():
     assert photo.detail(b"\xff\xd8\xff nothing", likeness.DETAIL) is None
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="threads are counted in /proc")
+def test_pictures_are_compared_in_one_thread():
+    """Threads of numpy's algebra spin while others work: a second look took 44 ms of CPU instead of 3."""
+    asked = """
+from certflow import likeness
+import os, numpy
+likeness.likest([bytes(range(63))] * 500, bytes(range(63)) * 5000)
+square = numpy.ones((500, 500)) @ numpy.ones((500, 500))
+print(len(os.listdir("/proc/self/task")))
+"""
+    environ = {name: value for name, value in os.environ.items() if name != "OPENBLAS_NUM_THREADS"}
+    told = subprocess.run([sys.executable, "-c", asked], env=environ, capture_output=True, text=True, check=True)
+    assert told.stdout == "1\n"
