@@ -83,7 +83,7 @@ def _left(one: Plane, other: Plane) -> float:
     return left
 
 
-def _ways(picture: Floats) -> npt.NDArray[np.float64]:
+def _ways(picture: npt.NDArray[np.floating]) -> npt.NDArray[np.float64]:
     """What small changes make of a picture, one to a line: lighter, more contrast, moved and stretched both ways."""
     rows, columns = picture.shape
     ways = np.empty((7, rows, columns))
@@ -98,15 +98,13 @@ def _ways(picture: Floats) -> npt.NDArray[np.float64]:
 
 def _read(smear: Floats, shrink: Floats, by: float = 0.0, wider: float = 0.0) -> Floats:
     """Reads a line shrunk and smeared, at other places: moved by so much and stretched, 1 being half the line."""
-    if not by and not wider:
-        return smear @ shrink
     size = len(smear)
     places = ((_line(size) * (1 + wider) + by + 1) / 2 * (size - 1)).clip(0, size - 1)
     left = np.minimum(places.astype(np.intp), size - 2)
     move = np.zeros((size, size), dtype=np.float32)
     move[np.arange(size), left] = 1 - (places - left)
     move[np.arange(size), left + 1] = places - left
-    return smear @ move @ shrink
+    return np.asarray(smear @ move @ shrink, dtype=np.float32)
 
 
 @lru_cache(maxsize=16)
