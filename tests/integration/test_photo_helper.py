@@ -45,7 +45,8 @@ def breaches(settings, data, *, large):
         if rule.scope is Scope.PHOTO and rule.severity is not Severity.INFO
     ]
     wanted = {column for rule in rules for column in rule.columns}
-    return [breach.rule.code for breach in judge.judge(frame.build(measured, wanted, 1), rules).breaches]
+    [judgement] = judge.judge(frame.build(measured, wanted, 1), rules)
+    return [breach.rule.code for breach in judgement.breaches]
 
 
 @pytest.mark.parametrize(

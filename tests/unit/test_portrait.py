@@ -30,7 +30,7 @@ def broken(tmp_path_factory):
         if rule.scope is Scope.PHOTO and rule.code in FAULTS
     ]  # fmt: skip
     columns = {name: [one[name] for one in measures] for name in measures[0]}
-    judgement = judge.judge(frame.build(columns, {n for rule in rules for n in rule.columns}, len(measures)), rules)
+    [judgement] = judge.judge(frame.build(columns, {n for rule in rules for n in rule.columns}, len(measures)), rules)
     found = [set() for _ in measures]
     for breach in judgement.breaches:
         for line in breach.lines:

@@ -77,5 +77,5 @@ def _breaches(settings: Settings, data: bytes, *, large: bool) -> list[tuple[str
         if rule.scope is Scope.PHOTO and rule.severity in (Severity.ERROR, Severity.HOLD) and rule.belongs_to(rule_set)
     ]
     wanted = {column for rule in rules for column in rule.columns}
-    judged = judge.judge(frame.build(columns, wanted, 1), rules)
+    [judged] = judge.judge(frame.build(columns, wanted, 1), rules)
     return [(breach.rule.code, breach.rule.title) for breach in judged.breaches]

@@ -72,7 +72,8 @@ def _judge(
 
     suites.require_columns(rules, frozenset(columns))
     wanted = {name for rule in rules for name in rule.columns}
-    for breach in judge.judge(frame.build(columns, wanted, len(step)), rules).breaches:
+    [judgement] = judge.judge(frame.build(columns, wanted, len(step)), rules)
+    for breach in judgement.breaches:
         rule = breach.rule
         one = found.setdefault(rule.code, Warned(rule.code, rule.severity.value, rule.message))
         one.count += len(breach.lines)

@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
+from itertools import groupby
 from operator import itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -38,6 +39,7 @@ from great_expectations.render.renderer.page_renderer import ValidationResultsPa
 from great_expectations.render.view.view import DefaultJinjaPageView
 from great_expectations.validator.exception_info import ExceptionInfo
 from great_expectations.validator.metric_configuration import MetricConfiguration
+from great_expectations.validator.v1_validator import Validator as SuiteValidator
 from great_expectations.validator.validation_graph import ValidationGraph
 from great_expectations.validator.validator import Validator
 
@@ -50,7 +52,7 @@ _FORMAT = {
     "return_unexpected_index_query": False,
 }
 _BATCH = "frames-frame"
-"""What Great Expectations calls the batch: after the data source and the asset of `_batch`."""
+"""What Great Expectations calls the batch: after the data source and the asset of `_whole`."""
 _NUMBER = "number"
 """Place of a rule among the rules of one call, in the `meta` of its expectation."""
 _ONE_AT_A_TIME = threading.Lock()
@@ -79,9 +81,11 @@ class Judgement:
     result: Mapping[str, Any]
 
 
-def judge(frame: "pd.DataFrame", rules: Sequence[Rule]) -> Judgement:
-    """Judge one frame by rules of one suite and scope; ConfigurationError when a rule cannot be run."""
-    suite, scope = rules[0].suite, rules[0].scope.value
+def judge(frame: "pd.DataFrame", rules: Sequence[Rule]) -> list[Judgement]:
+    """Judge one frame by rules of one scope, those of a suite one after the other; one judgement per suite.
+
+    ConfigurationError when a rule cannot be run.
+    """
     _context()  # it also registers the expectations
     named = [_as_text(number, rule) for number, rule in enumerate(rules)]
     for one in named:
@@ -89,28 +93,41 @@ def judge(frame: "pd.DataFrame", rules: Sequence[Rule]) -> Judgement:
     # A rule over a column that says nothing holds; it is not asked.
     spoken = frozenset(frame.columns[frame.notna().any()])
     asked = {number: _question(one) for number, one in enumerate(named) if rules[number].column in spoken}
-    expectations = ExpectationSuite(name=f"{suite}-{scope}")
-    expectations.expectations = [question.expectation for question in asked.values()]
+    judgements = []
     with _ONE_AT_A_TIME, _at_once(frame, asked), warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        outcome = _batch(frame).validate(expectations, result_format=_FORMAT)
+        validator = _validator(frame)
+        for suite, numbers in groupby(range(len(rules)), key=lambda number: rules[number].suite):
+            expectations = ExpectationSuite(name=f"{suite}-{rules[0].scope.value}")
+            expectations.expectations = [asked[number].expectation for number in numbers if number in asked]
+            judgements.append(_judgement(validator.validate_expectation_suite(expectations), rules, asked, suite))
+    return judgements
+
+
+def _judgement(
+    outcome: Any,  # noqa: ANN401 (untyped to us)
+    rules: Sequence[Rule],
+    asked: "Mapping[int, _Question]",
+    suite: str,
+) -> Judgement:
     breaches, told = [], []
     for result in outcome.results:
         number = int(result.expectation_config.meta[_NUMBER])
         rule, found = rules[number], result.result or {}
         if result.exception_info and _raised(result.exception_info):
             reason = _reason(result.exception_info)
-            raise ConfigurationError(f"{rule.suite}.json：规则 {rule.code} 无法执行：{reason}")
+            raise ConfigurationError(f"{suite}.json：规则 {rule.code} 无法执行：{reason}")
         if not result.success:
             lines = sorted(int(item[INDEX]) for item in found.get("unexpected_index_list") or ())
             if not lines:  # it found something and names nobody: nobody would be told
-                raise ConfigurationError(f"{rule.suite}.json：规则 {rule.code} 无法执行：它不指明哪一行不合格")
+                raise ConfigurationError(f"{suite}.json：规则 {rule.code} 无法执行：它不指明哪一行不合格")
             breaches.append((number, Breach(rule, tuple(lines))))
         counts = {name: value for name, value in found.items() if name not in _VALUES}
         told.append(asked[number].told | {"success": result.success, "result": counts})
     breaches.sort(key=itemgetter(0))
     outcome.results = []
-    return Judgement(suite, scope, tuple(one for _, one in breaches), outcome.to_json_dict() | {"results": told})
+    result = outcome.to_json_dict() | {"results": told}
+    return Judgement(suite, rules[0].scope.value, tuple(one for _, one in breaches), result)
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,6 +173,7 @@ def _at_once(frame: "pd.DataFrame", asked: Mapping[int, _Question]) -> Iterator[
     to build every expectation and every metric's identity a hundred times and to copy the frame for each of them.
     """
     built = {id(one.expectation): one.configuration for one in asked.values()}
+    engine, metrics = _Engine(frame), dict[Any, Any]()
     usual: Any = Validator.graph_validate
     configuration: Any = Expectation.configuration  # a property
 
@@ -169,7 +187,6 @@ def _at_once(frame: "pd.DataFrame", asked: Mapping[int, _Question]) -> Iterator[
     ) -> list[ExpectationValidationResult]:
         questions = [asked[one.meta[_NUMBER]] for one in configurations if one.meta]
         others = [one.configuration for one in questions if not one.needed]
-        engine, metrics = _Engine(frame), dict[Any, Any]()
         answers = [_answer(one, engine, metrics) for one in questions if one.needed]
         return [*answers, *(usual(self, others, runtime_configuration) if others else ())]
 
@@ -292,13 +309,18 @@ def _context() -> Any:  # noqa: ANN401 (Great Expectations is untyped to us)
     return context
 
 
-def _batch(frame: "pd.DataFrame") -> Any:  # noqa: ANN401 (as above)
+def _validator(frame: "pd.DataFrame") -> SuiteValidator:
+    """One for all suites: it names the frame by the hash of its values, which costs as much as to judge it."""
+    return SuiteValidator(_whole(), _FORMAT, {"dataframe": frame})
+
+
+def _whole() -> Any:  # noqa: ANN401 (as above)
+    """The definition of a batch that is a whole frame."""
     source = _context().data_sources.get("frames")
     names = [asset.name for asset in source.assets]
     asset = source.get_asset("frame") if "frame" in names else source.add_dataframe_asset("frame")
     definitions = [item for item in asset.batch_definitions if item.name == "whole"]
-    definition = definitions[0] if definitions else asset.add_batch_definition_whole_dataframe("whole")
-    return definition.get_batch(batch_parameters={"dataframe": frame})
+    return definitions[0] if definitions else asset.add_batch_definition_whole_dataframe("whole")
 
 
 def _as_text(number: int, rule: Rule) -> str:

@@ -32,7 +32,7 @@ def package_judge(settings: Settings) -> Callable[[str, Mapping[Scope, Columns]]
             if not chosen or not length:
                 continue
             wanted = {name for rule in chosen for name in rule.columns}
-            judgement = judge.judge(frame.build(columns, wanted, length), chosen)
+            [judgement] = judge.judge(frame.build(columns, wanted, length), chosen)
             judgements.append(judgement)
             for breach in judgement.breaches:
                 told += [_told(breach.rule, columns, line) for line in breach.lines]

@@ -73,7 +73,8 @@ def return_judge(settings: Settings) -> Callable[[Sequence[Line]], list[str]]:
             wanted = {name for rule in chosen for name in rule.columns}
             told += [
                 _told(breach, columns, lines if scope is Scope.ROW else ())
-                for breach in judge.judge(frame.build(columns, wanted, length), chosen).breaches
+                for judgement in judge.judge(frame.build(columns, wanted, length), chosen)
+                for breach in judgement.breaches
                 if breach.rule.severity in ("error", "hold")
             ]
         return told

@@ -479,20 +479,17 @@ def _run(
     size: int,
     place: Callable[[int], wording.Place],
 ) -> "list[Judgement]":
-    """Judge one frame of `size` lines by every suite that speaks of it; `rule_sets`: per submission."""
+    """Judge one frame of `size` lines by all suites that speak of it; `rule_sets`: per submission."""
     from certflow.checks import frame, judge  # late: pandas and Great Expectations take seconds to import
 
-    judgements = []
-    for suite in suites.SUITES:
-        chosen = [rule for rule in in_force if rule.suite == suite and rule.scope is scope]
-        if not chosen or not size:
-            continue
-        suites.require_columns(chosen, frozenset(columns) | _COLUMNS.get(scope, frozenset()))
-        wanted = {name for rule in chosen for name in rule.columns}
-        judgement = judge.judge(frame.build(columns, wanted, size), chosen)
-        judgements.append(judgement)
-        for breach in judgement.breaches:
-            for line, finding in wording.findings(breach, columns, place):
-                if breach.rule.belongs_to(rule_sets[place(line).submission]):
-                    found[line].append(finding)
+    chosen = [rule for suite in suites.SUITES for rule in in_force if rule.suite == suite and rule.scope is scope]
+    if not chosen or not size:
+        return []
+    suites.require_columns(chosen, frozenset(columns) | _COLUMNS.get(scope, frozenset()))
+    wanted = {name for rule in chosen for name in rule.columns}
+    judgements = judge.judge(frame.build(columns, wanted, size), chosen)
+    for breach in (one for judgement in judgements for one in judgement.breaches):
+        for line, finding in wording.findings(breach, columns, place):
+            if breach.rule.belongs_to(rule_sets[place(line).submission]):
+                found[line].append(finding)
     return judgements

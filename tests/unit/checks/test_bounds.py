@@ -176,7 +176,8 @@ def judged(suite: str, rules: list[suites.Rule]) -> list[set[int]]:
         chosen = [(place, replace(rule, title=str(place))) for place, rule in enumerate(rules) if rule.scope is scope]
         if chosen:
             table = frame.build(columns, wanted, len(edges))
-            for breach in judge.judge(table, [rule for _, rule in chosen]).breaches:
+            [judgement] = judge.judge(table, [rule for _, rule in chosen])
+            for breach in judgement.breaches:
                 spoken[int(breach.rule.title)] |= set(breach.lines)
     return spoken
 

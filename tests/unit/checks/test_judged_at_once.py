@@ -3,6 +3,7 @@
 import json
 import re
 from dataclasses import replace
+from itertools import groupby
 
 import pytest
 from made_submissions import Made, person, portrait
@@ -16,21 +17,26 @@ from certflow.settings import Settings
 LOADED = re.compile(r'"ge_load_time": "[^"]*"')
 
 
-def by_itself(table, rules) -> tuple[list[tuple[str, tuple[int, ...]]], str]:
-    """Breaches and result of a run in which nothing of Great Expectations is replaced."""
-    suite = judge.ExpectationSuite(name=f"{rules[0].suite}-{rules[0].scope.value}")
+def by_itself(table, rules) -> list[tuple[list[tuple[str, tuple[int, ...]]], str]]:
+    """Breaches and result per suite of a run in which nothing of Great Expectations is replaced."""
+    numbered = list(enumerate(rules))
+    return [_suite_by_itself(table, list(lines)) for _, lines in groupby(numbered, key=lambda one: one[1].suite)]
+
+
+def _suite_by_itself(table, rules):
+    suite = judge.ExpectationSuite(name=f"{rules[0][1].suite}-{rules[0][1].scope.value}")
     suite.expectations = [
         judge.ExpectationConfiguration(
             type=rule.expectation, kwargs=dict(rule.kwargs),
             meta={"number": number, "code": rule.code, "severity": rule.severity.value, "clause": rule.clause},
         ).to_domain_obj()
-        for number, rule in enumerate(rules) if table[rule.column].notna().any()
+        for number, rule in rules if table[rule.column].notna().any()
     ]  # fmt: skip
-    result = judge._batch(table).validate(suite, result_format=judge._FORMAT).to_json_dict()
+    result = judge._whole().get_batch({"dataframe": table}).validate(suite, result_format=judge._FORMAT).to_json_dict()
     breaches = []
     for one in result["results"]:
         number = one["expectation_config"]["meta"].pop("number")
-        rule = rules[number]
+        rule = dict(rules)[number]
         one["expectation_config"]["meta"]["notes"] = {"format": "markdown", "content": [f"{rule.code} {rule.title}"]}
         if not one["success"]:
             lines = one["result"].get("unexpected_index_list") or ()
@@ -44,9 +50,11 @@ def as_text(result) -> str:
     return LOADED.sub('"ge_load_time": ""', json.dumps(result, sort_keys=True))
 
 
-def at_once(table, rules) -> tuple[list[tuple[str, tuple[int, ...]]], str]:
-    judgement = judge.judge(table, rules)
-    return [(one.rule.code, one.lines) for one in judgement.breaches], as_text(judgement.result)
+def at_once(table, rules) -> list[tuple[list[tuple[str, tuple[int, ...]]], str]]:
+    return [
+        ([(one.rule.code, one.lines) for one in judgement.breaches], as_text(judgement.result))
+        for judgement in judge.judge(table, rules)
+    ]
 
 
 def test_every_frame_of_a_city_is_judged_alike(settings, tmp_path, monkeypatch):
@@ -59,7 +67,8 @@ def test_every_frame_of_a_city_is_judged_alike(settings, tmp_path, monkeypatch):
     monkeypatch.setattr(judge, "judge", lambda table, rules: (frames.append((table, rules)), judged(table, rules))[1])
     run._judge(given, settings, load_reference(settings), None)
     monkeypatch.undo()
-    assert any(breaches for breaches, _ in (at_once(*one) for one in frames)), "some rules did not hold"
+    assert any(breaches for one in frames for breaches, _ in at_once(*one)), "some rules did not hold"
+    assert any(len({rule.suite for rule in rules}) > 1 for _, rules in frames), "several suites speak of one frame"
     for table, rules in frames:
         assert at_once(table, rules) == by_itself(table, rules), rules[0]
 
@@ -108,8 +117,8 @@ def test_each_kind_of_rule_is_judged_alike(kind):
 
 def test_all_kinds_together_are_judged_alike_and_each_breach_is_its_own():
     table, rules = frame.build(COLUMNS, COLUMNS, 5), [rule_of(kind) for kind in KINDS]
-    breaches, result = at_once(table, rules)
-    expected, plain = by_itself(table, rules)
+    [(breaches, result)] = at_once(table, rules)
+    [(expected, plain)] = by_itself(table, rules)
     assert breaches == expected
     assert sorted(json.loads(result)["results"], key=str) == sorted(json.loads(plain)["results"], key=str)
 
