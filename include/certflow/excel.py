@@ -296,6 +296,8 @@ def _lines(cell: Cell, width: int) -> int:
     if cell.mark in _ONE_LINE or cell.mark.startswith("box"):
         return 1
     room = max(width - 1, 1)
+    if 2 * len(cell.text) <= room and "\n" not in cell.text:  # most cells, however wide their signs
+        return 1
     return sum(
         max(1, -(-sum(2 if east_asian_width(sign) in "WF" else 1 for sign in line) // room))
         for line in cell.text.split("\n")
