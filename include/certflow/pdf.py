@@ -215,7 +215,8 @@ def _covered(file: Path) -> tuple[frozenset[int], frozenset[str]]:
     selected: set[str] = set()
     try:
         fonts = TTCollection(file, lazy=True).fonts if file.suffix.lower() == ".ttc" else [TTFont(file, lazy=True)]
-        for font in fonts:
+        for font in fonts:  # glyphs go by number here: to read their names took half the time and most of the memory
+            font.setGlyphOrder([".notdef", *map(str, range(1, font["maxp"].numGlyphs))])
             plain |= {code for code, glyph in (font.getBestCmap() or {}).items() if glyph != ".notdef"}
             for table in font["cmap"].tables:
                 if table.format == 14:
