@@ -20,8 +20,8 @@ NEAREST = 12
 """Second looks one photo gets at most: what is copied was among the first three of a hundred like-looking faces."""
 _WAVES = 8
 """A sketch is made of so many waves down and across."""
-_CHUNK = 16_384
-"""Sketches that are compared at once: with 1 000 others 65 MB."""
+_ONES, _OTHERS = 1_024, 16_384
+"""Sketches that are compared at once: 65 MB, however many there are."""
 _LEVELS = (4, 4, 2, 2, 1)
 """Pixels that are one at each step of the second look."""
 _HOPELESS = 25
@@ -50,11 +50,13 @@ def likest(ones: Sequence[bytes], others: bytes) -> Iterator[tuple[int, int]]:
     known = _unit(b"".join(ones))
     scores: dict[int, list[tuple[float, int]]] = {}
     width = _WAVES * _WAVES - 1
-    for start in range(0, len(others) // width, _CHUNK):
-        score = known @ _unit(others[start * width : (start + _CHUNK) * width]).T
-        for one, other in np.argwhere(score >= FIRST):
-            scores.setdefault(int(one), []).append((float(score[one, other]), start + int(other)))
-    for one, found in scores.items():
+    for start in range(0, len(others) // width, _OTHERS):
+        chunk = _unit(others[start * width : (start + _OTHERS) * width]).T
+        for first in range(0, len(known), _ONES):
+            score = known[first : first + _ONES] @ chunk
+            for one, other in np.argwhere(score >= FIRST):
+                scores.setdefault(first + int(one), []).append((float(score[one, other]), start + int(other)))
+    for one, found in sorted(scores.items()):
         yield from ((one, other) for _, other in sorted(found, reverse=True)[:NEAREST])
 
 

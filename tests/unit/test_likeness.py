@@ -4,6 +4,7 @@ import io
 import os
 import subprocess
 import sys
+import tracemalloc
 from functools import cache
 from pathlib import Path
 
@@ -82,6 +83,19 @@ def test_the_nearest_few_get_a_second_look_however_many_there_are():
     looks = [other for one, other in likeness.likest(sketches[:1], b"".join(sketches)) if one == 0]
     assert len(looks) == likeness.NEAREST
     assert 0 in looks
+
+
+def test_the_photos_of_the_largest_city_are_compared_in_little_memory():
+    """All with all at once was 4 bytes a pair: 14 GB for 60 000 photos."""
+    made = np.random.default_rng(1).integers(-127, 128, (20_000, 63), dtype=np.int8)
+    made[19_000] = made[1_500]
+    sketches = [line.tobytes() for line in made]
+    tracemalloc.start()
+    looks = {(one, other) for one, other in likeness.likest(sketches, made.tobytes()) if one != other}
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert looks == {(1_500, 19_000), (19_000, 1_500)}
+    assert peak < 150e6
 
 
 def test_a_sketch_is_63_bytes_whatever_the_light():
