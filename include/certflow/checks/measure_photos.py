@@ -7,7 +7,7 @@ row can be meant, and said to be so. Photos are decoded here, in threads, each o
 import re
 import unicodedata
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
@@ -87,20 +87,27 @@ def measure(
     with ThreadPoolExecutor(max_workers=max(1, settings.photo_threads)) as pool:
         pieces = [photos.members[at : at + photo.TOGETHER] for at in range(0, len(photos), photo.TOGETHER)]
         look = partial(_measure, with_faces=with_faces, with_small=with_small)
-        measured = list(chain.from_iterable(pool.map(look, pieces)))
-    for name in sorted({name for one in measured for name in one}):
-        photos.columns[name] = [one.get(name) for one in measured]
+        _take(photos, chain.from_iterable(pool.map(look, pieces)))
     _derive(photos, standings)
-    photos.sketches = [
-        likeness.sketch(thumb, portrait.THUMB) if isinstance(thumb, bytes) else None
-        for thumb in photos.columns.pop("photo_thumb", [None] * len(photos))
-    ]
-    smalls = photos.columns.pop("photo_small", [None] * len(photos))
-    photos.smalls = [small if isinstance(small, bytes) else None for small in smalls]
     photos.alike = [()] * len(photos)
     matches = _match(photos, rows, len(submissions))
     _measure_rows(photos, rows, matches, [one.photo_free_from for one in rule_sets])
     return photos
+
+
+def _take(photos: Photos, measured: Iterable[Measures]) -> None:
+    """Into columns, photo by photo as they come: a city's sixty thousand sets of measures are never held."""
+    size = len(photos)
+    found: dict[str, list[object]] = defaultdict(lambda: [None] * size)
+    photos.sketches, photos.smalls = [None] * size, [None] * size
+    for line, one in enumerate(measured):
+        if isinstance(thumb := one.pop("photo_thumb", None), bytes):
+            photos.sketches[line] = likeness.sketch(thumb, portrait.THUMB)
+        if isinstance(small := one.pop("photo_small", None), bytes):
+            photos.smalls[line] = small
+        for name, value in one.items():
+            found[name][line] = value
+    photos.columns = dict(sorted(found.items()))
 
 
 def _measure(members: Sequence[tuple[Received, Entry]], *, with_faces: bool, with_small: bool) -> list[Measures]:
