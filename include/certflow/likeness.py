@@ -20,12 +20,14 @@ NEAREST = 12
 """Second looks one photo gets at most: what is copied was among the first three of a hundred like-looking faces."""
 _WAVES = 8
 """A sketch is made of so many waves down and across."""
-_ONES, _OTHERS = 1_024, 16_384
-"""Sketches that are compared at once: 65 MB, however many there are."""
-_LEVELS = (4, 4, 2, 2, 1)
-"""Pixels that are one at each step of the second look."""
-_HOPELESS = 25
-"""What is left of a copy at the first step is less, in percent: no further step is made."""
+_ONES, _OTHERS = 512, 8_192
+"""Sketches that are compared at once: 17 MB, however many there are."""
+_STEPS = ((4, 25), (4, 20), (2, 12), (2, 12), (1, 0))
+"""The steps of the second look: pixels that are one, and the percent left after which no further step is made.
+
+Of drawn portraits with all that docs/photos.md does to them, 12, 11, 7 and 7 were left at most where the last step
+left less than 6.
+"""
 _FARTHEST = 0.15
 """How far one picture is moved or stretched to fit the other, as a share of half its side."""
 
@@ -70,14 +72,14 @@ def _left(one: Plane, other: Plane) -> float:
     place = np.zeros(4, dtype=np.float32)  # down, taller, across, wider; 1 is half the picture
     here, there = one.astype(np.float32), other.astype(np.float32)
     left = 100.0
-    for size in _LEVELS:
-        down, across = ((_smear(side // size), _shrink(side, size)) for side in one.shape)
-        ways = _ways(_read(*down, place[0], place[1]) @ here @ _read(*across, place[2], place[3]).T)
-        wanted = (_read(*down) @ there @ _read(*across).T).ravel().astype(np.float64)
+    for size, hopeless in _STEPS:
+        (rows, columns), (down, across) = one.shape, (_smooth(side, size) for side in one.shape)
+        ways = _ways(_moved(rows, size, place[0], place[1]) @ here @ _moved(columns, size, place[2], place[3]).T)
+        wanted = (down @ there @ across.T).ravel().astype(np.float64)
         found, *_ = np.linalg.lstsq(ways @ ways.T, ways @ wanted, rcond=None)  # seven unknowns: the normal equations
         varies = float(np.linalg.norm(wanted - wanted.mean()))
-        left = 100 * float(np.linalg.norm(wanted - found @ ways)) / varies if varies > len(down[0]) else 100.0
-        if left > _HOPELESS:
+        left = 100 * float(np.linalg.norm(wanted - found @ ways)) / varies if varies > len(down) else 100.0
+        if left > hopeless:
             break
         gain = found[1] + 2 * found[2] * ways[1].mean() / 255
         if gain > 0.2:
@@ -98,21 +100,27 @@ def _ways(picture: npt.NDArray[np.floating]) -> npt.NDArray[np.float64]:
     return ways.reshape(7, -1)
 
 
-def _read(smear: Floats, shrink: Floats, by: float = 0.0, wider: float = 0.0) -> Floats:
-    """Reads a line shrunk and smeared, at other places: moved by so much and stretched, 1 being half the line."""
-    size = len(smear)
-    places = ((_line(size) * (1 + wider) + by + 1) / 2 * (size - 1)).clip(0, size - 1)
-    left = np.minimum(places.astype(np.intp), size - 2)
-    move = np.zeros((size, size), dtype=np.float32)
-    move[np.arange(size), left] = 1 - (places - left)
-    move[np.arange(size), left + 1] = places - left
-    return np.asarray(smear @ move @ shrink, dtype=np.float32)
+def _moved(side: int, size: int, by: float, wider: float) -> Floats:
+    """Reads a line as `_smooth` does, but at other places: moved by so much and stretched, 1 being half the line."""
+    count = side // size
+    places = ((_line(count) * (1 + wider) + by + 1) / 2 * (count - 1)).clip(0, count - 1)
+    left = np.minimum(places.astype(np.intp), count - 2)
+    move = np.zeros((count, count), dtype=np.float32)
+    move[np.arange(count), left] = 1 - (places - left)
+    move[np.arange(count), left + 1] = places - left
+    return np.asarray(_smear(count) @ move @ _shrunk(side, size), dtype=np.float32)
 
 
 @lru_cache(maxsize=16)
-def _shrink(size: int, pixels: int) -> Floats:
-    """Means so many pixels of a line each."""
-    return np.repeat(np.eye(size // pixels, dtype=np.float32), pixels, axis=1) / np.float32(pixels)
+def _smooth(side: int, size: int) -> Floats:
+    """Reads a line of `side` pixels, `size` of them as one, smeared."""
+    return _smear(side // size) @ _shrunk(side, size)
+
+
+@lru_cache(maxsize=16)
+def _shrunk(side: int, size: int) -> Floats:
+    """Means `size` pixels of a line each."""
+    return np.repeat(np.eye(side // size, dtype=np.float32), size, axis=1) / np.float32(size)
 
 
 @lru_cache(maxsize=16)

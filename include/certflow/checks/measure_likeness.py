@@ -26,6 +26,10 @@ if TYPE_CHECKING:
     from certflow.registry.portraits import Owner
 
 
+_KEPT = 2_000
+"""Pictures that are kept for another look: 20 MB."""
+
+
 @dataclass(slots=True)
 class Album:
     """The photos of one call as they are compared; `difference` and `detail` are columns of the photo frame."""
@@ -140,6 +144,8 @@ class Album:
 
     def _picture(self, digest: str, read: Callable[[], bytes]) -> likeness.Plane | None:
         if digest not in self._seen:
+            if len(self._seen) == _KEPT:
+                self._seen.clear()
             try:
                 self._seen[digest] = photo.detail(read(), likeness.DETAIL)
             except (SubmissionError, DigestMismatch):
