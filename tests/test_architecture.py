@@ -30,6 +30,7 @@ ADAPTERS = {
     "sftp",
     "excel",
     "book",
+    "ole",
     "biff",
     "ooxml",
     "photo",

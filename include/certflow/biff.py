@@ -1,6 +1,6 @@
 """A look into BIFF8 (Excel 97-2003, `.XLS`): the records a cell reader does not tell about.
 
-Walks the OLE compound file and the record stream [MS-CFB, MS-XLS]; reads no cell text. Nothing is imported
+Walks the record stream [MS-XLS] in the compound file (`certflow.ole`); reads no cell text. Nothing is imported
 beyond the standard library, so that the jailed reader starts fast. Broken bytes raise SubmissionError, or any
 of struct.error, IndexError, ValueError, which the caller takes as BOOK-DAMAGED (E47).
 """
@@ -11,13 +11,10 @@ import sys
 from array import array
 from collections.abc import Iterator
 
+from certflow import ole
 from certflow.book import GRID_CELLS, Look, SheetLook
 from certflow.errors import SubmissionError
 
-MAGIC = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
-
-_END = 0xFFFFFFFA
-"""Sector numbers from here up are marks, not sectors."""
 _STATES = ("visible", "hidden", "veryHidden", "veryHidden")
 _KINDS = {0: "worksheet", 1: "macro", 2: "chart", 6: "macro"}
 _BOF, _EOF, _FILEPASS, _BOUNDSHEET, _DATEMODE, _SUPBOOK = 0x0809, 0x000A, 0x002F, 0x0085, 0x0022, 0x01AE
@@ -46,7 +43,7 @@ _TEXT_FORMAT = 49
 
 def look(data: bytes, *, rows: int, columns: int) -> Look:
     """Records of a `.XLS`; SubmissionError BOOK-TYPE, BOOK-PASSWORD, BOOK-DAMAGED or BOOK-LIMIT."""
-    streams = dict(_streams(data))
+    streams = dict(ole.streams(data))
     if "encryptedpackage" in streams:
         raise SubmissionError("BOOK-PASSWORD")  # E08
     if "workbook" not in streams:
@@ -74,7 +71,7 @@ def shared_texts(data: bytes) -> list[dict[tuple[int, int], str]]:
 
     A string may be cut over two records in the middle of a surrogate pair; calamine then reads two U+FFFD (D12).
     """
-    stream = dict(_streams(data))["workbook"]()
+    stream = dict(ole.streams(data))["workbook"]()
     found = Look("xls")
     offsets = _globals(stream, found)
     strings = _shared_strings(stream)
@@ -95,7 +92,7 @@ def not_text(data: bytes) -> tuple[set[tuple[int, int]], set[tuple[int, int]]]:
 
     By type: anything but a string or a blank. By format: anything but ``@`` (notice 附件二 1).
     """
-    stream = dict(_streams(data))["workbook"]()
+    stream = dict(ole.streams(data))["workbook"]()
     offset = _globals(stream, Look("xls"))[0]
     as_text = _text_looks(stream)
     by_type: set[tuple[int, int]] = set()
@@ -290,81 +287,3 @@ def _beside_cells(stream: bytes, kind: int, at: int, sheet: SheetLook, found: Lo
         found.comments += 1
     elif kind == _OBJ and struct.unpack_from("<H", stream, at + 4)[0] == 0x08:
         found.images += 1
-
-
-class _Stream:
-    """One stream of the compound file, read when asked for."""
-
-    def __init__(self, data: bytes, chain: list[int], size: int, sector: int, base: int) -> None:
-        self._parts = (data, chain, size, sector, base)
-
-    def __call__(self) -> bytes:
-        size = self._parts[2]
-        joined = self.sectors()
-        if len(joined) < size:
-            raise SubmissionError("BOOK-DAMAGED", "文件不完整")
-        return joined[:size]
-
-    def sectors(self) -> bytes:
-        """Every byte of the chain, padding included."""
-        data, chain, _, sector, base = self._parts
-        return b"".join([data[base + n * sector : base + (n + 1) * sector] for n in chain])
-
-
-def _streams(data: bytes) -> Iterator[tuple[str, _Stream]]:
-    """(lower-case name, reader) of every stream and storage of an OLE compound file."""
-    shift, mini_shift = struct.unpack_from("<HH", data, 30)
-    if shift not in (9, 12) or mini_shift != 6:
-        raise SubmissionError("BOOK-DAMAGED", "OLE 头部损坏")
-    sector = 1 << shift
-    (directory,) = struct.unpack_from("<I", data, 48)
-    cutoff, mini_fat = struct.unpack_from("<II", data, 56)
-    fat = _allocation(data, sector)
-    listing = _Stream(data, _chain(fat, directory), 0, sector, sector).sectors()
-    minis = [
-        number
-        for index in _chain(fat, mini_fat)
-        for number in struct.unpack_from(f"<{sector // 4}I", data, (index + 1) * sector)
-    ]
-    container = b""
-    for at in range(0, len(listing) - 127, 128):
-        length, what = struct.unpack_from("<HB", listing, at + 64)
-        start, size = struct.unpack_from("<IQ", listing, at + 116)
-        if shift == 9:
-            size &= 0xFFFFFFFF  # version 3 leaves rubbish in the upper half
-        name = listing[at : at + max(length - 2, 0)].decode("utf-16-le", "replace").lower()
-        if what == 5:
-            container = _Stream(data, _chain(fat, start), 0, sector, sector).sectors()
-        elif what == 1:
-            yield name, _Stream(b"", [], 0, sector, 0)
-        elif what == 2 and size >= cutoff:
-            yield name, _Stream(data, _chain(fat, start), size, sector, sector)
-        elif what == 2:
-            yield name, _Stream(container, _chain(minis, start), size, 64, 0)
-
-
-def _allocation(data: bytes, sector: int) -> list[int]:
-    """The FAT: next sector by sector."""
-    difat, count = struct.unpack_from("<II", data, 68)
-    sectors = list(struct.unpack_from("<109I", data, 76))
-    per = sector // 4
-    for _ in range(min(count, len(data) // sector)):
-        if difat >= _END:
-            break
-        *block, difat = struct.unpack_from(f"<{per}I", data, (difat + 1) * sector)
-        sectors += block
-    fat: list[int] = []
-    for number in sectors:
-        if number < _END:
-            fat += struct.unpack_from(f"<{per}I", data, (number + 1) * sector)
-    return fat
-
-
-def _chain(table: list[int], start: int) -> list[int]:
-    chain: list[int] = []
-    while start < _END:
-        if len(chain) > len(table):
-            raise SubmissionError("BOOK-DAMAGED", "OLE 扇区链成环")
-        chain.append(start)
-        start = table[start]
-    return chain

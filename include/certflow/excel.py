@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 from unicodedata import east_asian_width
 
-from certflow import biff, ooxml, vault
+from certflow import biff, ole, ooxml, vault
 from certflow.book import Column, Grid, Look, join
 from certflow.errors import Conflict, SubmissionError
 
@@ -134,7 +134,7 @@ def look_into(data: bytes, *, rows: int, columns: int, part_bytes: int) -> Look:
 
     Raises SubmissionError before any grid is built (E27, E40).
     """
-    if data.startswith(biff.MAGIC):
+    if data.startswith(ole.MAGIC):
         return biff.look(data, rows=rows, columns=columns)
     if data.startswith(b"PK\x03\x04"):
         return ooxml.look(data, rows=rows, columns=columns, part_bytes=part_bytes)
@@ -178,7 +178,7 @@ def _column(cells: Sequence[Any]) -> Column:
 
 
 def _mend_split_pairs(data: bytes, grids: list[Grid]) -> list[Grid]:
-    if not data.startswith(biff.MAGIC) or not any(_LOST in one.joined for grid in grids for one in grid.columns):
+    if not data.startswith(ole.MAGIC) or not any(_LOST in one.joined for grid in grids for one in grid.columns):
         return grids
     for grid, texts in zip(grids, biff.shared_texts(data), strict=True):
         for across, one in enumerate(grid.columns, start=grid.first_column):

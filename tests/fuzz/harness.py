@@ -19,7 +19,7 @@ sys.path[:0] = [str(TESTS), str(TESTS / "cases")]
 import mutators  # noqa: E402 (the tests' own folders come first)
 
 with atheris.instrument_imports(include=["certflow"]):
-    from certflow import biff, excel, ooxml, photo  # noqa: F401 (instrumented here, used by excel)
+    from certflow import biff, excel, ole, ooxml, photo  # noqa: F401 (instrumented here, used by excel)
     from certflow.errors import SubmissionError
     from certflow.intake import archive, directory, names  # noqa: F401 (instrumented here, used by archive)
     from certflow.intake.submission import Received

@@ -18,7 +18,7 @@ import pytest
 import xlwt
 from made_books import ROW, row, xls, xlsx
 
-from certflow import biff, excel, jail, ooxml
+from certflow import excel, jail, ole, ooxml
 from certflow.book import SheetLook
 from certflow.findings import FIELD_NAMES, FIELDS
 from certflow.intake import workbook
@@ -358,7 +358,7 @@ def test_e36_e37_what_acts_or_reaches_out_returns_the_file(name, word):
 def test_e37_macros_in_an_old_workbook_return_the_file():
     # The summary of an OLE file renamed: a storage called _VBA_PROJECT_CUR is what Excel keeps macros in.
     data = xls()
-    streams = dict(biff._streams(data))
+    streams = dict(ole.streams(data))
     assert "_vba_project_cur" not in streams
     at = data.index("Workbook".encode("utf-16-le"))
     entry = bytearray(128)
