@@ -1,12 +1,14 @@
 """Workbooks with planted oddities; the people in them are nobody."""
 
 import io
+import struct
 import zipfile
 from collections.abc import Callable, Iterable, Sequence
 
 import openpyxl
 import xlwt
 
+from certflow import ole
 from certflow.findings import FIELDS
 
 ROW = (
@@ -81,3 +83,19 @@ def inline(rows: Iterable[Sequence[str]], first: int = 1) -> str:
         + "</row>"
         for down, values in enumerate(rows, start=first)
     )
+
+
+def with_another_workbook(book: bytes, another: bytes) -> bytes:
+    """An xls as xlwt writes it with a second stream called Workbook behind the first; both short."""
+    taken = dict(ole.streams(another))["workbook"]()
+    taken += bytes(-len(taken) % 512)
+    first, count = len(book) // 512 - 1, len(taken) // 512
+    data = bytearray(book + taken)
+    (table,) = struct.unpack_from("<I", data, 76)
+    for number in range(first, first + count):
+        last = number == first + count - 1
+        struct.pack_into("<I", data, (table + 1) * 512 + 4 * number, 0xFFFFFFFE if last else number + 1)
+    at = data.index("Workbook".encode("utf-16-le"))
+    data[at + 128 : at + 256] = data[at : at + 128]
+    struct.pack_into("<II", data, at + 128 + 116, first, len(taken))
+    return bytes(data)

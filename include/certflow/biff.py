@@ -43,7 +43,8 @@ _TEXT_FORMAT = 49
 
 def look(data: bytes, *, rows: int, columns: int) -> Look:
     """Records of a `.XLS`; SubmissionError BOOK-TYPE, BOOK-PASSWORD, BOOK-DAMAGED or BOOK-LIMIT."""
-    streams = dict(ole.streams(data))
+    listed = list(ole.streams(data))
+    streams = dict(reversed(listed))  # of several the first, as calamine takes it
     if "encryptedpackage" in streams:
         raise SubmissionError("BOOK-PASSWORD")  # E08
     if "workbook" not in streams:
@@ -52,7 +53,8 @@ def look(data: bytes, *, rows: int, columns: int) -> Look:
     found = Look("xls")
     if any(name.startswith("_vba_project") or name == "vba" for name in streams):
         found.active.append("宏")
-    if any(name.startswith("mbd") or name == "\x01ole10native" for name in streams):
+    within = sum(name == "workbook" for name, _ in listed) > 1
+    if within or any(name.startswith("mbd") or name == "\x01ole10native" for name in streams):
         found.active.append("嵌入对象")
     stream = streams["workbook"]()
     offsets = _globals(stream, found)
@@ -71,7 +73,7 @@ def shared_texts(data: bytes) -> list[dict[tuple[int, int], str]]:
 
     A string may be cut over two records in the middle of a surrogate pair; calamine then reads two U+FFFD (D12).
     """
-    stream = dict(ole.streams(data))["workbook"]()
+    stream = _workbook(data)
     found = Look("xls")
     offsets = _globals(stream, found)
     strings = _shared_strings(stream)
@@ -92,7 +94,7 @@ def not_text(data: bytes) -> tuple[set[tuple[int, int]], set[tuple[int, int]]]:
 
     By type: anything but a string or a blank. By format: anything but ``@`` (notice 附件二 1).
     """
-    stream = dict(ole.streams(data))["workbook"]()
+    stream = _workbook(data)
     offset = _globals(stream, Look("xls"))[0]
     as_text = _text_looks(stream)
     by_type: set[tuple[int, int]] = set()
@@ -103,6 +105,10 @@ def not_text(data: bytes) -> tuple[set[tuple[int, int]], set[tuple[int, int]]]:
         if kind not in (_LABELSST, _BLANK, _MULBLANK):
             by_type.add((row, column))
     return by_type, by_format
+
+
+def _workbook(data: bytes) -> bytes:
+    return next(stream for name, stream in ole.streams(data) if name == "workbook")()
 
 
 def _text_looks(stream: bytes) -> set[int]:
@@ -197,6 +203,8 @@ def _records(stream: bytes, at: int, runs: "re.Pattern[bytes] | None" = None) ->
         at += 4
         if kind == _BOF:
             depth += 1
+        elif not depth:
+            raise SubmissionError("BOOK-DAMAGED", "缺少起始记录")
         elif kind == _EOF:
             depth -= 1
             if depth <= 0:

@@ -369,6 +369,22 @@ def test_e37_macros_in_an_old_workbook_return_the_file():
     assert fault(with_macro) == "BOOK-ACTIVE"
 
 
+def test_e36_a_workbook_within_a_workbook_returns_the_file_and_the_first_is_read():
+    outer, inner = xls([FIELDS, row(1), row(2)]), xls([FIELDS, row(3)])
+    sheet, measures = read(made.with_another_workbook(outer, inner))
+    assert measures["book_fault"] == "BOOK-ACTIVE"
+    assert sheet.values["ZSGLH"] == [row(1)[0], row(2)[0]]
+    seen = excel.look_into(made.with_another_workbook(outer, inner), rows=9, columns=11, part_bytes=0)
+    assert seen.sheets[0].last_row == 3
+
+
+def test_e47_a_sheet_that_does_not_begin_at_its_beginning_is_damaged():
+    data = bytearray(xls(change=lambda book: book.get_sheet(0).write(1, 1, xlwt.Formula("1+1"))))
+    at = data.index(b"\x06\0Sheet1") - 6  # the sheet's offset; one record on, a look into it would find nothing
+    struct.pack_into("<I", data, at, struct.unpack_from("<I", data, at)[0] + 20)
+    assert fault(bytes(data)) == "BOOK-DAMAGED"
+
+
 def test_e36_images_and_comments_are_counted():
     def change(book: openpyxl.Workbook) -> None:
         book.active["A2"].comment = openpyxl.comments.Comment("x", "y")
