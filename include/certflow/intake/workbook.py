@@ -42,7 +42,9 @@ _SIGNATURE = re.compile(
 )
 _CLOSING_CELLS = 3
 """A total or signature row fills so few of the eleven columns."""
-_BLANK = re.compile(r"[\s\u00a0\u200b\u2060\ufeff\u3000]*")
+_NO_SPACE = "\u200b\u2060\ufeff"
+"""Blanks that Unicode does not count among spaces."""
+_BLANK = re.compile(rf"[\s{_NO_SPACE}]*")
 
 _COUNTS = (
     "book_format", "book_title_row", "book_blank_row", "book_total_row", "book_extra_column", "book_sheets",
@@ -230,17 +232,23 @@ def _empty(text: str) -> bool:
     return _BLANK.fullmatch(text) is not None
 
 
+def _all_filled(column: Sequence[str]) -> bool:
+    """That no text is `_empty`, where this is clear at once: no blank in any of them."""
+    together = "".join(column)
+    return all(column) and together.split(None, 1) == [together] and not any(sign in together for sign in _NO_SPACE)
+
+
 def _left_out(
     body: Sequence[Sequence[str]], values: Mapping[str, Sequence[str]], kinds: Mapping[str, Sequence[str]]
 ) -> dict[int, str]:
     """Rows below the header that are no applications, by their place: "" blank, or a reason (E19, E29)."""
     headers = _repeated_headers(values)
     doubtful = set(headers)
-    # Hardly any row: the others have more cells with a sign in them than a total or a signature fills.
+    # Hardly any row: the others have more cells with content than a total or a signature fills.
     for name in FIELDS[: _CLOSING_CELLS + 1]:
-        signs = list(map(str.isalnum, values[name]))
-        if False in signs:
-            doubtful.update([at for at, sign in enumerate(signs) if not sign])
+        column = values[name]
+        if not _all_filled(column):
+            doubtful.update([at for at, text in enumerate(column) if not text.isalnum()])
     found: dict[int, str] = {}
     for at in sorted(doubtful):
         row = [column[at] for column in body]
