@@ -1,18 +1,20 @@
-"""A look into BIFF8 (Excel 97-2003, `.XLS`): the records a cell reader does not tell about.
+"""BIFF8 (Excel 97-2003, `.XLS`): a look into what a cell reader does not tell about, and cells that are all text.
 
-Walks the record stream [MS-XLS] in the compound file (`certflow.ole`); reads no cell text. Nothing is imported
-beyond the standard library, so that the jailed reader starts fast. Broken bytes raise SubmissionError, or any
-of struct.error, IndexError, ValueError, which the caller takes as BOOK-DAMAGED (E47).
+Walks the record stream [MS-XLS] in the compound file (`certflow.ole`) once for both. Nothing is imported beyond the
+standard library, so that the jailed reader starts fast. Broken bytes raise SubmissionError, or any of struct.error,
+IndexError, ValueError, which the caller takes as BOOK-DAMAGED (E47).
 """
 
 import re
 import struct
 import sys
 from array import array
-from collections.abc import Iterator
+from codecs import utf_16_le_decode
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 from certflow import ole
-from certflow.book import GRID_CELLS, Look, SheetLook
+from certflow.book import GRID_CELLS, Grid, Look, SheetLook, join
 from certflow.errors import SubmissionError
 
 _STATES = ("visible", "hidden", "veryHidden", "veryHidden")
@@ -22,27 +24,66 @@ _ROW, _COLINFO, _MERGED, _FORMULA, _BOOLERR, _NOTE, _OBJ = 0x0208, 0x007D, 0x00E
 _CELLS = {0x00FD, 0x0204, 0x027E, 0x0203, 0x00D6, _FORMULA, _BOOLERR}
 """LABELSST, LABEL, RK, NUMBER, RSTRING and the two named ones: row and column come first in each."""
 _MULRK, _DRAWINGS, _SST, _CONTINUE, _LABELSST = 0x00BD, 0x00EB, 0x00FC, 0x003C, 0x00FD
+_FORMULA_TEXT = 0x0207
 _XF, _FORMAT, _BLANK, _MULBLANK = 0x00E0, 0x041E, 0x0201, 0x00BE
-_STRING = rb"((?:\xfd\0\x0a\0.{10}){1,256})"
-"""Cells of shared strings (LABELSST) one after another: nearly all of a sheet of text. Counted, because what `re`
-remembers of a run would fill the jail."""
+_STRING, _STRING_SIZE = rb"\xfd\0\x0a\0.{10}", 14
+"""A cell of a shared string (LABELSST) with its header: nearly all of a sheet of text."""
 _SILENT = (
     rb"\x01\x02\x06\0.{6}|"
     rb"\x08\x02\x10\0.{6}(?:[^\0].|\0[^\0\x80]).{4}[\0-\x1f\x40-\x5f\x80-\x9f\xc0-\xdf].{3}"
 )
 """A BLANK, or a ROW that is neither hidden nor of height 0: `look` has nothing to say of them."""
-_STRINGS = re.compile(_STRING, re.DOTALL)
-_PLAIN = re.compile(rb"%b?(?:%b){0,256}" % (_STRING, _SILENT), re.DOTALL)
-_RUN = -1
-"""In place of a record type: a run of strings, headers included."""
+_STRINGS = re.compile(rb"((?:%b){1,256})|(.+)" % _STRING, re.DOTALL)
+_PLAIN = re.compile(rb"((?:%b){1,256})(?:%b){0,256}|(?:%b){1,256}|(.+)" % (_STRING, _SILENT, _SILENT), re.DOTALL)
+"""Runs of strings, what is passed over with them, and as the second group all the rest. Counted, because what `re`
+remembers of a run would fill the jail."""
 _RUNNING = {_LABELSST, _BLANK, _ROW}
+_AHEAD = 1 << 14
+"""Bytes such a pattern sees at once."""
 _SELF, _ADD_IN = 0x0401, 0x3A01
 _TEXT_FORMAT = 49
 """Number of the built-in format ``@``."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Strings:
+    """The shared-string cells of a sheet as one run, and the rectangle they lie in, 0-based."""
+
+    run: bytes
+    top: int
+    left: int
+    bottom: int
+    right: int
+    full: bool
+    """One cell in each place of the rectangle, row by row."""
+
+
 def look(data: bytes, *, rows: int, columns: int) -> Look:
     """Records of a `.XLS`; SubmissionError BOOK-TYPE, BOOK-PASSWORD, BOOK-DAMAGED or BOOK-LIMIT."""
+    found, *_ = _walk(data, rows, columns)
+    return found
+
+
+def read(data: bytes, *, rows: int, columns: int) -> tuple[Look, list[Grid] | None]:
+    """As `look`, and the cells of every worksheet; None where there are others than shared strings.
+
+    None also where the strings are not as they should be, or a sheet has an impossible name: whether such a book is
+    damaged a general reader decides.
+    """
+    found, stream, cells = _walk(data, rows, columns)
+    strings = [one for one in cells if one is not None]
+    names = [sheet.name for sheet in found.sheets if sheet.kind == "worksheet"]
+    if len(strings) < len(cells) or any("\0" in name for name in names):
+        return found, None
+    try:
+        texts = _shared_strings(stream) if any(one.run for one in strings) else []
+        return found, [_grid(name, one, texts) for name, one in zip(names, strings, strict=True)]
+    except (struct.error, IndexError, ValueError):
+        return found, None
+
+
+def _walk(data: bytes, rows: int, columns: int) -> tuple[Look, bytes, list[_Strings | None]]:
+    """The look, the record stream, and of each worksheet what `_sheet` gives."""
     listed = list(ole.streams(data))
     streams = dict(reversed(listed))  # of several the first, as calamine takes it
     if "encryptedpackage" in streams:
@@ -58,14 +99,15 @@ def look(data: bytes, *, rows: int, columns: int) -> Look:
         found.active.append("嵌入对象")
     stream = streams["workbook"]()
     offsets = _globals(stream, found)
+    cells: list[_Strings | None] = []
     for sheet, offset in zip(found.sheets, offsets, strict=True):
         if sheet.kind == "worksheet":
-            _sheet(stream, offset, sheet, found)
+            cells.append(_sheet(stream, offset, sheet, found))
             if sheet.last_row > rows or sheet.last_column > columns:
                 raise SubmissionError("BOOK-LIMIT", f"内容到第 {sheet.last_row} 行第 {sheet.last_column} 列")
             if sheet.last_row * sheet.last_column > GRID_CELLS:
                 raise SubmissionError("BOOK-LIMIT", f"{sheet.last_row} 行 × {sheet.last_column} 列")
-    return found
+    return found, stream, cells
 
 
 def shared_texts(data: bytes) -> list[dict[tuple[int, int], str]]:
@@ -125,15 +167,12 @@ def _text_looks(stream: bytes) -> set[int]:
 def _cell_looks(stream: bytes, offset: int, usual: set[int]) -> Iterator[tuple[int, int, int, int]]:
     """(record type, row, column, number of its XF) of every cell of a sheet, runs of cells taken apart.
 
-    Runs of strings whose XF are all `usual` are left out.
+    Strings are left out when their XF are all `usual`.
     """
     three = struct.Struct("<HHH").unpack_from
-    for kind, at, length in _records(stream, offset, _STRINGS):
-        if kind == _RUN:
-            words = _words(stream[at : at + length])
-            if not usual.issuperset(words[4::7]):
-                yield from ((_LABELSST, *cell) for cell in zip(words[2::7], words[3::7], words[4::7], strict=True))
-        elif kind in (_MULBLANK, _MULRK):
+    runs: list[bytes] = []
+    for kind, at, length in _records(stream, offset, _STRINGS, runs):
+        if kind in (_MULBLANK, _MULRK):
             row, first = struct.unpack_from("<HH", stream, at)
             width = 2 if kind == _MULBLANK else 6
             for column in range((length - 6) // width):
@@ -141,65 +180,124 @@ def _cell_looks(stream: bytes, offset: int, usual: set[int]) -> Iterator[tuple[i
         elif kind == _BLANK or kind in _CELLS:
             row, column, look = three(stream, at)
             yield kind, row, column, look
+    run = b"".join(runs)
+    looks = _each(run, 8, "H")
+    if not usual.issuperset(looks):
+        for row, column, look in zip(_each(run, 4, "H"), _each(run, 6, "H"), looks, strict=True):
+            yield _LABELSST, row, column, look
 
 
-def _shared_strings(stream: bytes) -> list[str]:  # noqa: C901 (one cursor over pieces of a format)
+def _grid(name: str, cells: _Strings, texts: Sequence[str]) -> Grid:
+    """A sheet laid out from its cells; of two in one place the later one counts."""
+    if not cells.run:
+        return Grid(name, 0, 0, [])
+    width = cells.right - cells.left + 1
+    filled = list(map(texts.__getitem__, _each(cells.run, 10, "I")))
+    if not cells.full:
+        places = zip(_each(cells.run, 4, "H"), _each(cells.run, 6, "H"), filled, strict=True)
+        filled = [""] * ((cells.bottom - cells.top + 1) * width)
+        for row, column, text in places:
+            filled[(row - cells.top) * width + column - cells.left] = text
+    return Grid(name, cells.top, cells.left, [join(filled[at::width]) for at in range(width)])
+
+
+def _shared_strings(stream: bytes) -> list[str]:
     pieces: list[bytes] = []
+    within = False
     for kind, at, length in _records(stream, 0):
-        if kind == _SST or (kind == _CONTINUE and pieces):
+        if kind == _SST and pieces:
+            raise ValueError
+        within = kind == _SST or (kind == _CONTINUE and within)
+        if within:
             pieces.append(stream[at : at + length])
-        elif pieces:
-            break
+    narrow = [piece.decode("latin-1") for piece in pieces]
     (count,) = struct.unpack_from("<I", pieces[0], 4)
     piece, at = 0, 8
     strings: list[str] = []
-    for _ in range(count):
+    while True:
+        at = _whole_strings(pieces[piece], narrow[piece], at, strings)
+        if len(strings) >= count:
+            return strings[:count]
+        if at == len(pieces[piece]):
+            piece, at = piece + 1, 0
+        else:
+            text, piece, at = _odd_string(pieces, piece, at)
+            strings.append(text)
+
+
+def _whole_strings(piece: bytes, narrow: str, at: int, strings: list[str]) -> int:
+    """Append the strings from `at` on until one is cut or has more than its signs; where that one begins.
+
+    `narrow` is the piece as Latin-1, which strings without wide signs are cut out of.
+    """
+    end = len(piece)
+    header = struct.Struct("<HB").unpack_from
+    while at + 3 <= end:
+        size, flags = header(piece, at)
+        start = at + 3
+        stop = start + (size << flags)
+        if flags > 1 or stop > end:
+            break
+        strings.append(utf_16_le_decode(piece[start:stop], "surrogatepass", True)[0] if flags else narrow[start:stop])
+        at = stop
+    return at
+
+
+def _odd_string(pieces: Sequence[bytes], piece: int, at: int) -> tuple[str, int, int]:
+    """One string, maybe cut over pieces, with formatting or with phonetics; then piece and offset of what follows."""
+    length, flags = struct.unpack_from("<HB", pieces[piece], at)
+    at += 3
+    tail = 0
+    if flags & 8:
+        tail += 4 * struct.unpack_from("<H", pieces[piece], at)[0]
+        at += 2
+    if flags & 4:
+        tail += struct.unpack_from("<I", pieces[piece], at)[0]
+        at += 4
+    units = b""
+    while len(units) < 2 * length:
+        if at >= len(pieces[piece]):  # the rest begins with its own width
+            piece, at, flags = piece + 1, 1, pieces[piece + 1][0]
+        width = 1 + (flags & 1)
+        taken = pieces[piece][at : at + (length - len(units) // 2) * width]
+        at += len(taken)
+        units += taken if width == 2 else taken.decode("latin-1").encode("utf-16-le")
+    while tail:
         if at >= len(pieces[piece]):
             piece, at = piece + 1, 0
-        length, flags = struct.unpack_from("<HB", pieces[piece], at)
-        at += 3
-        tail = 0
-        if flags & 8:
-            tail += 4 * struct.unpack_from("<H", pieces[piece], at)[0]
-            at += 2
-        if flags & 4:
-            tail += struct.unpack_from("<I", pieces[piece], at)[0]
-            at += 4
-        units = b""
-        while len(units) < 2 * length:
-            if at >= len(pieces[piece]):  # the rest begins with its own width
-                piece, at, flags = piece + 1, 1, pieces[piece + 1][0]
-            width = 1 + (flags & 1)
-            taken = pieces[piece][at : at + (length - len(units) // 2) * width]
-            at += len(taken)
-            units += taken if width == 2 else taken.decode("latin-1").encode("utf-16-le")
-        while tail:  # formatting runs and phonetics
-            if at >= len(pieces[piece]):
-                piece, at = piece + 1, 0
-            step = min(tail, len(pieces[piece]) - at)
-            tail, at = tail - step, at + step
-        strings.append(units.decode("utf-16-le", "surrogatepass"))
-    return strings
+        step = min(tail, len(pieces[piece]) - at)
+        tail, at = tail - step, at + step
+    return units.decode("utf-16-le", "surrogatepass"), piece, at
 
 
-def _words(run: bytes) -> "array[int]":
-    """A run of strings, seven words a cell: the third is its row, the fourth its column, the fifth its XF."""
-    words = array("H", run)
+def _each(cells: bytes, at: int, code: str) -> "array[int]":
+    """What stands at offset `at` of each cell of a run of strings: row 4, column 6, XF 8 ("H"), string 10 ("I")."""
+    numbers = array(code)
+    gathered = bytearray(len(cells) // _STRING_SIZE * numbers.itemsize)
+    for byte in range(numbers.itemsize):
+        gathered[byte :: numbers.itemsize] = cells[at + byte :: _STRING_SIZE]
+    numbers.frombytes(gathered)
     if sys.byteorder == "big":
-        words.byteswap()
-    return words
+        numbers.byteswap()
+    return numbers
 
 
-def _records(stream: bytes, at: int, runs: "re.Pattern[bytes] | None" = None) -> Iterator[tuple[int, int, int]]:
+def _records(
+    stream: bytes, at: int, passed: "re.Pattern[bytes] | None" = None, runs: list[bytes] | None = None
+) -> Iterator[tuple[int, int, int]]:
     """(record type, offset of its body, length of its body) from one BOF to its EOF, nested ones skipped.
 
-    What `runs` matches comes at once: its strings, if there are any, as `_RUN`, and nothing else of it.
+    What `passed` matches is not among them; its strings are appended to `runs`, headers included.
     """
     depth = 0
     end = len(stream)
     unpack = struct.Struct("<HH").unpack_from
     while at + 4 <= end:
         kind, length = unpack(stream, at)
+        if passed and runs is not None and kind in _RUNNING and depth == 1:
+            begun, at = at, _pass(stream, at, passed, runs)
+            if at > begun:
+                continue
         at += 4
         if kind == _BOF:
             depth += 1
@@ -211,15 +309,21 @@ def _records(stream: bytes, at: int, runs: "re.Pattern[bytes] | None" = None) ->
                 return
         if at + length > end:
             raise SubmissionError("BOOK-DAMAGED", "记录被截断")
-        if runs and kind in _RUNNING and depth == 1 and (run := runs.match(stream, at - 4)) and run.end() > at:
-            if run.end(1) > 0:
-                yield _RUN, at - 4, run.end(1) - at + 4
-            at = run.end()
-            continue
         if depth == 1:
             yield kind, at, length
         at += length
     raise SubmissionError("BOOK-DAMAGED", "工作簿不完整")
+
+
+def _pass(stream: bytes, at: int, passed: "re.Pattern[bytes]", runs: list[bytes]) -> int:
+    """Where begins what `passed` does not match; strings on the way there are appended to `runs`."""
+    while found := passed.findall(stream, at, at + _AHEAD):
+        runs += [run for run, _ in found]
+        seen = min(_AHEAD, len(stream) - at) - len(found[-1][1])
+        if not seen:
+            break
+        at += seen
+    return at
 
 
 def _globals(stream: bytes, found: Look) -> list[int]:  # noqa: C901 (a branch per record type)
@@ -234,7 +338,7 @@ def _globals(stream: bytes, found: Look) -> list[int]:  # noqa: C901 (a branch p
             raise SubmissionError("BOOK-PASSWORD")  # E09
         if kind == _BOUNDSHEET:
             offset, state, what, size, wide = struct.unpack_from("<IBBBB", stream, at)
-            raw = stream[at + 8 : at + 8 + size * (2 if wide & 1 else 1)]
+            raw = stream[at + 8 : at + min(8 + size * (2 if wide & 1 else 1), length)]
             name = raw.decode("utf-16-le" if wide & 1 else "latin-1", "replace")
             found.sheets.append(SheetLook(name, _STATES[state & 3], _KINDS.get(what, "dialog")))
             offsets.append(offset)
@@ -250,13 +354,12 @@ def _globals(stream: bytes, found: Look) -> list[int]:  # noqa: C901 (a branch p
     return offsets
 
 
-def _sheet(stream: bytes, offset: int, sheet: SheetLook, found: Look) -> None:
+def _sheet(stream: bytes, offset: int, sheet: SheetLook, found: Look) -> _Strings | None:
+    """Look through a worksheet; its cells, None where there are others than strings."""
     two = struct.Struct("<HH").unpack_from
     runs: list[bytes] = []
-    for kind, at, length in _records(stream, offset, _PLAIN):
-        if kind == _RUN:
-            runs.append(stream[at : at + length])
-            continue
+    others = False
+    for kind, at, length in _records(stream, offset, _PLAIN, runs):
         if kind in _CELLS:
             row, column = two(stream, at)
             if kind == _FORMULA:
@@ -267,14 +370,29 @@ def _sheet(stream: bytes, offset: int, sheet: SheetLook, found: Look) -> None:
             row, column = two(stream, at)
             column += (length - 6) // 6 - 1
         else:
+            others |= kind == _FORMULA_TEXT
             _beside_cells(stream, kind, at, sheet, found)
             continue
+        others = True
         sheet.last_row = max(sheet.last_row, row + 1)
         sheet.last_column = max(sheet.last_column, column + 1)
-    if runs:
-        words = _words(b"".join(runs))
-        sheet.last_row = max(sheet.last_row, max(words[2::7]) + 1)
-        sheet.last_column = max(sheet.last_column, max(words[3::7]) + 1)
+    cells = _strings(b"".join(runs))
+    sheet.last_row = max(sheet.last_row, cells.bottom + 1)
+    sheet.last_column = max(sheet.last_column, cells.right + 1)
+    return None if others else cells
+
+
+def _strings(run: bytes) -> _Strings:
+    rows, columns = _each(run, 4, "H"), _each(run, 6, "H")
+    if not run:
+        return _Strings(run, 0, 0, -1, -1, full=True)
+    top, left, bottom, right = rows[0], columns[0], rows[-1], columns[-1]
+    width = right - left + 1
+    if width > 0 and len(rows) == width * (bottom - top + 1):
+        down, across = array("H", range(top, bottom + 1)), array("H", range(left, right + 1))
+        if columns == across * len(down) and all(rows[at::width] == down for at in range(width)):
+            return _Strings(run, top, left, bottom, right, full=True)
+    return _Strings(run, min(rows), min(columns), max(rows), max(columns), full=False)
 
 
 def _beside_cells(stream: bytes, kind: int, at: int, sheet: SheetLook, found: Look) -> None:

@@ -1,7 +1,7 @@
 """Excel in and out: the only module that imports calamine, XlsxWriter and xlwt (each where it is used).
 
 Reading gives text and cell types as stored, never guesses a type (E10). Files from outside go through
-`certflow.jail`, which calls `read_sheets` in a child process; `read_table` and `read_xls_text` are for files of
+`certflow.jail`, which calls `read` in a child process; `read_table` and `read_xls_text` are for files of
 our own side. Writing is always text: no cell ever becomes a formula (E35).
 """
 
@@ -106,9 +106,8 @@ def read_table(path: Path) -> Iterator[list[str]]:
 
     Raises SubmissionError: BOOK-TYPE, BOOK-PASSWORD, BOOK-DAMAGED, BOOK-LIMIT, and as `table`.
     """
-    data = vault.read_bytes(path)
-    look_into(data, rows=1 << 20, columns=256, part_bytes=4 << 30)
-    yield from table(read_sheets(data))
+    _, grids = read(vault.read_bytes(path), rows=1 << 20, columns=256, part_bytes=4 << 30)
+    yield from table(grids)
 
 
 def table(grids: Iterable[Grid]) -> Iterator[list[str]]:
@@ -139,6 +138,19 @@ def look_into(data: bytes, *, rows: int, columns: int, part_bytes: int) -> Look:
     if data.startswith(b"PK\x03\x04"):
         return ooxml.look(data, rows=rows, columns=columns, part_bytes=part_bytes)
     raise SubmissionError("BOOK-TYPE", "不是 Excel 工作簿")
+
+
+def read(data: bytes, *, rows: int, columns: int, part_bytes: int) -> tuple[Look, list[Grid]]:
+    """As `look_into`, and every worksheet, cell by cell.
+
+    A `.XLS` of text alone is read in the same walk, everything else by calamine as `read_sheets` does it.
+    """
+    grids: list[Grid] | None = None
+    if data.startswith(ole.MAGIC):
+        look, grids = biff.read(data, rows=rows, columns=columns)
+    else:
+        look = look_into(data, rows=rows, columns=columns, part_bytes=part_bytes)
+    return look, read_sheets(data) if grids is None else grids
 
 
 def read_sheets(data: bytes) -> list[Grid]:

@@ -23,15 +23,19 @@ class _Stream:
 
     def __call__(self) -> bytes:
         size = self._parts[2]
-        joined = self.sectors()
+        joined = self.sectors(size)
         if len(joined) < size:
             raise SubmissionError("BOOK-DAMAGED", "文件不完整")
-        return joined[:size]
+        return joined
 
-    def sectors(self) -> bytes:
-        """Every byte of the chain, padding included."""
+    def sectors(self, size: int | None = None) -> bytes:
+        """Every byte of the chain, padding included, or the first `size` of them."""
         data, chain, _, sector, base = self._parts
-        return b"".join([data[base + n * sector : base + (n + 1) * sector] for n in chain])
+        first, count = (chain or [0])[0], len(chain)
+        if chain == list(range(first, first + count)):  # one piece, as most programs write it
+            begin = base + first * sector
+            return data[begin : begin + min(count * sector, count * sector if size is None else size)]
+        return b"".join([data[base + n * sector : base + (n + 1) * sector] for n in chain])[:size]
 
 
 def streams(data: bytes) -> Iterator[tuple[str, _Stream]]:

@@ -140,9 +140,8 @@ def _from_csv(file: Path, encoding: str) -> Iterator[Record]:
 
 
 def _from_excel(file: Path) -> Iterator[Record]:
-    data = file.read_bytes()
-    excel.look_into(data, rows=1 << 20, columns=256, part_bytes=4 << 30)
-    grid = next((grid for grid in excel.read_sheets(data) if grid.columns), None)
+    _, grids = excel.read(file.read_bytes(), rows=1 << 20, columns=256, part_bytes=4 << 30)
+    grid = next((grid for grid in grids if grid.columns), None)
     if grid is None:
         return
     for offset, (texts, kinds) in enumerate(zip(grid.texts, grid.kinds, strict=True)):

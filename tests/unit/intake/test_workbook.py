@@ -308,6 +308,16 @@ def test_e29_blank_total_and_signature_rows(make):
     assert measures["book_total_row"] == 2
 
 
+@BOTH
+@pytest.mark.parametrize("blank", ["", " ", "\u3000", "\u200b", "\ufeff "])
+def test_e29_a_blank_row_is_found_wherever_it_stands(make, blank):
+    for place in range(3):
+        rows = [row(number) for number in (1, 2)]
+        rows.insert(place, [blank] * 11)
+        sheet = sheet_of(make([FIELDS, *rows]))
+        assert sheet.row_numbers == [number for number in (2, 3, 4) if number != 2 + place]
+
+
 def test_e29_a_short_row_that_is_no_total_stays_a_row():
     sheet = sheet_of(xlsx([FIELDS, row(1), ["", "张三", "11010519491231002X"]]))
     assert sheet.row_numbers == [2, 3]
@@ -423,6 +433,11 @@ def test_e40_a_sheet_that_inflates_without_end_is_refused():
     assert fault(data) == "BOOK-LIMIT"
 
 
+@pytest.mark.parametrize("length", [2_000, 30_000])
+def test_e40_one_text_in_very_many_cells_is_refused(length):
+    assert fault(xls([FIELDS, *[["长" * length] * 11] * 3000])) == "BOOK-LIMIT"
+
+
 @BOTH
 def test_e41_e42_errors_and_booleans_are_told(make):
     values = list(ROW)
@@ -493,6 +508,8 @@ def test_d12_rare_characters_cut_over_two_records_are_read_whole():
     data = xls([FIELDS, *rows])
     assert any("\ufffd" in text for text in _calamine(data)), "the sample no longer cuts a pair"
     assert sheet_of(data).values["KSXM"] == [values[1] for values in rows]
+    with_number = xls([FIELDS, *rows, row(KSXM=1)])  # other than strings alone: read by calamine and mended
+    assert sheet_of(with_number).values["KSXM"] == [*(values[1] for values in rows), "1"]
 
 
 def _calamine(data: bytes) -> list[str]:
