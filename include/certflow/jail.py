@@ -58,6 +58,7 @@ def read(data: bytes, limits: "Limits") -> Book:
     request = json.dumps({
         "memory": limits.jail_memory, "cpu": limits.jail_cpu_seconds, "rows": limits.workbook_rows + _TITLE_ROWS,
         "columns": limits.workbook_columns, "part": limits.workbook_bytes * 4, "text": TEXT,
+        "size": len(data),
     })  # fmt: skip
     ask = _forked if sys.platform == "linux" else _fresh
     try:
@@ -272,7 +273,7 @@ def main() -> None:
     _limit(request["memory"], request["cpu"])
     texts = b""
     try:
-        answer, texts = _answer(stream.read(), request)
+        answer, texts = _answer(stream.read(request["size"]), request)
     except SubmissionError as error:
         answer = {"fault": error.fault, "detail": error.detail}
     except MemoryError:
@@ -305,8 +306,7 @@ def _answer(data: bytes, request: dict[str, Any]) -> tuple[dict[str, Any], bytes
 
     from certflow import excel
 
-    look = excel.look_into(data, rows=request["rows"], columns=request["columns"], part_bytes=request["part"])
-    grids = excel.read_sheets(data)
+    look, grids = excel.read(data, rows=request["rows"], columns=request["columns"], part_bytes=request["part"])
     shapes, texts = _packed(grids, request["text"])
     return {"look": asdict(look), "grids": shapes}, texts
 
