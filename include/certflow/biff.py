@@ -196,8 +196,9 @@ def _grid(name: str, cells: _Strings, texts: Sequence[str]) -> Grid:
     if not cells.full:
         places = zip(_each(cells.run, 4, "H"), _each(cells.run, 6, "H"), filled, strict=True)
         filled = [""] * ((cells.bottom - cells.top + 1) * width)
+        first = cells.top * width + cells.left
         for row, column, text in places:
-            filled[(row - cells.top) * width + column - cells.left] = text
+            filled[row * width + column - first] = text
     return Grid(name, cells.top, cells.left, [join(filled[at::width]) for at in range(width)])
 
 
