@@ -177,10 +177,11 @@ def _lay_out(look: Mapping[str, Any], grid: Grid, limits: Limits, measures: Meas
     kinds = _kinds(look, grid, columns, first)
     left_out = _left_out([column[header + 1 :] for column in texts], values, kinds)
     below = len(texts[0]) - header - 1
-    rows = [number for number in range(first, first + below) if number - first not in left_out]
+    rows = list(range(first, first + below))
     ignored = {first + at: what for at, what in left_out.items() if what}
     blank = [first + at for at, what in left_out.items() if not what]
     if left_out:
+        rows = [number for number in rows if number - first not in left_out]
         values = {name: [column[number - first] for number in rows] for name, column in values.items()}
         kinds = {name: [column[number - first] for number in rows] for name, column in kinds.items()}
     if not rows:
@@ -223,7 +224,7 @@ def _kinds(look: Mapping[str, Any], grid: Grid, columns: Mapping[str, int], firs
 
 def _kind_words(kinds: Sequence[str]) -> list[str]:
     """The words for letters of kinds; nearly every column has one kind alone."""
-    if len(set(kinds)) == 1:
+    if kinds and kinds.count(kinds[0]) == len(kinds):
         return [_KINDS[kinds[0]]] * len(kinds)
     return list(map(_KINDS.__getitem__, kinds))
 

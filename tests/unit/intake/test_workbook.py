@@ -2,6 +2,7 @@
 
 import datetime as dt
 import io
+import json
 import resource
 import struct
 import subprocess
@@ -20,6 +21,7 @@ from made_books import ROW, row, xls, xlsx
 
 from certflow import excel, jail, ole, ooxml
 from certflow.book import SheetLook
+from certflow.errors import SubmissionError
 from certflow.findings import FIELD_NAMES, FIELDS
 from certflow.intake import workbook
 from certflow.settings import Limits
@@ -595,6 +597,15 @@ def test_one_server_reads_workbook_after_workbook_and_ends_with_its_process():
     servers, pid = map(int, out.stdout.split())
     assert servers == 1
     assert not Path(f"/proc/{pid}").exists()
+
+
+@pytest.mark.parametrize("kinds", ["tx", "t", ["t", "t"], {"t": 1, "n": 2}, 2, None])
+def test_an_answer_nobody_understands_is_damage(monkeypatch, kinds):
+    answer = json.dumps({"look": {}, "grids": [["a", 0, 0, [[3, "-", kinds]]]]}).encode() + b"\na-b"
+    monkeypatch.setattr(jail, "_forked", lambda *_: (answer, 0))
+    monkeypatch.setattr(jail, "_fresh", lambda *_: (answer, 0))
+    with pytest.raises(SubmissionError, match="BOOK-DAMAGED"):
+        jail.read(b"", LIMITS)
 
 
 def test_reader_and_look_agree_on_what_write_xls_writes():
