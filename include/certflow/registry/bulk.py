@@ -1,11 +1,22 @@
-"""Many rows into a table by one statement with one parameter."""
+"""Many rows into a table by few statements with one parameter each."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import islice
 from typing import Any
 
 from sqlalchemy import Table, Text, bindparam, cast, column, func, literal_column, select
 from sqlalchemy.dialects.postgresql import JSON, Insert, insert
+
+STEP = 4_000
+"""Rows of one statement: more are no faster, and 18 000 with their copies on the way took 120 MB."""
+
+
+def steps(values: Iterable[Mapping[str, Any]]) -> Iterator[list[Mapping[str, Any]]]:
+    """So many rows at a time, each for one `insert_many`; no step is empty."""
+    left = iter(values)
+    while step := list(islice(left, STEP)):
+        yield step
 
 
 def insert_many(table: Table, values: Sequence[Mapping[str, Any]]) -> Insert:

@@ -12,7 +12,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, and_, func, insert, select, update
 
-from certflow.registry.bulk import insert_many
+from certflow.registry.bulk import insert_many, steps
 from certflow.registry.schema import (
     batches,
     entries,
@@ -301,8 +301,9 @@ def record_package(
             .returning(packages.c.id)
         ).scalar_one()
     )
-    listed = [{"package_id": package_id, "row_id": row, "ordinal": ordinal} for ordinal, row in enumerate(row_ids, 1)]
-    conn.execute(insert_many(package_rows, listed))
+    listed = ({"package_id": package_id, "row_id": row, "ordinal": ordinal} for ordinal, row in enumerate(row_ids, 1))
+    for step in steps(listed):
+        conn.execute(insert_many(package_rows, step))
     if not companion:
         packed = update(rows).where(rows.c.id == package_rows.c.row_id, package_rows.c.package_id == package_id)
         conn.execute(packed.values(state="PACKED"))

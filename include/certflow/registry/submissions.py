@@ -16,7 +16,7 @@ from sqlalchemy.dialects.postgresql import insert
 from certflow.errors import Conflict
 from certflow.findings import Outcome
 from certflow.registry import portraits, versions
-from certflow.registry.bulk import insert_many
+from certflow.registry.bulk import insert_many, steps
 from certflow.registry.contested import Contested, contest
 from certflow.registry.holds import settle_photos
 from certflow.registry.schema import (
@@ -367,29 +367,27 @@ def _record_submission(conn: Connection, account: str, lane: str, one: "Judged")
 
 def _record_entries(conn: Connection, submission_id: int | None, one: "Judged") -> dict[tuple[str, int], int]:
     """(sha256 of the file, ordinal) → id."""
-    values = []
-    for received, entry in one.members:
-        if received.file_id is None:
-            continue
-        outcome, reason = one.entries[received.sha256, entry.ordinal]
-        values.append(
-            {
-                "file_id": received.file_id, "submission_id": submission_id, "ordinal": entry.ordinal,
-                "name": _storable(entry.name), "raw_name": entry.raw_name, "role": entry.role, "size": entry.size,
-                "packed_size": entry.packed_size, "method": entry.method, "data_offset": entry.data_offset,
-                "crc32": entry.crc32, "sha256": entry.sha256, "outcome": outcome.value, "reason": reason or None,
-            }
-        )  # fmt: skip
-    if not values:
-        return {}
+    values = (
+        {
+            "file_id": received.file_id, "submission_id": submission_id, "ordinal": entry.ordinal,
+            "name": _storable(entry.name), "raw_name": entry.raw_name, "role": entry.role, "size": entry.size,
+            "packed_size": entry.packed_size, "method": entry.method, "data_offset": entry.data_offset,
+            "crc32": entry.crc32, "sha256": entry.sha256, "outcome": outcome.value, "reason": reason or None,
+        }
+        for received, entry in one.members if received.file_id is not None
+        for outcome, reason in (one.entries[received.sha256, entry.ordinal],)
+    )  # fmt: skip
     digests = {received.file_id: received.sha256 for received in one.submission.files}
-    new = insert_many(entries, values)
-    again = new.on_conflict_do_update(  # a held file that a person had judged again
-        index_elements=["file_id", "ordinal"],
-        set_={name: new.excluded[name] for name in ("submission_id", "outcome", "reason")},
-    )
-    made = conn.execute(again.returning(entries.c.id, entries.c.file_id, entries.c.ordinal))
-    return {(digests[file_id], ordinal): entry_id for entry_id, file_id, ordinal in made}
+    found: dict[tuple[str, int], int] = {}
+    for step in steps(values):
+        new = insert_many(entries, step)
+        again = new.on_conflict_do_update(  # a held file that a person had judged again
+            index_elements=["file_id", "ordinal"],
+            set_={name: new.excluded[name] for name in ("submission_id", "outcome", "reason")},
+        )
+        made = conn.execute(again.returning(entries.c.id, entries.c.file_id, entries.c.ordinal))
+        found |= {(digests[file_id], ordinal): entry_id for entry_id, file_id, ordinal in made}
+    return found
 
 
 def _record_rows(
@@ -402,21 +400,21 @@ def _record_rows(
     same = rows.c.record_id.startswith(prefix, autoescape=True)
     first = 1 + int(conn.scalar(select(func.count()).select_from(rows).where(same)) or 0)
     superseded = _supersede(conn, account, one) if one.file_outcome is not Outcome.RETURNED else {}
-    values = []
-    for number, row in enumerate(one.rows, start=first):
-        emitted, photo = row.emitted, row.photo
-        values.append(
-            {
-                "submission_id": submission_id, "record_id": f"{prefix}{number:06d}", "row_no": row.row,
-                "sent": {name: _storable(value) for name, value in row.sent.items()},
-                "certificate_id": row.certificate_id,
-                **{column: _storable(emitted[field]) for field, column in _COLUMNS.items()},
-                "photo_entry_id": entry_ids.get((photo[0].sha256, photo[1].ordinal)) if photo else None,
-                "replaces": None if _repeats(row) else superseded.get(row.emitted["ZSGLH"]),
-            }
-        )  # fmt: skip
-    made = conn.execute(insert_many(rows, values).returning(rows.c.id, rows.c.row_no))
-    row_ids = {row_no: row_id for row_id, row_no in made}
+    values = (
+        {
+            "submission_id": submission_id, "record_id": f"{prefix}{number:06d}", "row_no": row.row,
+            "sent": {name: _storable(value) for name, value in row.sent.items()},
+            "certificate_id": row.certificate_id,
+            **{column: _storable(row.emitted[field]) for field, column in _COLUMNS.items()},
+            "photo_entry_id": entry_ids.get((row.photo[0].sha256, row.photo[1].ordinal)) if row.photo else None,
+            "replaces": None if _repeats(row) else superseded.get(row.emitted["ZSGLH"]),
+        }
+        for number, row in enumerate(one.rows, start=first)
+    )  # fmt: skip
+    row_ids: dict[int, int] = {}
+    for step in steps(values):
+        made = conn.execute(insert_many(rows, step).returning(rows.c.id, rows.c.row_no))
+        row_ids |= {row_no: row_id for row_id, row_no in made}
     _move_rows(conn, [(row_ids[row.row], "IGNORED" if _repeats(row) else _STATES[row.outcome]) for row in one.rows])
     return row_ids
 
@@ -467,26 +465,24 @@ def _record_findings(
     row_ids: Mapping[int, int],
 ) -> None:
     places = {entry.name: (received, entry) for received, entry in one.members}
-    values = []
-    for finding in one.findings:
-        received, entry = places.get(finding.entry or "", (one.submission.files[0], None))
-        if received.file_id is None:
-            continue
-        values.append(
-            {
-                "file_id": received.file_id, "submission_id": submission_id,
-                "row_id": row_ids.get(finding.row) if finding.row is not None else None,
-                "entry_id": entry_ids.get((received.sha256, entry.ordinal)) if entry is not None else None,
-                "rule": finding.rule, "severity": finding.severity.value, "scope": finding.scope.value,
-                "row_no": finding.row, "field": finding.field, "message": _storable(finding.message),
-                "masked": _storable(finding.masked), "remedy": finding.remedy,
-                "sent": None if finding.sent is None else _storable(finding.sent),
-                "registry": None if finding.registry is None else _storable(finding.registry),
-                "rule_set": one.rule_set,
-            }
-        )  # fmt: skip
-    if values:
-        conn.execute(insert_many(findings, values))
+    values = (
+        {
+            "file_id": received.file_id, "submission_id": submission_id,
+            "row_id": row_ids.get(finding.row) if finding.row is not None else None,
+            "entry_id": entry_ids.get((received.sha256, entry.ordinal)) if entry is not None else None,
+            "rule": finding.rule, "severity": finding.severity.value, "scope": finding.scope.value,
+            "row_no": finding.row, "field": finding.field, "message": _storable(finding.message),
+            "masked": _storable(finding.masked), "remedy": finding.remedy,
+            "sent": None if finding.sent is None else _storable(finding.sent),
+            "registry": None if finding.registry is None else _storable(finding.registry),
+            "rule_set": one.rule_set,
+        }
+        for finding in one.findings
+        for received, entry in (places.get(finding.entry or "", (one.submission.files[0], None)),)
+        if received.file_id is not None
+    )  # fmt: skip
+    for step in steps(values):
+        conn.execute(insert_many(findings, step))
 
 
 _COLUMNS = {
