@@ -80,16 +80,20 @@ def write_xls(header: Sequence[str], rows: Iterable[Sequence[str]], sheet: str =
     book = xlwt.Workbook(encoding="utf-8")
     book._Workbook__sst = WholeStrings("utf-8")  # noqa: SLF001 (xlwt offers no other way to D12)
     page = book.add_sheet(sheet)
+    page.row_tempfile = io.BytesIO()  # xlwt would put what it is done with into the system's temporary folder
     text = xlwt.easyxf(num_format_str="@")
     for column, value in enumerate(header):
         page.write(0, column, value, text)
     for number, row in enumerate(rows, start=1):
         if number > XLS_ROWS:
             raise Conflict(f"an .XLS holds {XLS_ROWS} rows: split the package")
+        line = page.row(number)
         for column, value in enumerate(row):
             if len(value) > _XLS_TEXT // 2 and len(value.encode("utf-16-le", "surrogatepass")) > 2 * _XLS_TEXT:
                 raise Conflict(f"row {number + 1} column {column + 1}: longer than {_XLS_TEXT} characters")
-            page.write(number, column, value, text)
+            line.write(column, value, text)
+        if number % _FLUSHED == 0:
+            page.flush_row_data()
     out = io.BytesIO()
     book.save(out)
     return out.getvalue()
@@ -245,6 +249,8 @@ _LOOKS: dict[str, tuple[str | None, str | None, bool]] = {
     "box": (None, None, False),
     "boxhead": (None, None, True),
 }
+_FLUSHED = 1_000
+"""Rows of an .XLS that are held as cells, of 300 bytes each, before they are written out."""
 _UNWRITABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
 _A4 = 9
 _THIN, _HAIR = 1, 7

@@ -102,7 +102,7 @@ def assemble(
         with registry.read() as conn:
             batch = packages.batch(conn, batch_id)
             built = packages.packages_of(conn, batch_id, exam_code)
-            rows = packages.rows_to_pack(conn, batch_id, exam_code)
+            rows = list(packages.rows_to_pack(conn, batch_id, exam_code))
         if batch is None:
             raise Conflict(f"没有编号为 {batch_id} 的批次，请先冻结月份")
         live = [one for one in built if one.state != "REJECTED"]
@@ -154,26 +154,25 @@ def _build(
 ) -> list[int]:
     batch, exam_code = orders[0].batch, orders[0].exam_code
     folder = settings.packages / batch.folder
-    wanted = [row.id for order in orders if not order.companion for row in order.rows]
+    wanted = {row.id: row for order in orders if not order.companion for row in order.rows}
     try:
         built = [_prepare(settings, order) for order in orders]
         with registry.begin(actor) as conn:
-            held = {row.id: row for row in packages.rows_to_pack(conn, batch.id, exam_code, lock=True)}
-            if sorted(held) != sorted(wanted):
+            held = packages.rows_to_pack(conn, batch.id, exam_code, lock=True)
+            if any(wanted.pop(row.id, None) != row for row in held) or wanted:
                 raise Conflict(f"批次 {batch.folder} 考试 {exam_code} 的数据在组包期间有变动，请重新运行")
             _clear(folder, batch, exam_code)
             ids = []
             for one in built:
-                ledger = _content(one.order.stem, [held[row.id] for row in one.order.rows])
-                photos = {name: photo.sha256 for name, photo in ledger.photos.items()}
+                photos = {name: photo.sha256 for name, photo in one.content.photos.items()}
                 label = f"package-{batch.folder}-{exam_code}-{one.order.part}-{one.order.revision}"
                 try:
                     read_back(
-                        one.temporary, one.order.stem, ledger.rows, photos, judge=judge, label=label,
+                        one.temporary, one.order.stem, one.content.rows, photos, judge=judge, label=label,
                         names=settings.zip_names,
                     )  # fmt: skip
                 except DigestMismatch:
-                    _name_a_damaged_original(settings, ledger)
+                    _name_a_damaged_original(settings, one.content)
                     raise
                 ids.append(_record(conn, one))
             for one in built:
