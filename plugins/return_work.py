@@ -47,7 +47,7 @@ def apply(place: Workplace, return_id: int) -> dict[str, int]:
     from certflow.returns.apply import apply
     from work_metrics import applied
 
-    counts = apply(place.registry, return_id, place.actor).counts
+    counts = apply(place.settings, place.registry, return_id, place.actor).counts
     write(place.settings, place.registry)  # the next round of intake brings them to the cities
     with place.registry.read() as conn:
         tell_moved(months_of(conn, return_id))

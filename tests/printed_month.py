@@ -29,5 +29,5 @@ def print_month(
     head = "ZSGLH,KSXM,ZJHM,证书编号,结果,原因,印制日期"
     file.write_text("".join(f"{line}\r\n" for line in (head, *lines)), encoding="gb18030", newline="")
     report = reconcile(settings, registry, receive(settings, registry, file, month.actor), month.actor)
-    apply(registry, report.return_id, month.actor)
+    apply(settings, registry, report.return_id, month.actor)
     return month

@@ -34,7 +34,7 @@ class Authority:
         return reconcile(self.settings, self.registry, return_id, self.actor)
 
     def applied(self, *lines):
-        return apply(self.registry, self.reconciled(*lines).return_id, self.actor)
+        return apply(self.settings, self.registry, self.reconciled(*lines).return_id, self.actor)
 
 
 def printed(person, serial=None, **changed):

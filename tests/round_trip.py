@@ -301,7 +301,7 @@ class Province:
                 self.ends[row] = ("REFUSED", "", number)
             elif serial not in in_force:
                 self.ends[row] = ("PRINTED", serial, number)
-        apply(self.registry, number, self.actor)
+        apply(self.settings, self.registry, number, self.actor)
         write(self.settings, self.registry)
         self.applied[number] = file
         return "APPLIED"

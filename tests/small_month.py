@@ -54,6 +54,7 @@ class SmallMonth:
     settings: Settings
     registry: Registry
     month: str = "202005"
+    rule_set: str = "2020"
     actor: Actor = field(default_factory=lambda: Actor("tester", run="test"))
     versions: dict[tuple[str, str], int] = field(default_factory=dict)
 
@@ -80,7 +81,7 @@ class SmallMonth:
                 insert(schema.submissions)
                 .values(
                     month=self.month, account=account, city=CITIES[account], exam_code=exam, version=version,
-                    lane="month", stem=stem, verdict=verdict, rule_set="2020",
+                    lane="month", stem=stem, verdict=verdict, rule_set=self.rule_set,
                 )
                 .returning(schema.submissions.c.id)
             ).scalar_one()  # fmt: skip

@@ -117,7 +117,7 @@ def take(settings: Settings, registry: Registry, file: Path) -> str:
 
     number = receive(settings, registry, file, ACTOR)
     assert reconcile(settings, registry, number, ACTOR, judge=return_judge(settings)).state == "RECONCILED"
-    counts = apply(registry, number, ACTOR).counts
+    counts = apply(settings, registry, number, ACTOR).counts
     return f"{counts['printed']} printed, {counts['refused']} refused"
 
 

@@ -362,7 +362,7 @@ def database_stages(bench: Bench) -> Iterator[Stage]:
 
         def taken_back(look: Callable[..., object] = lambda _: None) -> None:
             try:
-                returns.apply(_RolledBack(registry, look), number, ACTOR)
+                returns.apply(settings, _RolledBack(registry, look), number, ACTOR)
             except _Undone:
                 return
             raise AssertionError

@@ -128,7 +128,7 @@ def take_return(settings: Settings, registry: Registry, file: Path) -> int:
     actor = Actor("tester", run="killed")
     number = receive(settings, registry, file, actor)
     if reconcile(settings, registry, number, actor).state == "RECONCILED":
-        apply(registry, number, actor)
+        apply(settings, registry, number, actor)
     write(settings, registry)
     return number
 

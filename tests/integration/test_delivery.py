@@ -10,6 +10,7 @@ import os
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -397,8 +398,6 @@ def test_what_is_kept_too_long_is_overdue_under_the_rules_of_2023(home):
         conn.execute(update(schema.deliveries).where(first).values(kept_at=text("now() - interval '6 years'")))
     reference = load_reference(home.settings)
     assert orders.expire(home.settings, home.registry, reference, home.actor) == 0  # 2020 names no limit
-    from dataclasses import replace
-
     own = replace(home.settings, rule_set="2023")
     assert orders.expire(own, home.registry, reference, home.actor) == 1
     file, kept = orders.keeping_list(own, home.registry, reference, CITY)
@@ -407,6 +406,15 @@ def test_what_is_kept_too_long_is_overdue_under_the_rules_of_2023(home):
     assert [line[5] for line in lines[3:]] == ["超期", "保管中"]
     assert lines[4][7] > lines[4][6]  # kept until
     move(home.registry, home.people[0].management_no, "HANDED", by="李四", reason="本人来领", actor=home.actor)
+
+
+def test_where_rules_go_by_their_date_paper_is_kept_by_those_of_today(settings):
+    reference = load_reference(settings)
+    assert orders.keeping_rules(replace(settings, rule_set="2020"), reference).keep_unclaimed_years is None
+    dated = replace(settings, rule_set="dated")
+    assert orders.keeping_rules(dated, reference, dt.date(2023, 6, 14)).name == "2020"
+    assert orders.keeping_rules(dated, reference, dt.date(2023, 6, 15)).name == "2023"
+    assert orders.keeping_rules(dated, reference).keep_unclaimed_years == 5
 
 
 def test_the_way_from_print_to_ems_is_measured(home):
@@ -535,7 +543,7 @@ def test_one_timeline_from_the_citys_file_to_the_signature(home, capsys):
         "受理 → 已组包",
         "数据包 1：批准",
         "领取方式名单：邮寄",
-        "补发：证书编号 SD1",
+        "新证书：证书编号 SD1",
         "EMS 跟踪：已签收",
         "领取凭证 2：签名",
         "办结",

@@ -36,7 +36,7 @@ def test_a_story_is_found_by_either_number_masked_and_unmasked_for_a_reason_on_r
     )[0]
     for asked in (number, record):
         page = at("viewer").get("/trace", params={"number": asked})
-        assert "补发：证书编号 SD" in words(page)
+        assert "新证书：证书编号 SD" in words(page)
         assert "SENT" not in words(page)
         assert name not in page.text
     assert world.noted == []

@@ -32,7 +32,7 @@ def test_a_rejected_package_a_supplement_and_a_partial_return_break_no_invariant
     lines = [f"{one.management_no},{one.name},{one.identity},SD{one.number},已印制,,20200801" for one in people]
     file.write_text("\n".join(["ZSGLH,KSXM,ZJHM,证书编号,结果,原因,印制日期", *lines, ""]), encoding="gb18030")
     report = reconcile(settings, registry, receive(settings, registry, file, actor), actor)
-    assert apply(registry, report.return_id, actor).counts["printed"] == 2
+    assert apply(settings, registry, report.return_id, actor).counts["printed"] == 2
     found = examine(registry, settings, rebuild=partial(rebuild, settings, registry))
     assert {name: problems for name, problems in found.items() if problems} == {}
     with registry.read() as conn:

@@ -159,7 +159,7 @@ def test_a_return_waits_for_the_merged_package_and_counts_what_is_missing_once(
         send(settings, registry, one, actor)
     assert owed(registry) == {merged: 3}
     later = reconcile(settings, registry, early.return_id, actor)
-    assert apply(registry, later.return_id, actor).counts["printed"] == 1
+    assert apply(settings, registry, later.return_id, actor).counts["printed"] == 1
     assert owed(registry) == {merged: 2}
     assert sound(settings, registry)
 

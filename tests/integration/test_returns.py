@@ -40,8 +40,17 @@ def test_printed_refused_and_missing_are_told_apart(settings, registry, actor, m
     assert report.state == "APPLIED"
     assert report.counts == {"printed": 2, "refused": 1, "missing": 2, "extra": 0, "changed": 0, "duplicate": 0}
     assert month.states(ids) == ["PRINTED", "REFUSED", "PRINTED", "SENT", "SENT"]
-    assert events(registry) == [("SD1", "补发", "OLD1"), ("SD3", "补发", "OLD3")]
+    assert events(registry) == [("SD1", "", "OLD1"), ("SD3", "", "OLD3")]
     assert identities(registry) == before
+
+
+def test_a_print_is_marked_as_the_rule_set_of_its_row_says(settings, registry, actor, month, authority):
+    old, new = Person(1), Person(2)
+    sent(settings, registry, actor, month, [old])
+    month.rule_set = "2023"
+    sent(settings, registry, actor, month, [new])
+    authority.applied(printed(old), printed(new))
+    assert events(registry) == [("SD1", "", "OLD1"), ("SD2", "补发", "OLD2")]
 
 
 def test_reconciling_alone_changes_no_row(settings, registry, actor, month, authority):
@@ -90,7 +99,7 @@ def test_applying_twice_is_applying_once(settings, registry, actor, month, autho
     people = [Person(1), Person(2)]
     sent(settings, registry, actor, month, people)
     report = authority.applied(printed(people[0]))
-    assert apply(registry, report.return_id, actor) == report
+    assert apply(settings, registry, report.return_id, actor) == report
     assert authority.again(report.return_id) == report
     assert len(events(registry)) == 1
     assert pending(registry) == []
@@ -138,7 +147,7 @@ def test_r02_f45_returned_twice_with_another_answer_waits(settings, registry, ac
     report = authority.applied(second(people[0]))
     assert [one.why for one in report.doubts] == ["answered"]
     assert month.states(ids) == ["PRINTED", "SENT"]
-    assert events(registry) == [("SD1", "补发", "OLD1")]
+    assert events(registry) == [("SD1", "", "OLD1")]
 
 
 def test_r02_two_answers_in_one_file_apply_neither(settings, registry, actor, month, authority):
@@ -203,7 +212,7 @@ def test_a_late_copy_of_an_old_answer_does_not_answer_a_new_request(settings, re
     assert report.counts["duplicate"] == 2
     assert month.states(second) == ["SENT"]
     authority.applied(printed(people[0], "SD-SECOND", day="20201201"))
-    assert events(registry) == [("SD1", "补发", "OLD1"), ("SD-SECOND", "补发", "SD1")]
+    assert events(registry) == [("SD1", "", "OLD1"), ("SD-SECOND", "", "SD1")]
 
 
 def test_r06_a_return_ahead_of_our_own_sent_waits_and_is_taken_later(settings, registry, actor, month, authority):
@@ -213,13 +222,13 @@ def test_r06_a_return_ahead_of_our_own_sent_waits_and_is_taken_later(settings, r
     assert (report.state, report.waiting) == ("RECEIVED", 1)
     assert pending(registry) == [report.return_id]
     with pytest.raises(Conflict, match="RECEIVED"):
-        apply(registry, report.return_id, actor)
+        apply(settings, registry, report.return_id, actor)
     assert authority.again(report.return_id) == report
     with registry.begin(actor) as conn:
         conn.execute(update(schema.packages).values(state="SENT"))
         conn.execute(update(schema.rows).values(state="SENT"))
     assert authority.again(report.return_id).state == "RECONCILED"
-    assert apply(registry, report.return_id, actor).counts["printed"] == 1
+    assert apply(settings, registry, report.return_id, actor).counts["printed"] == 1
     assert month.states(ids) == ["PRINTED"]
 
 
@@ -253,7 +262,7 @@ def test_r07_a_return_about_rows_that_were_never_sent_is_held(settings, registry
     assert report.state == "HELD"
     assert "RETURN-FOREIGN" in report.reason
     with pytest.raises(Conflict, match="HELD"):
-        apply(registry, report.return_id, actor)
+        apply(settings, registry, report.return_id, actor)
     assert month.states(ids) == ["PACKED"]
 
 
@@ -270,7 +279,7 @@ def test_r08_f46_truncated_goes_back_then_the_whole_file_is_applied(
     assert month.states(ids) == ["SENT", "SENT"]
     (tmp_path / "whole.csv").write_bytes(whole)
     report = authority.again(receive(settings, registry, tmp_path / "whole.csv", actor))
-    assert apply(registry, report.return_id, actor).counts["printed"] == 2
+    assert apply(settings, registry, report.return_id, actor).counts["printed"] == 2
     assert month.states(ids) == ["PRINTED", "PRINTED"]
 
 
@@ -286,7 +295,7 @@ def test_an_unknown_word_stops_the_whole_file_until_the_profile_knows_it(setting
     (own,) = copy_shipped(settings)
     own.write_text(own.read_text(encoding="utf-8").replace('["已印制"]', '["已印制", "已制证"]'), encoding="utf-8")
     assert authority.again(report.return_id).state == "RECONCILED"
-    apply(registry, report.return_id, actor)
+    apply(settings, registry, report.return_id, actor)
     assert month.states(ids) == ["PRINTED", "PRINTED"]
 
 
@@ -313,8 +322,8 @@ def test_two_returns_reconciled_before_either_is_applied_print_once(settings, re
     ids = sent(settings, registry, actor, month, people)
     first = authority.reconciled(printed(people[0]))
     second = authority.reconciled(printed(people[0]), printed(people[1]))
-    assert apply(registry, first.return_id, actor).counts["printed"] == 1
-    report = apply(registry, second.return_id, actor)
+    assert apply(settings, registry, first.return_id, actor).counts["printed"] == 1
+    report = apply(settings, registry, second.return_id, actor)
     assert (report.counts["printed"], report.counts["duplicate"]) == (1, 1)
     assert month.states(ids) == ["PRINTED", "PRINTED"]
     assert len(events(registry)) == 2
@@ -341,11 +350,11 @@ def test_a_try_that_was_rolled_back_does_not_slow_the_next_one_down(settings, re
     sent(settings, registry, actor, month, people)
     number = authority.reconciled(*map(printed, people)).return_id
     with pytest.raises(Conflict):
-        apply(Watched(registry, back=True), number, actor)
+        apply(settings, Watched(registry, back=True), number, actor)
     with registry.begin(actor) as conn:
         conn.execute(text("ANALYZE print_events"))  # statistics of 150 dead prints: the table is long, and empty
     watched = Watched(registry)
-    assert apply(watched, number, actor).counts["printed"] == 150
+    assert apply(settings, watched, number, actor).counts["printed"] == 150
     assert watched.read <= 3 * 150  # all with all would be 150 times 150
 
 
@@ -374,4 +383,4 @@ def test_an_unknown_return_is_a_conflict(settings, registry, actor):
     with pytest.raises(Conflict, match="4711"):
         reconcile(settings, registry, 4711, actor)
     with pytest.raises(Conflict, match="4711"):
-        apply(registry, 4711, actor)
+        apply(settings, registry, 4711, actor)

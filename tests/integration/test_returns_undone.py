@@ -48,7 +48,7 @@ def test_undo_restores_exactly_says_so_in_the_chain_and_the_file_may_be_applied_
     assert (undone.printed, undone.refused) == (1, 1)
     assert month.states(ids) == ["SENT", "SENT", "SENT"]
     assert (identities(registry), in_force(registry)) == before
-    assert events(registry) == [("SD1", "补发", "OLD1"), ("SD1", "撤销", "SD1")]
+    assert events(registry) == [("SD1", "", "OLD1"), ("SD1", "撤销", "SD1")]
     assert [one.rows for one in missing(registry)] == [3]
     assert pending(registry) == []  # no scheduled run applies it again
     with registry.read() as conn:
@@ -61,7 +61,7 @@ def test_undo_restores_exactly_says_so_in_the_chain_and_the_file_may_be_applied_
         {"PRINTED>SENT": 1, "REFUSED>SENT": 1}
     ]
     assert healthy() == {}
-    report = apply(registry, authority.again(number).return_id, actor)
+    report = apply(settings, registry, authority.again(number).return_id, actor)
     assert (report.counts["printed"], report.counts["refused"], report.counts["extra"]) == (1, 1, 1)
     assert month.states(ids) == ["PRINTED", "REFUSED", "SENT"]
     assert in_force(registry)[people[0].management_no] == "SD1"
@@ -84,7 +84,7 @@ def test_a_return_read_by_a_wrong_profile_is_undone_and_read_by_the_right_one(
     assert month.states(ids) == ["REFUSED", "PRINTED"]
     undo(registry, number, **BY, actor=actor)
     own.write_text(right, encoding="utf-8")
-    apply(registry, authority.again(number).return_id, actor)
+    apply(settings, registry, authority.again(number).return_id, actor)
     assert month.states(ids) == ["PRINTED", "REFUSED"]
     assert healthy() == {}
 
@@ -97,7 +97,7 @@ def test_a_serial_that_was_taken_back_is_free_for_another_certificate(
     number = authority.applied(printed(people[0], "SD-MIXED")).return_id
     undo(registry, number, **BY, actor=actor)
     assert authority.applied(printed(people[1], "SD-MIXED")).counts["printed"] == 1
-    assert apply(registry, authority.again(number).return_id, actor).doubts[0].why == "serial"
+    assert apply(settings, registry, authority.again(number).return_id, actor).doubts[0].why == "serial"
     assert healthy() == {}
 
 
@@ -163,7 +163,7 @@ def test_only_an_applied_return_is_undone_and_only_once_with_a_reason(settings, 
     number = authority.reconciled(printed(people[0])).return_id
     with pytest.raises(Conflict, match="RECONCILED"):
         undo(registry, number, **BY, actor=actor)
-    apply(registry, number, actor)
+    apply(settings, registry, number, actor)
     with pytest.raises(Conflict, match="原因"):
         undo(registry, number, by="李主任", reason=" ", actor=actor)
     undo(registry, number, **BY, actor=actor)
@@ -247,7 +247,7 @@ def test_r05_each_city_gets_its_lists_once_and_a_recall_only_of_what_it_has(
     undo(registry, number, **BY, actor=actor)  # nobody has them yet: nobody is told
     with registry.read() as conn:
         assert return_answers.owed(conn) == []
-    apply(registry, authority.again(number).return_id, actor)
+    apply(settings, registry, authority.again(number).return_id, actor)
     write(settings, registry)
     told(registry, actor)
     undo(registry, number, **BY, actor=actor)
@@ -257,7 +257,7 @@ def test_r05_each_city_gets_its_lists_once_and_a_recall_only_of_what_it_has(
             ("370100", "U000003"), ("370200", "U000004"),
         ]  # fmt: skip
     told(registry, actor)
-    apply(registry, authority.again(number).return_id, actor)
+    apply(settings, registry, authority.again(number).return_id, actor)
     write(settings, registry)
     told(registry, actor)
     write(settings, registry)

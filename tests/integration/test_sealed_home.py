@@ -96,7 +96,7 @@ class Office:
     def receive(self):
         (number,) = fetch(self.settings, self.registry, self.actor)
         reconcile(self.settings, self.registry, number, self.actor)
-        apply(self.registry, number, self.actor)
+        apply(self.settings, self.registry, number, self.actor)
         return answers.write(self.settings, self.registry)
 
     def deliver(self):

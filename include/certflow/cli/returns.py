@@ -195,7 +195,7 @@ def _take(at: Desk, return_id: int) -> "Reconciliation":
     from certflow.returns.reconcile import reconcile
 
     found = reconcile(at.settings, at.registry, return_id, at.actor, judge=return_judge(at.settings))
-    return apply(at.registry, return_id, at.actor) if found.state == "RECONCILED" else found
+    return apply(at.settings, at.registry, return_id, at.actor) if found.state == "RECONCILED" else found
 
 
 def _answer(at: Desk) -> None:

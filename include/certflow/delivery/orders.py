@@ -13,7 +13,7 @@ from certflow.delivery.profile import EMS, EXCHANGE, Sheet, load_profile, write_
 from certflow.delivery.states import AT_DESK, WAYS, WORDS
 from certflow.excel import Cell, Page
 from certflow.month import SHANGHAI
-from certflow.reference import Reference
+from certflow.reference import Reference, RuleSet
 from certflow.registry import deliveries as ledger
 from certflow.registry.ledger import Actor, Registry, note
 from certflow.settings import Settings
@@ -82,9 +82,9 @@ def keeping_list(settings: Settings, registry: Registry, reference: Reference, a
     with registry.read() as conn:
         kept = ledger.standing(conn, account, AT_DESK, settings.delivery_way)
     city = reference.cities[account].name
-    years = keeping_years(settings, reference)
-    rules = reference.rule_set_of(None, settings.rule_set).name
-    limit = f"保管期限 {years} 年（规则集 {rules}）" if years else f"规则集 {rules} 未规定保管期限"
+    rules = keeping_rules(settings, reference)
+    years = rules.keep_unclaimed_years
+    limit = f"保管期限 {years} 年（规则集 {rules.name}）" if years else f"规则集 {rules.name} 未规定保管期限"
     heads = ("序号", "管理号", "姓名", "考试", "证书编号", "状态", "入库日期", "保管至", "领取人签字")
     rows: list[Sequence[Cell | str]] = [
         [Cell(f"{city}证书保管清单", "title")],
@@ -140,7 +140,7 @@ def export_states(settings: Settings, registry: Registry, actor: Actor, *, whole
 
 def expire(settings: Settings, registry: Registry, reference: Reference, actor: Actor) -> int:
     """What was kept beyond the limit of the rule set becomes 超期; 0 where the rule set names no limit."""
-    years = keeping_years(settings, reference)
+    years = keeping_rules(settings, reference).keep_unclaimed_years
     if not years:
         return 0
     now = dt.datetime.now(dt.UTC)
@@ -149,9 +149,9 @@ def expire(settings: Settings, registry: Registry, reference: Reference, actor: 
         return ledger.expire(conn, _years_later(now, -years) or now)
 
 
-def keeping_years(settings: Settings, reference: Reference) -> int | None:
-    """How long unclaimed paper is kept under the rule set in force; None: no limit named."""
-    return reference.rule_set_of(None, settings.rule_set).keep_unclaimed_years
+def keeping_rules(settings: Settings, reference: Reference, day: dt.date | None = None) -> RuleSet:
+    """The rule set that says how long unclaimed paper is kept; where they go by their date, that of today."""
+    return reference.rule_set_on(day or _today().date(), settings.rule_set)
 
 
 def _sheet(settings: Settings, kind: str) -> Sheet:

@@ -124,7 +124,7 @@ def _apply(desk: Desk, number: int, actor: Actor) -> None:
     """Read, sort and apply a received return, and write what the cities are told; what cannot be applied waits."""
     found = reconcile(desk.settings, desk.registry, number, actor, judge=return_judge(desk.settings))
     if found.state == "RECONCILED":
-        apply(desk.registry, number, actor)
+        apply(desk.settings, desk.registry, number, actor)
     answers.write(desk.settings, desk.registry)
 
 

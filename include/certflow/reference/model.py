@@ -96,6 +96,8 @@ class RuleSet:
     """Certificates approved in this year or later need no photo."""
     electronic_replaces_paper: bool
     """A certificate with an electronic one is not reissued on paper."""
+    reissue_mark: str
+    """What a reissue is marked with; empty: with nothing."""
     keep_unclaimed_years: int | None
     """How long unclaimed paper is kept; None: no limit named."""
 
@@ -136,11 +138,17 @@ class Reference:
         Without a month, and for months before all of them, `DATED` is the oldest. KeyError when there is none of that
         name.
         """
+        return self.rule_set_on(None if month is None else month.last_day, chosen)
+
+    def rule_set_on(self, day: date | None, chosen: str) -> RuleSet:
+        """The chosen rule set; `DATED`: the newest in force on the day, the oldest before all of them or without a day.
+
+        KeyError when there is none of that name.
+        """
         if chosen != DATED:
             return self.rule_sets[chosen]
         oldest, *later = sorted(self.rule_sets.values(), key=lambda one: one.in_force)
-        after = None if month is None else month.last_day
-        return next((one for one in reversed(later) if after is not None and one.in_force <= after), oldest)
+        return next((one for one in reversed(later) if day is not None and one.in_force <= day), oldest)
 
     def works(self, day: date) -> bool:
         """Whether offices are open; in a year that the plan does not know, on every day but the weekend."""

@@ -275,9 +275,13 @@ _RULE_SET_KINDS: Mapping[str, type] = {
 }
 
 
+_MARK_LENGTH = 20
+
+
 def _rule_set(name: str, values: object) -> RuleSet:
-    if not isinstance(values, dict) or set(values) - {*_RULE_SET_KINDS, "keep_unclaimed_years"}:
-        message = f"规则集 {name}：只能有 {'、'.join([*_RULE_SET_KINDS, 'keep_unclaimed_years'])}"
+    known = [*_RULE_SET_KINDS, "reissue_mark", "keep_unclaimed_years"]
+    if not isinstance(values, dict) or set(values) - {*known}:
+        message = f"规则集 {name}：只能有 {'、'.join(known)}"
         raise ConfigurationError(message)
     for key, kind in _RULE_SET_KINDS.items():
         if type(values.get(key)) is not kind:
@@ -287,7 +291,12 @@ def _rule_set(name: str, values: object) -> RuleSet:
     if keep is not None and type(keep) is not int:
         message = f"规则集 {name}：keep_unclaimed_years 须为整数"
         raise ConfigurationError(message)
-    return RuleSet(name=name, keep_unclaimed_years=keep, **{key: values[key] for key in _RULE_SET_KINDS})
+    mark = values.get("reissue_mark", "")
+    if not isinstance(mark, str) or len(mark) > _MARK_LENGTH:
+        message = f"规则集 {name}：reissue_mark 须为 {_MARK_LENGTH} 个字以内的文字"
+        raise ConfigurationError(message)
+    own = {key: values[key] for key in _RULE_SET_KINDS}
+    return RuleSet(name=name, reissue_mark=mark, keep_unclaimed_years=keep, **own)
 
 
 def _wrong(line: int, column: str, reason: str) -> ConfigurationError:

@@ -5,7 +5,8 @@ PRINTED or REFUSED and appends print events, nothing else. Everything works insi
 Lines whose application was taken back (`registry.undos`) keep their `undo_id`: history, read by nobody here.
 """
 
-from collections.abc import Iterable
+import json
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from sqlalchemy import Connection, func, select, text, update
@@ -17,9 +18,6 @@ BUCKETS = ("printed", "refused", "missing", "extra", "changed", "duplicate")
 
 LINE = ("part", "row_no", "management_no", "name", "id_number", "serial", "result", "reason", "printed_on")
 """Columns of a line as it was read."""
-
-MARK = "补发"
-"""What a reprint is marked with (人社厅发〔2023〕16号), whatever the month: the notice of 2020 names no other mark."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,18 +159,19 @@ def sort_into_buckets(conn: Connection, return_id: int) -> None:
         look_ahead(conn)
 
 
-def apply_buckets(conn: Connection, return_id: int) -> tuple[int, int]:
+def apply_buckets(conn: Connection, return_id: int, marks: Mapping[str, str]) -> tuple[int, int]:
     """Keep what is there (before-image), append print events, move rows SENT → PRINTED and SENT → REFUSED.
+
+    `marks`: by rule set what a reissue is marked with; a row is marked by the rule set it was judged by.
 
     Returns how many of each.
     """
-    keys = {"return_id": return_id, "mark": MARK}
     # What each line finds is looked up once, and kept with statistics: the three changes below only follow it.
     conn.execute(text("DROP TABLE IF EXISTS pg_temp.answered"))
-    conn.execute(text(_ANSWERED), keys)
+    conn.execute(text(_ANSWERED), {"return_id": return_id, "marks": json.dumps(dict(marks))})
     conn.execute(text("ANALYZE answered"))
     conn.execute(text(_IMAGE))
-    printed = conn.execute(text(_PRINT), keys).rowcount
+    printed = conn.execute(text(_PRINT)).rowcount
     # The triggers join what was with what became, of which no statistics exist: by a nested loop that is quadratic.
     conn.execute(text("SET LOCAL enable_nestloop = off"))
     moved = conn.execute(text(_MOVE)).rowcount
@@ -316,9 +315,10 @@ WHERE r.return_id = :return_id AND r.undo_id IS NULL AND r.why <> '' ORDER BY r.
 _ANSWERED = f"""
 CREATE TEMP TABLE answered ON COMMIT DROP AS
 SELECT r.id, r.part, r.row_no, r.bucket, r.serial, r.printed_on, rows.id AS row_id, rows.state, rows.certificate_id,
-    coalesce(last.serial, c.serial, '') AS held
+    coalesce(last.serial, c.serial, '') AS held, coalesce(CAST(:marks AS jsonb) ->> f.rule_set, '') AS mark
 FROM return_rows r
 JOIN rows ON rows.id = r.row_id AND rows.state = 'SENT'
+JOIN submissions f ON f.id = rows.submission_id
 LEFT JOIN certificates c ON c.id = rows.certificate_id
 LEFT JOIN LATERAL (
     SELECT p.serial FROM print_events p WHERE p.certificate_id = c.id AND {IN_FORCE} ORDER BY p.id DESC LIMIT 1
@@ -333,7 +333,7 @@ FROM answered a WHERE r.id = a.id
 
 _PRINT = """
 INSERT INTO print_events (certificate_id, row_id, return_row_id, serial, mark, printed_on, voids)
-SELECT certificate_id, row_id, id, serial, :mark, to_date(printed_on, 'YYYYMMDD'), held
+SELECT certificate_id, row_id, id, serial, mark, to_date(printed_on, 'YYYYMMDD'), held
 FROM answered WHERE bucket = 'printed' ORDER BY part, row_no
 """
 

@@ -371,7 +371,7 @@ print_events = Table(
     "print_events", metadata, _id(), _to("certificates", "certificate_id"), _to("rows", "row_id"),
     _to("return_rows", "return_row_id"),
     Column("serial", Text, nullable=False),
-    Column("mark", Text, nullable=False),  # 补发, or 撤销 for a reversing entry
+    Column("mark", Text, nullable=False),  # of the rule set (补发, or none); 撤销 for a reversing entry
     Column("printed_on", Date, nullable=False),
     Column("voids", Text, nullable=False),  # serial that is no longer in force: the print it replaces or takes back
     Column("reverses", BigInteger, ForeignKey("print_events.id"), unique=True),  # the entry that an undo takes back

@@ -58,10 +58,9 @@ def mask(story: dict[str, Any]) -> None:
 def events(story: dict[str, Any]) -> list[Event]:
     """Everything that happened, oldest first."""
     lines = [event for request in story["requests"] for event in _events(request)]
-    lines += [
-        (one["recorded_at"], f"{one['mark']}：证书编号 {one['serial']}，印制日期 {one['printed_on']}", "", "")
-        for one in story["prints"]
-    ]
+    for one in story["prints"]:
+        what = f"{one['mark'] or '新证书'}：证书编号 {one['serial']}，印制日期 {one['printed_on']}"
+        lines.append((one["recorded_at"], what, "", ""))
     found = [Event(datetime.fromisoformat(at), what, who, sha) for at, what, who, sha in lines]
     return sorted(found, key=lambda event: event.at)  # stable: what one transaction did keeps its order
 

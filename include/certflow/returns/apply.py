@@ -8,20 +8,23 @@ from pathlib import Path
 
 from certflow import originals, vault
 from certflow.errors import ConfigurationError, Conflict
+from certflow.reference import load_reference
 from certflow.registry import reprints, return_answers
 from certflow.registry.ledger import Actor, Registry, note
 from certflow.returns.reconcile import Reconciliation, existing, report
 from certflow.settings import Settings
 
 
-def apply(registry: Registry, return_id: int, actor: Actor) -> Reconciliation:
+def apply(settings: Settings, registry: Registry, return_id: int, actor: Actor) -> Reconciliation:
     """Apply the printed and refused lines of a reconciled return in one transaction; once, however often it is run.
 
-    Each line keeps what it found (before-image), so that `undo` can restore it; the cities are owed an answer.
+    Each line keeps what it found (before-image), so that `undo` can restore it; a print is marked as the rule set of
+    its row says (DOMAIN §3.10); the cities are owed an answer.
 
     Raises:
         Conflict: no such return, or it is not reconciled (held, returned, still waiting).
     """
+    marks = {name: one.reissue_mark for name, one in load_reference(settings).rule_sets.items()}
     with registry.begin(actor) as conn:
         reprints.take_turn(conn)
         found = existing(reprints.find(conn, return_id, lock=True), return_id)
@@ -32,7 +35,7 @@ def apply(registry: Registry, return_id: int, actor: Actor) -> Reconciliation:
         # Sorted again: another return may have been applied since.
         reprints.sort_into_buckets(conn, return_id)
         counts = reprints.counts(conn, return_id)
-        if reprints.apply_buckets(conn, return_id) != (counts["printed"], counts["refused"]):
+        if reprints.apply_buckets(conn, return_id, marks) != (counts["printed"], counts["refused"]):
             raise Conflict(f"返回文件 {return_id} 入账时台账有变动，未作任何更改，请重新运行")
         return_answers.owe(conn, return_id)
         reprints.settle(conn, return_id, "APPLIED")

@@ -20,7 +20,7 @@ def test_r05_lists_reach_the_city_once_and_after_an_undo_their_recall(office, re
     undo(registry, number, by="李主任", reason="上级更正", actor=actor)
     write(office, registry)
     assert [reply(office, registry, "370100", actor).lists for _ in range(2)] == [1, 0]
-    apply(registry, authority.again(number).return_id, actor)
+    apply(office, registry, authority.again(number).return_id, actor)
     write(office, registry)
     assert [reply(office, registry, "370100", actor).lists for _ in range(2)] == [1, 0]
     assert sorted(file.name for file in (city.tree / "370100" / "回执").iterdir()) == [

@@ -151,6 +151,7 @@ def test_rule_sets_are_dated(shipped):
     assert shipped.rule_sets["2023"].electronic_replaces_paper
     assert not shipped.rule_sets["2020"].electronic_replaces_paper
     assert shipped.rule_sets["2023"].keep_unclaimed_years == 5
+    assert (shipped.rule_sets["2020"].reissue_mark, shipped.rule_sets["2023"].reissue_mark) == ("", "补发")
 
 
 @pytest.mark.parametrize(
