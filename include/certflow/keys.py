@@ -12,6 +12,7 @@ from datetime import date
 from functools import lru_cache
 
 from certflow import identity
+from certflow.naming import DASHES
 
 _BLANK = r"\s\u00ad\u180e\u200b-\u200f\u202a-\u202e\u2060-\u2064\ufeff"
 """Blanks and signs nobody sees (E31)."""
@@ -25,9 +26,12 @@ _SPACED_NAME = re.compile(f"[{_IDEOGRAPHS}]+(?: [{_IDEOGRAPHS}]+)+")
 _DOTTED_NAME = re.compile(f"[{_IDEOGRAPHS}\u00b7 ]+")
 _PLAIN_ID = re.compile(r"[0-9]{17}[0-9X]|[A-Z0-9]{5,14}")
 _FIFTEEN = re.compile(r"[1-9][0-9]{14}")
-_BRACKETED_PERMIT = re.compile(r"[HM][0-9]{8}\([0-9]{2}\)")
+_BRACKETED_PERMIT = re.compile(r"[HM][0-9]{8}\([0-9]{2}\)|[0-9]{10}\([A-Z]\)")
 _HOMOPHONE = re.compile(f"(?<![\\[(〔【])[\\[(〔【]([{_IDEOGRAPHS}])[\\])〕】](?![\\])〕】])")
 """What stands for a character that could not be typed: 王晓[沛] (DOMAIN §3.5)."""
+_DASHES = str.maketrans(DASHES)
+_NOTHING = re.compile(f"[-{''.join(DASHES)}]{{1,4}}")
+_NONE = frozenset("/／无")
 _UPPER = {code: code - 32 for code in range(ord("a"), ord("z") + 1)}
 _WIDE = {code: code - 0xFEE0 for code in range(0xFF01, 0xFF5F)}
 
@@ -73,6 +77,12 @@ def text_key(text: str) -> str:
     """Specialties, cities and other words: NFKC, no blanks, no variation selectors, no leading apostrophe."""
     folded = _BLANKS.sub("", unicodedata.normalize("NFKC", _SELECTORS.sub("", text)))
     return unicodedata.normalize("NFKC", _APOSTROPHE.sub("", folded))
+
+
+def is_nothing(text: str, *, optional: bool) -> bool:
+    """Whether a cell says in signs that it is empty: dashes alone; where a value is `optional`, ``/`` and 无 (E35)."""
+    word = text.strip()
+    return _NOTHING.fullmatch(word) is not None or (optional and word in _NONE)
 
 
 def level_key(level: str, aliases: Mapping[str, str]) -> str:
@@ -137,9 +147,10 @@ class ParsedDate:
 def parse_date(text: str) -> ParsedDate:
     """Read ``YYYYMM``, ``YYYYMMDD``, ``YYYY-M-D``, ``YYYY/M/D``, ``YYYY.M.D``, ``YYYY年M月(D日)`` (E14, D08, D34).
 
-    The day may be absent in each. Years 1900–2099. A time of midnight behind the day is read over.
+    The day may be absent in each, and a hyphen may be any dash. Years 1900–2099. A time of midnight behind the day is
+    read over.
     """
-    folded = _APOSTROPHE.sub("", _BLANKS.sub(" ", text.translate(_WIDE)).strip())
+    folded = _APOSTROPHE.sub("", _BLANKS.sub(" ", text.translate(_WIDE).translate(_DASHES)).strip())
     folded = _MIDNIGHT.sub("", folded).replace(" ", "")
     match = _DIGITS.fullmatch(folded) or _PARTED.fullmatch(folded) or _WORDED.fullmatch(folded)
     if match is None:

@@ -15,18 +15,19 @@ from certflow.month import Month
 _SUBJECT = "(证书补换印制信息)数据"
 
 _BRACKETS = {"（": "(", "）": ")", "﹙": "(", "﹚": ")"}
-_DASHES = dict.fromkeys("－﹣‐‑‒–—―−", "-")  # N13
+DASHES = dict.fromkeys("－﹣‐‑‒–—―−", "-")
+"""What word processors and input methods make of a hyphen, by sign (N13, D34)."""
 _BLANKS = dict.fromkeys(
     " \t\u00a0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a"
     "\u202f\u205f\u3000\u200b\u2060\ufeff",
     "",
 )
 _WIDE = {chr(code): chr(code - 0xFEE0) for code in range(0xFF01, 0xFF5F)}
-_WIDE = {wide: narrow for wide, narrow in _WIDE.items() if wide not in _BRACKETS and wide not in _DASHES}
-_FOLD = str.maketrans(_BRACKETS | _DASHES | _BLANKS | _WIDE)
+_WIDE = {wide: narrow for wide, narrow in _WIDE.items() if wide not in _BRACKETS and wide not in DASHES}
+_FOLD = str.maketrans(_BRACKETS | DASHES | _BLANKS | _WIDE)
 _NOTES = (
     ("brackets", re.compile(f"[{''.join(_BRACKETS)}]")),
-    ("dash", re.compile(f"[{''.join(_DASHES)}]")),
+    ("dash", re.compile(f"[{''.join(DASHES)}]")),
     ("blanks", re.compile(f"[{''.join(_BLANKS)}]")),
     ("width", re.compile(f"[{re.escape(''.join(_WIDE))}]")),
 )

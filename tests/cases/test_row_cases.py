@@ -70,6 +70,8 @@ CASES = [
     Case("D10", "a passport under 居民身份证", "returned", ("ID-FORM",), held={"ZJHM": "E12345679"}),
     Case("D11", "a residence permit of 台湾居民", "accepted", (),
          held=kind("港澳台居民居住证", "830000199201300022") | {"CSNY": "199201", "XB": "女"}),
+    Case("D11", "an old permit of 台湾居民, its letter in brackets", "accepted", ("DB-ID-KEY", "ID-CASE"), {"ZJHM": "1234567890(A)"},
+         kind("台湾居民来往大陆通行证", "1234567890A"), {"ZJHM": "1234567890A"}),
     Case("D12", "characters of the extensions", "accepted", (), held={"KSXM": "𠮷䶮𬎆"}, emitted={"KSXM": "𠮷䶮𬎆"}),
     Case("D13", "a private code point of old GBK systems", "held", ("DB-NAME-VARIANT", "PERSON-GLYPH"),
          {"KSXM": "王\ue863"}, {"KSXM": "王䶮"}),
@@ -103,8 +105,19 @@ CASES = [
         for text in ("2019-9-22", "2019/09/22", "2019年9月22日", "2019.9.22")
     ),
     Case("D34", "a date nobody can be sure of", "returned", ("DATE-FORM",), {"PZRQ": "05/09/2018"}),
+    Case("D34", "a date with long dashes", "accepted", ("DATE-STYLE",), {"PZRQ": "2019–9–22"}, {"PZRQ": "20190922"},
+         {"PZRQ": "20190922"}),
     Case("D35", "another city in 报名市", "held", ("CITY-BMS",), {"BMS": "青岛市"}),
     Case("D36", "a path in the photo's column", "returned", ("PHOTO-MISSING", "PHOTO-ZP"), {"ZP": "C:\\照片\\1.jpg"}, OLD),
+    *(
+        Case("E35", f"{sign} where there is no specialty", "accepted", ("CELL-BLANKS",),
+             {"BKZY": sign}, {"BKZY": ""}, {"BKZY": ""})
+        for sign in ("-", "——", "/", "无")
+    ),
+    Case("E35", "无, as the database has it", "accepted", ("CELL-BLANKS",), held={"BKZY": "无"}, emitted={"BKZY": "无"}),
+    Case("E35", "无 where there is a specialty", "returned", ("CELL-BLANKS", "DB-SPECIALTY"), {"BKZY": "无"}),
+    Case("E35", "无 where there is no number", "held", ("CELL-BLANKS", "DB-NO-NUMBER"), {"ZSGLH": "无"}),
+    Case("E35", "无 where no photo is needed", "accepted", ("CELL-BLANKS",), {"ZP": "无"}, emitted={"ZP": ""}),
     Case("D37", "a name of 81 characters", "returned", ("PERSON-LENGTH",), held={"KSXM": "王" * 81}),
     Case("D37", "an emoji", "returned", ("PERSON-CHARS",), held={"KSXM": "王\U0001f600"}),
     Case("D37", "a template in the specialty", "returned", ("DB-SPECIALTY", "REF-SPECIALTY"), {"BKZY": "{{7*7}}"}),

@@ -78,6 +78,8 @@ def test_names_of_rare_characters_are_compared_as_they_are():
         ("h12345678", "H12345678"),
         ("H12345678(01)", "H1234567801"),  # D11
         ("Ｈ12345678（01）", "H1234567801"),
+        ("1234567890(A)", "1234567890A"),  # an old 台胞证
+        ("１２３４５６７８９０（ａ）", "1234567890A"),
         ("11010519491231002Х", "11010519491231002Х"),  # Cyrillic: D02
         ("11010519491231002×", "11010519491231002×"),
         ("110105491331002", "110105491331002"),  # no such month: no person's 15 digits
@@ -132,6 +134,7 @@ def test_d13_d20_a_listed_variant_and_a_character_nobody_could_type_are_for_a_pe
         ("2019/09/22", "20190922", True),
         ("2019.9.22", "20190922", True),
         ("2019年9月22日", "20190922", True),
+        *((f"2019{dash}09{dash}22", "20190922", True) for dash in "－‐‑–—−"),  # what Word and input methods make of it
         ("2019年9月", "201909", True),
         ("1990-01", "199001", True),  # D08
         ("1990.1", "199001", True),

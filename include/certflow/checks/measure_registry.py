@@ -183,12 +183,12 @@ def _compare_words(
 ) -> None:
     aliases = reference.level_aliases
     pairs = {
-        "level": (keys.level_key(_word(sent["BKJB"]), aliases), keys.level_key(held["level"], aliases), "BKJB"),
-        "specialty": (keys.text_key(_word(sent["BKZY"])), keys.text_key(held["specialty"]), "BKZY"),
+        "level": (keys.level_key(_word(sent["BKJB"]), aliases), keys.level_key(_word(held["level"]), aliases), "BKJB"),
+        "specialty": (keys.text_key(_word(sent["BKZY"])), keys.text_key(_word(held["specialty"])), "BKZY"),
     }
     for name, (ours, theirs, field) in pairs.items():
         told[f"db_{name}_equal"][line] = ours == theirs
-        told[f"db_{name}_exact"][line] = _word(sent[field]) == held[name] if ours == theirs else None
+        told[f"db_{name}_exact"][line] = held[name] in (sent[field], _word(sent[field])) if ours == theirs else None
     one, other = reference.id_type_named(sent["ZJLB"]), reference.id_type_named(held["id_type"])
     told["db_type_equal"][line] = None if one is None or not held["id_type"] else one == other
 
@@ -242,4 +242,4 @@ def _measure_fifteen(rows: Rows, told: dict[str, list[object]]) -> None:
 
 
 def _word(text: str) -> str:
-    return "" if text.strip() in ("-", "－", "—") else text
+    return "" if keys.is_nothing(text, optional=True) else text

@@ -23,6 +23,8 @@ from certflow.reference import Reference
 
 REQUIRED = ("KSXM", "ZJHM", "ZJLB", "XB", "CSNY", "PZRQ", "BMS")
 """Fields no application can do without; ZSGLH, BKJB, BKZY and ZP may be empty for some certificates."""
+OPTIONAL = frozenset({"ZSGLH", "BKJB", "BKZY", "ZP"})
+"""Fields that a city fills with 无 or a slash where there is nothing to say."""
 DATES = ("CSNY", "PZRQ")
 _FEW = ("ZJLB", "XB", "BKJB", "BKZY", "CSNY", "PZRQ", "BMS")
 """Fields of few different values."""
@@ -85,7 +87,7 @@ def gather(submissions: Sequence[Submission]) -> Rows:
         if name in _FEW:
             rows.columns[name] = [*columns.shared(rows.text(name))]
         values = rows.text(name)
-        odd = columns.lines(~columns.only(values, *columns.PLAIN))
+        odd = columns.lines(~columns.only(values, *columns.PLAIN) | _perhaps_nothing(name, values))
         cleaned: list[object] = [*values]
         for line, text in zip(odd, columns.by_value(partial(clean, name), [values[line] for line in odd]), strict=True):
             cleaned[line] = text
@@ -99,6 +101,11 @@ def gather(submissions: Sequence[Submission]) -> Rows:
 
 def _absent(numbers: Sequence[int], named: frozenset[int]) -> list[bool]:
     return [number not in named for number in numbers] if named else [True] * len(numbers)
+
+
+def _perhaps_nothing(name: str, values: Sequence[str]) -> Bools:
+    """Where an optional field has one sign only, which may be 无."""
+    return columns.lengths(values) == 1 if name in OPTIONAL else np.zeros(len(values), dtype=np.bool_)
 
 
 def measure(rows: Rows, standings: Sequence[Standing], reference: Reference) -> None:
@@ -154,7 +161,7 @@ def _with_words(values: list[str]) -> Bools:
 
 
 def clean(name: str, value: str) -> str:
-    """One cell as it is read: without stray blanks and width; a lone dash is nothing (E30, E31, E33, E35)."""
+    """One cell as it is read: without stray blanks and width; a sign for nothing is nothing (E30, E31, E33, E35)."""
     text = value
     if name == "ZJHM":
         text = keys.id_text(value)
@@ -162,7 +169,7 @@ def clean(name: str, value: str) -> str:
         text = keys.text_key(value)
     elif name != "KSXM" or value.strip("'’‘ \t") == "":
         text = value.strip().lstrip("'")
-    return "" if text in ("-", "－", "—") or not text.strip() else text  # E35
+    return "" if keys.is_nothing(text, optional=name in OPTIONAL) or not text.strip() else text  # E35
 
 
 _DATE_SIGNS = str.maketrans("", "", "年月日")
@@ -177,7 +184,7 @@ def _measure_cells(rows: Rows, kinds: dict[str, list[str]]) -> None:
         values, here = rows.text(name), kinds[name]
         # In a number nothing is odd but letters, of which E may mean a power of ten (E11).
         usual = (columns.DIGITS, (ord("X"), ord("X"))) if name in ("ZSGLH", "ZJHM") else columns.PLAIN
-        odd = ~columns.only(values, *usual)
+        odd = ~columns.only(values, *usual) | _perhaps_nothing(name, values)
         if set(here) - {"text", "empty"}:
             odd |= ~np.array(columns.by_value(lambda kind: kind in ("text", "empty"), here), dtype=np.bool_)
         lines = columns.lines(odd)
@@ -222,10 +229,12 @@ def _wrong_type(name: str, value: str, kind: str) -> bool:
 
 
 def _stray(name: str, value: str, kind: str) -> bool:
-    if kind != "text" or name in ("KSXM", "ZP", *DATES):
+    if kind != "text" or name in ("KSXM", *DATES):
         return False
+    if keys.is_nothing(value, optional=name in OPTIONAL):
+        return True
     pattern = _BLANK if name == "ZJHM" else _STRAY  # ID-CASE speaks of width in ID numbers
-    return value in ("-", "－", "—") or pattern.search(value) is not None
+    return name != "ZP" and pattern.search(value) is not None
 
 
 def _measure_dates(rows: Rows, standings: Sequence[Standing]) -> None:
