@@ -218,6 +218,21 @@ def test_the_slip_marks_the_bad_cell_and_shows_the_database_value(
     assert PEOPLE[0]["KSXM"] in by_title["证书数据库记载"].value
 
 
+def test_the_slip_shows_what_the_database_says_of_every_bad_cell_but_not_of_another_persons_certificate(
+    loaded: Registry, actor: Actor, settings: Settings
+) -> None:
+    import openpyxl
+
+    bad = {"PZRQ": "2018", "XB": "女", "BKZY": "公路工程"}
+    foreign = {name: PEOPLE[3][name] for name in ("KSXM", "ZJHM")} | {"XB": "未知"}
+    deliver(settings, loaded, actor, Made(rows=[dict(PEOPLE[0]) | bad, dict(PEOPLE[2]) | foreign]))
+    check_city(settings, loaded, "370100", actor)
+    (slip,) = settings.feedback.rglob("*.xlsx")
+    own, other = [row[-1].value for row in openpyxl.load_workbook(slip).active.iter_rows()][-2:]
+    assert set(own.split("\n")) == {"批准日期：20180915", "性别：男", "专业：建筑工程"}
+    assert not other
+
+
 def test_z45_photos_wait_for_their_workbook_and_meet_it_in_a_later_zip(
     loaded: Registry, actor: Actor, settings: Settings, registry: Registry, tmp_path: Path
 ) -> None:

@@ -72,6 +72,15 @@ def test_a_file_that_went_back_whole_is_named_until_a_better_one_comes(send):
     assert "整份" not in page
 
 
+def test_rows_of_a_file_that_went_back_whole_are_not_asked_for_one_by_one(send):
+    swapped = [row | {"KSXM": row["ZJHM"], "ZJHM": row["KSXM"]} for row in map(person, range(100, 120))]
+    send(month(*swapped, code="931", exam="税务师"))
+    page = send(month(PEOPLE[0], PEOPLE[1] | {"XB": ""}))["报送情况.html"].read_text("utf-8")
+    assert "<b>21</b>退回待更正" in page
+    assert "更正退回的 1 行" in page
+    assert "有 1 个文件整份退回（20 行）" in page
+
+
 def test_a_file_that_waits_whole_for_a_person_is_named_with_the_reason(send):
     pages = send(month(PEOPLE[0], PEOPLE[1], count=7))
     page, paper = pages["报送情况.html"].read_text("utf-8"), text_of(pages["报送情况.pdf"].read_bytes())

@@ -113,10 +113,12 @@ def _tasks(month: Month, stand: "Standing", total: Mapping[str, int]) -> list[st
         else f"请于 {month.year}年{month.number}月{last}日 24:00 前重报；之后收到的进入下一次补报。"
     )  # fmt: skip
     tasks = []
-    if total["退回"]:
-        tasks.append(f"更正退回的 {total['退回']} 行：改退回单上红底的格子，可直接把退回单传回“报送”文件夹。{deadline}")
+    whole = sum(one.rows.get("RETURNED", 0) for one in stand.returned_files)
+    if single := max(total["退回"] - whole, 0):
+        tasks.append(f"更正退回的 {single} 行：改退回单上红底的格子，可直接把退回单传回“报送”文件夹。{deadline}")
     if stand.returned_files:
-        tasks.append(f"有 {len(stand.returned_files)} 个文件整份退回：按回执更正后重新打包报送。{deadline}")
+        rows = f"（{whole} 行）" if whole else ""
+        tasks.append(f"有 {len(stand.returned_files)} 个文件整份退回{rows}：按回执更正后重新打包报送。{deadline}")
     if total["待确认"]:
         tasks.append(f"{total['待确认']} 行由省中心人工确认，不必重报；如确有错误，也可更正后重报。")
     if total["受理"]:

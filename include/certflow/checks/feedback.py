@@ -254,7 +254,7 @@ def _line(row: JudgedRow, fields: Sequence[str], about: Sequence[Finding]) -> li
         Cell(_OUTCOMES[row.outcome], "bad" if row.outcome is Outcome.RETURNED else "note"),
         writable("\n".join(dict.fromkeys(one.message for one in texts)) or "随整个文件处理，见上方说明。"),
         Cell(writable("\n".join(dict.fromkeys(one.remedy for one in texts if one.remedy))), "fix"),
-        writable("\n".join(f"{FIELD_NAMES[name]}：{value}" for name, value in known.items())),
+        writable("\n".join(f"{FIELD_NAMES[name]}：{value or '（空）'}" for name, value in known.items())),
     ]
 
 

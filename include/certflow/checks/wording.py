@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from certflow.checks.suites import EVERY_FIELD, Rule
-from certflow.findings import FIELD_NAMES, Finding
+from certflow.findings import FIELD_NAMES, Finding, Scope, Severity
 from certflow.privacy import mask_id, mask_name, mask_text
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ def _finding(
     rule: Rule, field: str | None, line: int, columns: Mapping[str, Sequence[object]], place: Place
 ) -> Finding:
     sent = _value(columns, field, line)
-    registry = _value(columns, f"db_{field}", line) if rule.suite == "registry_match" else None
+    registry = _value(columns, f"db_{field}", line) if _tells(rule, line, columns) else None
     detail = _value(columns, f"{rule.column.removesuffix('_fault')}_detail", line) or ""
     words = {
         "sent": sent or "",
@@ -81,6 +81,17 @@ def _finding(
         registry=registry,
         masked=rule.message.format_map(masked),
     )
+
+
+def _tells(rule: Rule, line: int, columns: Mapping[str, Sequence[object]]) -> bool:
+    """Whether what the database holds of a cell stands beside it: where the cell must be mended or looked at.
+
+    Never of a certificate that is another person's.
+    """
+    if rule.suite == "registry_match":
+        return True
+    serious = rule.scope is Scope.ROW and rule.severity in (Severity.ERROR, Severity.HOLD)
+    return serious and columns["db_person_ok"][line] is True
 
 
 def mask_value(field: str | None, text: str) -> str:
