@@ -200,6 +200,17 @@ def test_a_city_is_judged_once_recorded_and_answered(loaded: Registry, actor: Ac
     assert sound(loaded, settings)
 
 
+@pytest.mark.parametrize(("field", "held"), [("XB", ""), ("XB", "1"), ("CSNY", ""), ("CSNY", "不详"), ("BMS", "")])
+def test_where_the_database_says_nothing_of_sex_birth_or_city_what_the_city_says_is_printed(
+    registry: Registry, actor: Actor, settings: Settings, tmp_path: Path, field: str, held: str
+) -> None:
+    certificates.load(registry, actor, write_registry(tmp_path / "r.csv", [PEOPLE[0] | {field: held}]))
+    file = Made(rows=[dict(PEOPLE[0])]).write(tmp_path / "in")
+    (judged,) = check([file], settings, load_reference(settings), registry=registry)
+    assert judged.rows[0].outcome is Outcome.ACCEPTED
+    assert judged.rows[0].emitted[field] == PEOPLE[0][field]
+
+
 def test_the_slip_marks_the_bad_cell_and_shows_the_database_value(
     loaded: Registry, actor: Actor, settings: Settings
 ) -> None:

@@ -1,7 +1,7 @@
 """From findings to outcomes: first the file, then each row with its photo, then every entry (DOMAIN §3, severity)."""
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -213,18 +213,31 @@ def _with_file(row: Outcome, file: Outcome) -> Outcome:
 
 
 def _emitted(rows: Rows) -> list[list[str]]:
-    """What we would print: the database wins (DOMAIN §3.1); dates in the form the notice's fields are printed in."""
+    """What we would print: the database wins (DOMAIN §3.1); dates in the form the notice's fields are printed in.
+
+    Sex, birth and city may be missing in old records of the database: then the city's value is all there is.
+    """
     emitted = {name: rows.text(f"clean_{name}") for name in FIELDS}
     emitted["KSXM"] = [name.strip() for name in rows.text("KSXM")]
     known = rows.columns["db_person_ok"]
     for name in SOURCES:
-        pairs = zip(known, rows.text(f"db_{name}"), emitted[name], strict=True)
-        emitted[name] = [held if right else own for right, held, own in pairs]
+        helds = rows.text(f"db_{name}")
+        told = columns.by_value(_SAYS[name], helds) if name in _SAYS else known
+        pairs = zip(known, told, helds, emitted[name], strict=True)
+        emitted[name] = [held if right and says else own for right, says, held, own in pairs]
     for name, signs in (("CSNY", 6), ("PZRQ", 8)):
         emitted[name] = columns.by_value(partial(_dated, signs), emitted[name])
     pictured = zip(emitted["ZJHM"], rows.columns["photo"], strict=True)
     emitted["ZP"] = [f"{number}.jpg" if photo is not None else "" for number, photo in pictured]
     return [*emitted.values()]
+
+
+_SAYS: Mapping[str, Callable[[str | None], bool]] = {
+    "XB": lambda held: held in ("男", "女"),
+    "CSNY": lambda held: held is not None and keys.parse_date(held).value != "",
+    "BMS": bool,
+}
+"""Fields the database may have nothing to say about, and when it has."""
 
 
 def _dated(signs: int, text: str) -> str:
