@@ -160,6 +160,26 @@ def test_d25_d26_one_person_may_have_two_exams_and_two_certificates_of_one(judge
     assert [(str(row.outcome), row.rules) for row in more.rows] == [("accepted", ())]
 
 
+@pytest.mark.parametrize(
+    "again",
+    [
+        {}, {"KSXM": f"{person(1)['KSXM']} "}, {"PZRQ": "2018-09-15"}, {"CSNY": "1990年1月"}, {"ZJHM": SHORT + "001"},
+    ],
+)  # fmt: skip
+def test_d22_the_same_row_twice_counts_once_however_it_is_spelt(judge, again):
+    one, other = person(1), person(2)
+    (judged,) = judge([one, other], Made(rows=[one, other, one | again]))
+    ends = [(str(row.outcome), row.rules) for row in judged.rows]
+    assert ends == [("accepted", ()), ("accepted", ()), ("ignored", ("DUP-ROW",))]
+
+
+def test_d23_one_number_with_two_contents_is_held_and_not_said_to_be_two_certificates(judge):
+    one = person(1)
+    (judged,) = judge([one], Made(rows=[one, one | {"XB": "女"}]))
+    assert [str(row.outcome) for row in judged.rows] == ["held", "held"]
+    assert {rule for row in judged.rows for rule in row.rules} == {"DUP-DIFFERENT", "ID-SEX"}
+
+
 def test_d32_a_photo_that_was_not_needed_is_checked_all_the_same(judge):
     row = person(1) | {"ZP": f"{id_number(1)}.jpg"}
     (judged,) = judge([row], Made(rows=[row], photos={f"{id_number(1)}.jpg": portrait(1)[:-200]}))

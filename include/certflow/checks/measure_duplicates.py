@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from certflow import keys
 from certflow.checks import columns
 from certflow.checks.measure_files import Standing
-from certflow.checks.measure_rows import Rows, clean
+from certflow.checks.measure_rows import DATES, Rows, clean
 from certflow.findings import FIELDS
 from certflow.reference import City
 
@@ -73,8 +73,9 @@ def measure(
             for owner, person, same, count in zip(rows.owner, rows.persons, marks.same, here, strict=True)
         ]
     ):
-        for line in lines:
-            marks.person[line] = False
+        if len({numbers[line] for line in lines}) > 1:
+            for line in lines:
+                marks.person[line] = False
     single = [count and city is None for count, city in zip(here, marks.city, strict=True)]
     _measure_cities(rows, standings, single, elsewhere, cities)
     first = [_reissues((), standing) for standing in standings]
@@ -213,7 +214,18 @@ def _reissues(before: "Sequence[Earlier]", standing: Standing) -> int | None:
 
 def _sent(rows: Rows, line: int) -> tuple[str, ...]:
     """The content of a row as it is compared."""
-    return tuple(rows.text(f"clean_{name}")[line] for name in _CONTENT)
+    return tuple(_read(name, rows.text(f"clean_{name}")[line]) for name in _CONTENT)
+
+
+def _read(name: str, text: str) -> str:
+    """A cell as it is read, however it is spelt (D22)."""
+    if name == "KSXM":
+        return keys.name_key(text)
+    if name == "ZJHM":
+        return keys.id_key(text)
+    if name in DATES:
+        return keys.parse_date(text).value or text
+    return text
 
 
 def _place(rows: Rows, line: int, other: int) -> str:
@@ -226,4 +238,4 @@ def _city(standing: Standing) -> str | None:
 
 
 def _content(one: "Earlier") -> tuple[str, ...]:
-    return tuple(clean(name, one.sent.get(name, "")) for name in _CONTENT)
+    return tuple(_read(name, clean(name, one.sent.get(name, ""))) for name in _CONTENT)
