@@ -316,7 +316,7 @@ def test_t12_a_corrected_version_adds_what_is_new_and_counts_nothing_twice(
 def test_t12_a_changed_copy_of_an_accepted_row_is_held(loaded: Registry, actor: Actor, settings: Settings) -> None:
     deliver(settings, loaded, actor, Made(rows=[dict(PEOPLE[0])]))
     check_city(settings, loaded, "370100", actor)
-    deliver(settings, loaded, actor, Made(rows=[dict(PEOPLE[0]) | {"CSNY": "1990-01"}]))
+    deliver(settings, loaded, actor, Made(rows=[dict(PEOPLE[0]) | {"PZRQ": "201809"}]))
     check_city(settings, loaded, "370100", actor)
     assert [state for _, state in states(loaded)] == ["ACCEPTED", "HELD"]
 
