@@ -131,7 +131,7 @@ def ours(settings: Settings, month: made_month.Month, tree: Path, pid: int) -> t
         answers(tree / NAMES.returned / "returned.csv", month.registry)
         [back] = step("fetch", fetch, settings, registry, ACTOR)
         step("reconcile", reconcile, settings, registry, back, ACTOR, judge=return_judge(settings))
-        counts = step("apply", apply, registry, back, ACTOR).counts
+        counts = step("apply", apply, settings, registry, back, ACTOR).counts
         step("answers", replies.write, settings, registry)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10
     return step.took, peak, f"{counts['printed']} printed, {counts['refused']} refused, {counts['extra']} unknown"
