@@ -151,7 +151,7 @@ def row_by_row(settings: Settings, registry: Registry, file: Path) -> str:
             if line[4] == "已印制":
                 conn.execute(
                     text("INSERT INTO print_events (certificate_id, row_id, return_row_id, serial, mark, printed_on,"
-                         " voids) VALUES (:certificate, :row, :back, :serial, '补发',"
+                         " voids) VALUES (:certificate, :row, :back, :serial, '',"
                          " to_date(:day, 'YYYYMMDD'), :voids)"),
                     {"certificate": row.certificate, "row": row.id, "back": back, "serial": f"{line[3]}-1",
                      "day": line[6], "voids": row.serial},

@@ -288,7 +288,7 @@ UPDATE return_rows r SET applied = true, row_id = a.row_id,
     before = jsonb_build_object('state', 'SENT', 'serial', a.voids)
     FROM answers a WHERE r.id = a.id;
 INSERT INTO print_events (certificate_id, row_id, return_row_id, serial, mark, printed_on, voids)
-    SELECT certificate_id, row_id, id, serial, '补发', to_date(printed_on, 'YYYYMMDD'), voids
+    SELECT certificate_id, row_id, id, serial, '', to_date(printed_on, 'YYYYMMDD'), voids
     FROM answers WHERE result = '已印制' ORDER BY part, row_no;
 SET LOCAL enable_nestloop = off;
 UPDATE rows SET state = CASE a.result WHEN '已印制' THEN 'PRINTED' ELSE 'REFUSED' END
