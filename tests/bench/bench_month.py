@@ -8,7 +8,8 @@ OpenSSH, COPY every row in and out. The database is filled once and its folder c
 cities' zips stay for the next run. `--sizes 1000,10000,100000 --usual-up-to 100000` is the whole comparison,
 `--cities 1 --sizes 60000 --usual-up-to 0` the largest city there can be.
 
-Prints CPU per row, growth, fixed share and peak memory per size, and what making it all took.
+The spellings take turns, `--rounds` times; the median counts. Prints CPU per row, growth, fixed share and peak memory
+per size.
 """
 
 import argparse
@@ -217,6 +218,14 @@ def has_openssh() -> bool:
     return shutil.which("sftp") is not None
 
 
+CPU, WALL = 0, 1
+
+
+def summed(steps: dict, what: int) -> float:
+    """Seconds of all steps of a month."""
+    return sum(one[what] for one in steps.values())
+
+
 def one_size(
     base: Path, home: Path, rows: int, spellings: list[str], *, cities: int = 16
 ) -> dict[str, tuple[dict, int, str]]:
@@ -239,8 +248,7 @@ def one_size(
                 put_back(tree, month)
             with ProcessPoolExecutor(1, get_context("spawn")) as pool:
                 found[name] = pool.submit(SPELLINGS[name], settings, month, tree, pid).result()
-            cpu = sum(one for one, _ in found[name][0].values())
-            wall = sum(one for _, one in found[name][0].values())
+            cpu, wall = summed(found[name][0], CPU), summed(found[name][0], WALL)
             print(f"{rows:>8} rows  {name:<6}{cpu / rows * 1e3:>9.2f} ms CPU a row{wall:>9.1f} s wall"
                   f"{found[name][1]:>7} MB  {found[name][2]}", flush=True)  # fmt: skip
             for step, (used, took) in found[name][0].items():
@@ -265,6 +273,7 @@ def main() -> int:
     asked.add_argument("--sizes", default="1000,10000", help="rows, with commas (1000,10000,100000: 10 GB of disk)")
     asked.add_argument("--certificates", type=int, default=200_000)
     asked.add_argument("--cities", type=int, default=16, help="1: what the largest city takes, in memory above all")
+    asked.add_argument("--rounds", type=int, default=1, help="whole months of each size; the middle one counts")
     asked.add_argument("--usual-up-to", type=int, default=10_000, help="largest size for the usual spelling")
     given = asked.parse_args()
     stages, growth = [], []
@@ -274,19 +283,23 @@ def main() -> int:
         whole = padded(base.absolute(), given.certificates)
         print(f"{given.certificates:>8} certificates filled in {time.perf_counter() - begun:.0f} s", flush=True)
         for rows in map(int, given.sizes.split(",")):
-            begun = time.perf_counter()
-            home = copied(whole, base.absolute() / f"home-{rows}")
-            print(f"{rows:>8} rows  database copied in {time.perf_counter() - begun:.0f} s", flush=True)
             spellings = [OURS, LIMIT, *([USUAL] if rows <= given.usual_up_to else [])]
-            found = one_size(base.absolute(), home, rows, spellings, cities=given.cities)
-            took = []
-            for name, (steps, peak, said) in found.items():
-                cpu, wall = (sum(one[at] for one in steps.values()) / rows for at in (0, 1))
-                took.append(Took(name, said, rows, cpu, wall, peak, (cpu,)))
+            rounds_of: dict[str, list[tuple[dict, int, str]]] = {name: [] for name in spellings}
+            for _ in range(given.rounds):
+                home = copied(whole, base.absolute() / f"home-{rows}")
+                for name, one in one_size(base.absolute(), home, rows, spellings, cities=given.cities).items():
+                    rounds_of[name].append(one)
+                shutil.rmtree(base / f"server-{rows}")
+                shutil.rmtree(home)
+            took, middle = [], {}
+            for name, found in rounds_of.items():
+                found.sort(key=lambda one: summed(one[0], CPU))
+                middle[name], _, said = found[len(found) // 2]
+                cpus = tuple(summed(steps, CPU) / rows for steps, _, _ in found)
+                took.append(Took(name, said, rows, summed(middle[name], CPU) / rows, summed(middle[name], WALL) / rows,
+                                 max(peak for _, peak, _ in found), cpus))  # fmt: skip
             stages.append(Stage(f"month of {rows:,} rows", "row", tuple(took)))
-            growth.append({"rows": rows, "steps": {name: steps for name, (steps, _, _) in found.items()}})
-            shutil.rmtree(base / f"server-{rows}")
-            shutil.rmtree(home)
+            growth.append({"rows": rows, "steps": middle})
             if not given.home:
                 shutil.rmtree(base / f"month-{rows}")
         print(rounds.HEAD)
