@@ -250,7 +250,7 @@ _LOOKS: dict[str, tuple[str | None, str | None, bool]] = {
     "boxhead": (None, None, True),
 }
 _FLUSHED = 1_000
-"""Rows of an .XLS that are held as cells, of 300 bytes each, before they are written out."""
+"""Rows of an .XLS that are held as cells, of 150 bytes each, before they are written out."""
 _UNWRITABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
 _A4 = 9
 _THIN, _HAIR = 1, 7

@@ -365,7 +365,7 @@ def _unbatched(month: str) -> Any:  # noqa: ANN401 (a SQL condition; SQLAlchemy'
 
 
 def _pack_rows(conn: Connection, query: Select[*tuple[Any, ...]]) -> Iterator[PackRow]:
-    shared: dict[str, str] = {}  # a level or a date is one text for all who have it: a third of the memory
+    shared: dict[str, str] = {}  # a level or a date is one text for all who have it
     for row in conn.execute(query, execution_options={"yield_per": _FETCHED}):
         yield _pack_row(row, shared)
 
