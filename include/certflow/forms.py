@@ -14,7 +14,6 @@ import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +21,7 @@ from certflow import excel, vault
 from certflow.errors import ConfigurationError, Conflict, DigestMismatch
 from certflow.excel import Cell, Page
 from certflow.findings import FIELDS
-from certflow.pdf import Press, press
+from certflow.pdf import press
 from certflow.settings import Settings
 
 APPLICATIONS, SUMMARY = "applications", "summary"
@@ -35,6 +34,7 @@ _SHIPPED = Path(__file__).with_name("templates") / "forms.toml"
 _COUNTS = ("份数", "人数", "照片数")
 _FOOTER = "第 &P 页/共 &N 页"
 _MM_PER_CHARACTER = 1.9
+_TOO_WIDE = 1e6
 _OTHER_SIGNS = re.compile(r"[^0-9]+")
 _MOMENT = datetime(1980, 1, 1, tzinfo=UTC)  # the same rows give the same bytes; when, the ledger knows
 
@@ -146,7 +146,7 @@ def print_pdf(settings: Settings, form: Form) -> bytes:
         "landscape": form.landscape,
         "digest": form.digest,
     }
-    house = _press(settings)
+    house = press(settings)
     return house.bind([(house.template("form"), data)], title=form.title, at=_MOMENT, tagged=False)
 
 
@@ -177,13 +177,13 @@ def write(settings: Settings, pair: Sequence[Form], folder: Path, stem: str) -> 
 
 
 def _most(text: str) -> float:
-    """What a text is wide at most, in em of the typeface: digits 0.6, any other sign at most 1."""
+    """What a text is wide at most, in em of the typeface: digits 0.6, any other sign at most 1.
+
+    Far too wide where it does not stay on one line.
+    """
+    if len(text.splitlines()) > 1:
+        return _TOO_WIDE
     return len(text) - 0.4 * len(_OTHER_SIGNS.sub("", text))
-
-
-@lru_cache(maxsize=2)
-def _press(settings: Settings) -> Press:
-    return press(settings)
 
 
 def _counts(rows: Sequence[Mapping[str, str]]) -> dict[str, str]:

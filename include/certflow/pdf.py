@@ -68,7 +68,7 @@ class Press:
 
         self._own = own
         wheel = Path(str(importlib.resources.files("mplfonts") / "fonts"))
-        more = sorted(path for path in fonts.rglob("*") if path.suffix.lower() in _SUFFIXES) if fonts else []
+        more = _font_files(fonts)
         self._files = (*(wheel / name for name in _FILES), *more)
         loaded = typst.Fonts(
             include_system_fonts=False,
@@ -159,7 +159,8 @@ def press(settings: Settings) -> Press:
     fonts = settings.fonts or settings.path("fonts")
     if settings.fonts is not None and not fonts.is_dir():
         raise ConfigurationError(f"字体文件夹不存在：{settings.fonts}（CERTFLOW_FONTS）")
-    return Press(settings.path("templates"), fonts if fonts.is_dir() else None)
+    shelf = fonts if fonts.is_dir() else None
+    return _set_up(settings.path("templates"), shelf, tuple(map(_version, _font_files(shelf))))
 
 
 def unprintable(characters: Iterable[str]) -> str:
@@ -204,6 +205,21 @@ def qr_svg(text: str) -> str:
 @lru_cache(maxsize=1)
 def _house_press() -> Press:
     return Press(None, None)
+
+
+@lru_cache(maxsize=2)
+def _set_up(own: Path, fonts: Path | None, _versions: tuple[tuple[str, int, int], ...]) -> Press:
+    """One press for all who print with the same fonts: to load them takes longer than to print a page."""
+    return Press(own, fonts)
+
+
+def _font_files(fonts: Path | None) -> list[Path]:
+    return sorted(path for path in fonts.rglob("*") if path.suffix.lower() in _SUFFIXES) if fonts else []
+
+
+def _version(file: Path) -> tuple[str, int, int]:
+    seen = file.stat()
+    return str(file), seen.st_mtime_ns, seen.st_size
 
 
 @lru_cache(maxsize=64)

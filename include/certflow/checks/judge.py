@@ -55,6 +55,7 @@ _BATCH = "frames-frame"
 """What Great Expectations calls the batch: after the data source and the asset of `_whole`."""
 _NUMBER = "number"
 """Place of a rule among the rules of one call, in the `meta` of its expectation."""
+_WORD = re.compile(r"\w+")
 _ONE_AT_A_TIME = threading.Lock()
 """Two threads must not use the context's one asset at once."""
 _VALUES = (
@@ -96,7 +97,8 @@ def judge(frame: "pd.DataFrame", rules: Sequence[Rule]) -> list[Judgement]:
     judgements = []
     with _ONE_AT_A_TIME, _at_once(frame, asked), warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        validator = _validator(frame)
+        whole = any(not one.needed for one in asked.values())
+        validator = _validator(frame if whole else frame.iloc[:0])
         for suite, numbers in groupby(range(len(rules)), key=lambda number: rules[number].suite):
             expectations = ExpectationSuite(name=f"{suite}-{rules[0].scope.value}")
             expectations.expectations = [asked[number].expectation for number in numbers if number in asked]
@@ -127,6 +129,7 @@ def _judgement(
     breaches.sort(key=itemgetter(0))
     outcome.results = []
     result = outcome.to_json_dict() | {"results": told}
+    result["meta"]["batch_markers"].pop("pandas_data_fingerprint", None)  # of names and numbers; nobody asks for it
     return Judgement(suite, rules[0].scope.value, tuple(one for _, one in breaches), result)
 
 
@@ -146,23 +149,30 @@ class _Question:
 
 
 class _Engine(PandasExecutionEngine):
-    """Great Expectations' own, but a condition chooses its lines once, and a rule is shown its own column alone."""
+    """Great Expectations' own, but a condition chooses its lines once, by the columns it names, and a rule is shown its
+    own column alone."""
 
     def __init__(self, frame: "pd.DataFrame") -> None:
         super().__init__(batch_data_dict={_BATCH: frame})
+        self._frame = frame
         self._chosen: dict[str, Any] = {}
-        self._alone: dict[tuple[str, str], Any] = {}
+        self._alone: dict[tuple[str, str | None], Any] = {}
 
     def get_domain_records(self, domain_kwargs: dict[str, Any]) -> Any:  # noqa: ANN401 (a frame, untyped to us)
         """The lines a condition chooses, of all columns or of the one that is named."""
-        condition, column = str(domain_kwargs.get("row_condition")), domain_kwargs.get("column")
-        if condition not in self._chosen:
-            self._chosen[condition] = super().get_domain_records(domain_kwargs)
-        if column is None:
-            return self._chosen[condition]
+        condition, column = str(domain_kwargs.get("row_condition") or ""), domain_kwargs.get("column")
         if (condition, column) not in self._alone:
-            self._alone[condition, column] = self._chosen[condition][column].to_frame()
+            shown = self._frame if column is None else self._frame[[column]]
+            self._alone[condition, column] = shown.loc[self._lines(condition, domain_kwargs)] if condition else shown
         return self._alone[condition, column]
+
+    def _lines(self, condition: str, domain_kwargs: dict[str, Any]) -> Any:  # noqa: ANN401 (an index)
+        if condition not in self._chosen:
+            words = set(_WORD.findall(condition))
+            named = self._frame[[INDEX, *(name for name in self._frame.columns if name in words and name != INDEX)]]
+            alone = PandasExecutionEngine(batch_data_dict={_BATCH: named})
+            self._chosen[condition] = alone.get_domain_records(domain_kwargs | {"column": None}).index
+        return self._chosen[condition]
 
 
 @contextmanager
@@ -233,7 +243,7 @@ def write_results(judgements: Iterable[Judgement], folder: Path, run: str) -> li
     written = []
     for judgement in judgements:
         path = shelf / f"{run}-{judgement.suite}-{judgement.scope}.json"
-        path.write_text(json.dumps(judgement.result, ensure_ascii=False, indent=1), encoding="utf-8")
+        path.write_text(json.dumps(judgement.result, ensure_ascii=False), encoding="utf-8")
         written.append(path)
     return written
 
@@ -310,7 +320,7 @@ def _context() -> Any:  # noqa: ANN401 (Great Expectations is untyped to us)
 
 
 def _validator(frame: "pd.DataFrame") -> SuiteValidator:
-    """One for all suites: it names the frame by the hash of all values, a quarter of the work."""
+    """One for all suites: it names the frame by the hash of all its values, so it is shown what it has to look at."""
     return SuiteValidator(_whole(), _FORMAT, {"dataframe": frame})
 
 

@@ -13,6 +13,7 @@ import re
 import string
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -124,11 +125,17 @@ def require_columns(rules: Iterable[Rule], columns: frozenset[str]) -> None:
             raise ConfigurationError(f"{place}：message 用了不认识的占位符 {'、'.join(unknown)}")
 
 
-def _read(path: Path, suite: str) -> list[Rule]:
+def _read(path: Path, suite: str) -> tuple[Rule, ...]:
     try:
-        document = json.loads(path.read_bytes(), object_pairs_hook=_once, parse_constant=_no_number)
+        return _parsed(path, suite, path.read_bytes())
     except OSError as error:
         raise ConfigurationError(f"{path}：规则文件无法读取（{error.strerror}）") from None
+
+
+@lru_cache(maxsize=32)
+def _parsed(path: Path, suite: str, data: bytes) -> tuple[Rule, ...]:
+    try:
+        document = json.loads(data, object_pairs_hook=_once, parse_constant=_no_number)
     except UnicodeDecodeError:
         raise ConfigurationError(f"{path}：规则文件不是 UTF-8 编码") from None
     except (ValueError, RecursionError) as error:
@@ -136,7 +143,7 @@ def _read(path: Path, suite: str) -> list[Rule]:
     expectations = document.get("expectations") if isinstance(document, dict) else None
     if not isinstance(expectations, list) or not expectations or document.get("name") != suite:
         raise ConfigurationError(f'{path}：规则文件须为 {{"name": "{suite}", "expectations": [至少一条规则]}}')
-    return [_rule(path, suite, number, item) for number, item in enumerate(expectations, start=1)]
+    return tuple(_rule(path, suite, number, item) for number, item in enumerate(expectations, start=1))
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
