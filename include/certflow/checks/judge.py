@@ -98,7 +98,7 @@ def judge(frame: "pd.DataFrame", rules: Sequence[Rule]) -> list[Judgement]:
     with _ONE_AT_A_TIME, _at_once(frame, asked), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         whole = any(not one.needed for one in asked.values())
-        validator = _validator(frame if whole else frame.iloc[:0])
+        validator = _validator(frame if whole else frame.iloc[:0, :1])
         for suite, numbers in groupby(range(len(rules)), key=lambda number: rules[number].suite):
             expectations = ExpectationSuite(name=f"{suite}-{rules[0].scope.value}")
             expectations.expectations = [asked[number].expectation for number in numbers if number in asked]
@@ -149,8 +149,10 @@ class _Question:
 
 
 class _Engine(PandasExecutionEngine):
-    """Great Expectations' own, but a condition chooses its lines once, by the columns it names, and a rule is shown its
-    own column alone."""
+    """Great Expectations' own, but a condition chooses its lines once, by the columns it names.
+
+    A rule is shown its own column alone.
+    """
 
     def __init__(self, frame: "pd.DataFrame") -> None:
         super().__init__(batch_data_dict={_BATCH: frame})
@@ -162,7 +164,7 @@ class _Engine(PandasExecutionEngine):
         """The lines a condition chooses, of all columns or of the one that is named."""
         condition, column = str(domain_kwargs.get("row_condition") or ""), domain_kwargs.get("column")
         if (condition, column) not in self._alone:
-            shown = self._frame if column is None else self._frame[[column]]
+            shown = self._frame if column is None else self._frame[column].to_frame()
             self._alone[condition, column] = shown.loc[self._lines(condition, domain_kwargs)] if condition else shown
         return self._alone[condition, column]
 
