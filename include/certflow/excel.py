@@ -296,29 +296,31 @@ def _write_page(sheet: Any, page: Page, looks: Mapping[str, Any]) -> None:  # no
         sheet.set_footer(f"&C{page.footer}")
     sheet.set_default_row(_LINE_POINTS)  # no program is left to find the height of a line by itself
     for down, row in enumerate(page.rows):
-        cells = [cell if isinstance(cell, Cell) else Cell(cell) for cell in row]
-        lines = max((_lines(cell, width) for cell, width in zip(cells, page.widths, strict=False)), default=1)
-        tall = max((_TALL.get(cell.mark, 0.0) for cell in cells), default=0.0)
+        lines, tall = 1, 0.0
+        for across, cell in enumerate(row):
+            text, mark = (cell.text, cell.mark) if isinstance(cell, Cell) else (cell, "")
+            if across < len(page.widths):
+                lines = max(lines, _lines(text, mark, page.widths[across]))
+            tall = max(tall, _TALL.get(mark, 0.0))
+            text = text[:_XLSX_TEXT] if text.isprintable() else _UNWRITABLE.sub("\ufffd", text)[:_XLSX_TEXT]
+            if not text:
+                sheet.write_blank(down, across, None, looks[mark])
+            else:
+                sheet.write_string(down, across, text, looks[mark])  # E35: text that begins with = stays text
         if lines > 1 or tall:
             sheet.set_row(down, max(_LINE_POINTS * lines, tall))
-        for across, cell in enumerate(cells):
-            text = _UNWRITABLE.sub("\ufffd", cell.text)[:_XLSX_TEXT]
-            if not text:
-                sheet.write_blank(down, across, None, looks[cell.mark])
-            else:
-                sheet.write_string(down, across, text, looks[cell.mark])  # E35: text that begins with = stays text
 
 
-def _lines(cell: Cell, width: int) -> int:
-    """Lines a cell takes in a column of `width` characters; ideographs are two wide."""
-    if cell.mark in _ONE_LINE or cell.mark.startswith("box"):
+def _lines(text: str, mark: str, width: int) -> int:
+    """Lines a text takes in a column of `width` characters; ideographs are two wide."""
+    if mark in _ONE_LINE or mark.startswith("box"):
         return 1
     room = max(width - 1, 1)
-    if 2 * len(cell.text) <= room and "\n" not in cell.text:  # most cells, however wide their signs
+    if (len(text) if text.isascii() else 2 * len(text)) <= room and "\n" not in text:  # most cells
         return 1
     return sum(
         max(1, -(-sum(2 if east_asian_width(sign) in "WF" else 1 for sign in line) // room))
-        for line in cell.text.split("\n")
+        for line in text.split("\n")
     )
 
 
