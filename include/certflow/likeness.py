@@ -3,7 +3,8 @@
 Two looks. A *sketch* is what a photo is known by afterwards, 63 bytes from which nobody is recognised: `likest`
 compares very many of them at once and names the few that are worth the second look. That one, `apart`, needs both
 pictures: it moves, stretches and exposes the one until it fits the other, and says how much of it is left (tangent
-distance after Simard, LeCun and Denker, 1993, coarse to fine). Pure arithmetic; what is too alike stands in the suite.
+distance after Simard, LeCun and Denker, 1993, coarse to fine). Sketches are fitted so too, by one step, where they are
+alike as they are. Pure arithmetic; what is too alike stands in the suite.
 """
 
 from collections.abc import Iterator, Sequence
@@ -16,12 +17,20 @@ DETAIL = (96, 108)
 """Rows and columns of the picture that `apart` looks at, a multiple of the small picture sketches are made of."""
 FIRST = 0.96
 """Least correlation of two sketches for a second look."""
+GLANCE = 21.0
+"""Percent of a sketch that may be left, for a second look, when the other is fitted to it.
+
+Of the copies of docs/photos.md whose sketches are alike as they are 20.0 was left at most; of such strangers among
+18 000 made photos four in five leave more.
+"""
 NEAREST = 12
 """Second looks one photo gets at most: what is copied was among the first three of a hundred like-looking faces."""
 _WAVES = 8
 """A sketch is made of so many waves down and across."""
-_ONES, _OTHERS = 512, 8_192
-"""Sketches that are compared at once: 17 MB, however many there are."""
+_ONES, _OTHERS, _PAIRS = 512, 8_192, 2_048
+"""Sketches that are compared at once: 17 MB, however many there are; and pairs that are fitted at once."""
+_GRID = 16
+"""Pixels of the small square that a sketch is drawn on again."""
 _STEPS = ((4, 25), (4, 20), (2, 12), (2, 12), (1, 0))
 """The steps of the second look: pixels that are one, and the percent left after which no further step is made.
 
@@ -56,8 +65,12 @@ def likest(ones: Sequence[bytes], others: bytes) -> Iterator[tuple[int, int]]:
         chunk = _unit(others[start * width : (start + _OTHERS) * width]).T
         for first in range(0, len(known), _ONES):
             score = known[first : first + _ONES] @ chunk
-            for one, other in np.argwhere(score >= FIRST):
-                scores.setdefault(first + int(one), []).append((float(score[one, other]), start + int(other)))
+            places = np.flatnonzero(score.ravel() >= FIRST)  # far quicker than on two axes
+            for at in range(0, len(places), _PAIRS):
+                here, there = np.divmod(places[at : at + _PAIRS], score.shape[1])
+                near = _glance(known[first + here], chunk.T[there]) < GLANCE
+                for one, other in zip(here[near].tolist(), there[near].tolist(), strict=True):
+                    scores.setdefault(first + one, []).append((float(score[one, other]), start + other))
     for one, found in sorted(scores.items()):
         yield from ((one, other) for _, other in sorted(found, reverse=True)[:NEAREST])
 
@@ -65,6 +78,49 @@ def likest(ones: Sequence[bytes], others: bytes) -> Iterator[tuple[int, int]]:
 def apart(one: Plane, other: Plane) -> float:
     """0 the same picture, 100 nothing in common: percent of what varies in a `DETAIL` that stays unexplained."""
     return min(_left(one, other), _left(other, one))
+
+
+def _glance(ones: Floats, others: Floats) -> npt.NDArray[np.float64]:
+    """Of each pair of sketches what is left, in percent, when one is moved, stretched and exposed to fit the other."""
+    return np.minimum(_sketch_left(ones, others), _sketch_left(others, ones))
+
+
+def _sketch_left(ones: Floats, others: Floats) -> npt.NDArray[np.float64]:
+    seen, sketched, moved = _redrawn()
+    squares = (ones @ seen) ** 2 @ sketched
+    ways = np.concatenate([ones[:, None], squares[:, None], np.tensordot(ones, moved, 1)], axis=1)
+    ways /= np.linalg.norm(ways, axis=2, keepdims=True) + 1e-12
+    wanted = others[:, :, None].astype(np.float64)
+    alike = ways @ ways.transpose(0, 2, 1) + 1e-9 * np.eye(ways.shape[1])
+    fitted = ways.transpose(0, 2, 1) @ np.linalg.solve(alike, ways @ wanted)
+    left: npt.NDArray[np.float64] = np.linalg.norm(wanted - fitted, axis=(1, 2)) / np.linalg.norm(wanted, axis=(1, 2))
+    return 100 * left
+
+
+@lru_cache(maxsize=1)
+def _redrawn() -> tuple[npt.NDArray[np.float64], ...]:
+    """What each byte of a sketch paints on a small square, the sketch of each of its pixels, and how each byte changes.
+
+    By what: the square is moved down, stretched down, moved across, stretched across.
+    """
+    places, order = (np.arange(_GRID) + 0.5) / _GRID, np.add.outer(np.arange(_WAVES), np.arange(_WAVES))
+    angle = np.outer(places * np.pi, np.arange(_WAVES))
+    waves, slopes = np.cos(angle), -np.sin(angle) * np.arange(_WAVES)
+    height = np.where(np.arange(_WAVES) == 0, 1, 2)
+
+    def paint(down: npt.NDArray[np.float64], across: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+        made = np.einsum("gu,hv,uv->uvgh", down, across, np.outer(height, height) / np.maximum(order, 1))
+        return made.reshape(-1, _GRID, _GRID)[1:]
+
+    def draw(pictures: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+        made = np.einsum("gu,...gh,hv,uv->...uv", waves, pictures, waves, order, optimize=True)
+        return made.reshape(*made.shape[:-2], -1)[..., 1:]
+
+    line = 2 * places - 1
+    down, across = paint(slopes, waves), paint(waves, slopes)
+    moved = draw(np.stack([down, down * line[:, None], across, across * line], axis=1))
+    pixels = np.eye(_GRID * _GRID).reshape(-1, _GRID, _GRID)
+    return paint(waves, waves).reshape(-1, _GRID * _GRID), draw(pixels), moved
 
 
 def _left(one: Plane, other: Plane) -> float:

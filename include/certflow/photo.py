@@ -178,7 +178,10 @@ def _small(pixels: Plane) -> bytes:
     small = np.empty((-(-pixels.shape[0] // step), -(-pixels.shape[1] // step), pixels.shape[2]), dtype=np.uint8)
     for channel in range(pixels.shape[2]):  # three times as fast as all at once
         small[:, :, channel] = pixels[::step, ::step, channel]
-    return bytes(simplejpeg.encode_jpeg(small, quality=80, colorspace="GRAY" if pixels.shape[2] == 1 else "RGB"))
+    grey = pixels.shape[2] == 1
+    return bytes(simplejpeg.encode_jpeg(
+        small, quality=80, colorspace="GRAY" if grey else "RGB", colorsubsampling="GRAY" if grey else "420"
+    ))  # fmt: skip
 
 
 def detail(data: bytes, shape: tuple[int, int]) -> Plane | None:

@@ -78,6 +78,22 @@ def test_the_same_picture_is_zero_apart_and_a_blank_one_is_like_nothing():
     assert likeness.apart(one, detail(saved(blank))) > 90
 
 
+def test_a_sketch_is_moved_stretched_and_exposed_before_it_gets_a_second_look():
+    """A copy is nearer at that glance than its sketch is as it stands; strangers seldom are."""
+    rng = np.random.default_rng(1)
+    kinds = ("cropped by 2 % on each side", "brighter by 10 %", "cropped by 2 % on each side, brighter by 8 %")
+    for name in kinds:
+        ones = likeness._unit(b"".join(sketch(saved(COPIES[name](image, rng), 80)) for image in PEOPLE))
+        others = likeness._unit(b"".join(shelf()))
+        plain = 100 * np.sqrt(1 - (ones * others).sum(axis=1) ** 2)
+        glance = likeness._glance(ones, others)
+        assert np.median(glance / plain) < 0.85, name
+        assert glance.max() < likeness.GLANCE, name
+        assert likeness._glance(ones, np.roll(others, 1, axis=0)).min() > likeness.GLANCE
+    assert likeness._glance(others, others).max() < 0.1
+    assert likeness._glance(others, -others).max() < 0.1, "a negative is the same sketch: its score is what tells"
+
+
 def test_the_nearest_few_get_a_second_look_however_many_there_are():
     sketches = [sketch(saved(PEOPLE[0], quality)) for quality in range(60, 95)]
     looks = [other for one, other in likeness.likest(sketches[:1], b"".join(sketches)) if one == 0]

@@ -14,6 +14,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import string
 import sys
 import zipfile
 import zlib
@@ -157,7 +158,7 @@ def content_faults(files: list[Path], photos: int) -> list[str]:
 
 def read_key(text: str) -> bytes:
     """The 32 public bytes; ValueError when it is no key."""
-    if len(text) != 64:
+    if len(text) != 64 or set(text) - set(string.hexdigits):
         text = Path(text).read_text(encoding="ascii").strip()
     key = bytes.fromhex(text)
     if len(key) != 32:

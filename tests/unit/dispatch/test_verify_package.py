@@ -65,6 +65,16 @@ def test_a_package_as_it_was_signed_is_good(package):
     assert run(package) == (0, f"正确  {package.name}\n")
 
 
+def test_a_key_is_digits_or_a_file_however_long_its_path_is(tmp_path):
+    for length in (63, 64, 65):
+        folder = tmp_path / f"{length}"
+        folder.mkdir()
+        path = folder / "k".ljust(length - len(str(folder)) - 1, "k")
+        path.write_text("ab" * 32 + "\n")
+        assert verify_package.read_key(str(path)) == bytes.fromhex("ab" * 32)
+    assert verify_package.read_key("ab" * 32) == bytes.fromhex("ab" * 32)
+
+
 @pytest.mark.parametrize("version", ["3.8", "3.12", "3.13"])
 def test_the_script_runs_on_whatever_python_the_receiver_has(package, version):
     python = shutil.which(f"python{version}")
