@@ -295,6 +295,10 @@ def _write_page(sheet: Any, page: Page, looks: Mapping[str, Any]) -> None:  # no
     if page.footer:
         sheet.set_footer(f"&C{page.footer}")
     sheet.set_default_row(_LINE_POINTS)  # no program is left to find the height of a line by itself
+    _write_rows(sheet, page, looks)
+
+
+def _write_rows(sheet: Any, page: Page, looks: Mapping[str, Any]) -> None:  # noqa: ANN401 (XlsxWriter's classes)
     for down, row in enumerate(page.rows):
         lines, tall = 1, 0.0
         for across, cell in enumerate(row):
