@@ -109,10 +109,12 @@ def _redrawn() -> tuple[npt.NDArray[np.float64], ...]:
     height = np.where(np.arange(_WAVES) == 0, 1, 2)
 
     def paint(down: npt.NDArray[np.float64], across: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-        made = np.einsum("gu,hv,uv->uvgh", down, across, np.outer(height, height) / np.maximum(order, 1))
+        weight = np.outer(height, height) / np.maximum(order, 1)
+        made: npt.NDArray[np.float64] = np.einsum("gu,hv,uv->uvgh", down, across, weight)
         return made.reshape(-1, _GRID, _GRID)[1:]
 
     def draw(pictures: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+        made: npt.NDArray[np.float64]
         made = np.einsum("gu,...gh,hv,uv->...uv", waves, pictures, waves, order, optimize=True)
         return made.reshape(*made.shape[:-2], -1)[..., 1:]
 

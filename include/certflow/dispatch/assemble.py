@@ -17,7 +17,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, overload
 
 import certflow
 from certflow import excel, signing, vault
@@ -76,7 +76,7 @@ class _Content:
     """What goes into a package, in the words of the notice (PII)."""
 
     stem: str
-    rows: tuple[Mapping[str, str], ...]
+    rows: Sequence[Mapping[str, str]]
     photos: Mapping[str, Photo]
     """Photo file name → where its bytes lie; in the order of the zip."""
 
@@ -286,7 +286,7 @@ def _stem(settings: Settings, batch: Batch, exam_code: str, place: str, count: i
 
 def _content(stem: str, rows: Sequence[PackRow]) -> _Content:
     """Texts and photos of a package; Conflict before anything is written when one name stands for two photos."""
-    texts = row_texts(rows)
+    texts = RowTexts(rows)
     photos: dict[str, Photo] = {}
     seen: dict[str, Photo] = {}
     for row, values in zip(rows, texts, strict=True):
@@ -295,16 +295,37 @@ def _content(stem: str, rows: Sequence[PackRow]) -> _Content:
             # Names that differ in case alone are one file on the receiver's Windows.
             if _identity(seen.setdefault(values["ZP"].casefold(), row.photo)) != _identity(row.photo):
                 raise Conflict(f"记录 {row.record_id} 与另一条记录证件号码相同而照片不同，请先核定照片")
-    return _Content(stem, tuple(texts), dict(sorted(photos.items(), key=lambda item: item[0].encode())))
+    return _Content(stem, texts, dict(sorted(photos.items(), key=lambda item: item[0].encode())))
 
 
-def row_texts(rows: Sequence[PackRow]) -> list[Mapping[str, str]]:
-    """The 11 texts of each row as in its package's workbook, ZP included; Conflict for an unusable photo name."""
-    texts: list[Mapping[str, str]] = []
-    for row in rows:
-        values = {**row.values, "ZP": "" if row.photo is None else _photo_name(row)}
-        texts.append({field: values[field] for field in FIELDS})
-    return texts
+class RowTexts(Sequence[Mapping[str, str]]):
+    """The 11 texts of each row as in its package's workbook, ZP included, made anew whenever they are looked at.
+
+    A package of 65 535 rows holds its values once. To look at an unusable photo name is a Conflict.
+    """
+
+    def __init__(self, rows: Sequence[PackRow]) -> None:
+        self._rows = rows
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    @overload
+    def __getitem__(self, at: int) -> Mapping[str, str]: ...
+
+    @overload
+    def __getitem__(self, at: slice) -> "RowTexts": ...
+
+    def __getitem__(self, at: int | slice) -> "Mapping[str, str] | RowTexts":
+        return RowTexts(self._rows[at]) if isinstance(at, slice) else _texts(self._rows[at])
+
+    def __iter__(self) -> Iterator[Mapping[str, str]]:
+        return map(_texts, self._rows)
+
+
+def _texts(row: PackRow) -> Mapping[str, str]:
+    values = {**row.values, "ZP": "" if row.photo is None else _photo_name(row)}
+    return {field: values[field] for field in FIELDS}
 
 
 def _photo_name(row: PackRow) -> str:
