@@ -27,8 +27,9 @@ NEAREST = 12
 """Second looks one photo gets at most: what is copied was among the first three of a hundred like-looking faces."""
 _WAVES = 8
 """A sketch is made of so many waves down and across."""
-_ONES, _OTHERS, _PAIRS = 512, 8_192, 2_048
-"""Sketches that are compared at once: 17 MB, however many there are; and pairs that are fitted at once."""
+_SIDE, _PAIRS = 512, 2_048
+"""So many sketches are compared with as many others at once, 1 MB of results, which stays in a core's own cache: three
+times as quick as with 8 192 others. And pairs that are fitted at once."""
 _GRID = 16
 """Pixels of the small square that a sketch is drawn on again."""
 _STEPS = ((4, 25), (4, 20), (2, 12), (2, 12), (1, 0))
@@ -42,6 +43,7 @@ _FARTHEST = 0.15
 
 Plane = npt.NDArray[np.uint8]
 Floats = npt.NDArray[np.float32]
+Numbers = npt.NDArray[np.intp]
 
 
 def sketch(thumb: bytes, shape: tuple[int, int]) -> bytes:
@@ -58,21 +60,40 @@ def sketch(thumb: bytes, shape: tuple[int, int]) -> bytes:
 
 def likest(ones: Sequence[bytes], others: bytes) -> Iterator[tuple[int, int]]:
     """(number of one, number of another) for each second look that is worth it; `others`: sketches end to end."""
-    known = _unit(b"".join(ones))
+    known, seen = _unit(_lines(b"".join(ones))), _lines(others)
     scores: dict[int, list[tuple[float, int]]] = {}
-    width = _WAVES * _WAVES - 1
-    for start in range(0, len(others) // width, _OTHERS):
-        chunk = _unit(others[start * width : (start + _OTHERS) * width]).T
-        for first in range(0, len(known), _ONES):
-            score = known[first : first + _ONES] @ chunk
-            places = np.flatnonzero(score.ravel() >= FIRST)  # far quicker than on two axes
-            for at in range(0, len(places), _PAIRS):
-                here, there = np.divmod(places[at : at + _PAIRS], score.shape[1])
-                near = _glance(known[first + here], chunk.T[there]) < GLANCE
-                for one, other in zip(here[near].tolist(), there[near].tolist(), strict=True):
-                    scores.setdefault(first + one, []).append((float(score[one, other]), start + other))
+    for here, there, score in _close(known, seen):
+        near = _glance(known[here], _unit(seen[there])) < GLANCE
+        for one, other, alike in zip(here[near].tolist(), there[near].tolist(), score[near].tolist(), strict=True):
+            scores.setdefault(one, []).append((alike, other))
     for one, found in sorted(scores.items()):
         yield from ((one, other) for _, other in sorted(found, reverse=True)[:NEAREST])
+
+
+def _close(known: Floats, others: npt.NDArray[np.int8]) -> Iterator[tuple[Numbers, Numbers, Floats]]:
+    """Pairs that are alike as they are, at most `_PAIRS` at once: which of the ones, which of the others, how alike."""
+    waiting: list[tuple[Numbers, Numbers, Floats]] = []
+    count = 0
+    for start in range(0, len(others), _SIDE):
+        chunk = _unit(others[start : start + _SIDE]).T
+        for first in range(0, len(known), _SIDE):
+            score = (known[first : first + _SIDE] @ chunk).ravel()
+            places = np.flatnonzero(score >= FIRST)  # far quicker than on two axes
+            here, there = np.divmod(places, chunk.shape[1])
+            for at in range(0, len(places), _PAIRS):
+                piece = slice(at, at + _PAIRS)
+                if count + len(here[piece]) > _PAIRS:
+                    yield _joined(waiting)
+                    waiting, count = [], 0
+                waiting.append((first + here[piece], start + there[piece], score[places[piece]]))
+                count += len(here[piece])
+    if waiting:
+        yield _joined(waiting)
+
+
+def _joined(parts: Sequence[tuple[Numbers, Numbers, Floats]]) -> tuple[Numbers, Numbers, Floats]:
+    here, there, score = (np.concatenate(one) for one in zip(*parts, strict=True))
+    return here, there, score
 
 
 def apart(one: Plane, other: Plane) -> float:
@@ -203,7 +224,11 @@ def _waves(size: int) -> Floats:
     return np.asarray(np.cos(np.outer(np.arange(_WAVES), at)), dtype=np.float32)
 
 
-def _unit(sketches: bytes) -> Floats:
-    lines = np.frombuffer(sketches, dtype=np.int8).reshape(-1, _WAVES * _WAVES - 1).astype(np.float32)
+def _lines(sketches: bytes) -> npt.NDArray[np.int8]:
+    return np.frombuffer(sketches, dtype=np.int8).reshape(-1, _WAVES * _WAVES - 1)
+
+
+def _unit(sketches: npt.NDArray[np.int8]) -> Floats:
+    lines = sketches.astype(np.float32)
     length = np.linalg.norm(lines, axis=1, keepdims=True)
     return np.asarray(np.divide(lines, length, where=length > 0, out=np.zeros_like(lines)), dtype=np.float32)

@@ -83,8 +83,9 @@ def test_a_sketch_is_moved_stretched_and_exposed_before_it_gets_a_second_look():
     rng = np.random.default_rng(1)
     kinds = ("cropped by 2 % on each side", "brighter by 10 %", "cropped by 2 % on each side, brighter by 8 %")
     for name in kinds:
-        ones = likeness._unit(b"".join(sketch(saved(COPIES[name](image, rng), 80)) for image in PEOPLE))
-        others = likeness._unit(b"".join(shelf()))
+        made = b"".join(sketch(saved(COPIES[name](image, rng), 80)) for image in PEOPLE)
+        ones = likeness._unit(likeness._lines(made))
+        others = likeness._unit(likeness._lines(b"".join(shelf())))
         plain = 100 * np.sqrt(1 - (ones * others).sum(axis=1) ** 2)
         glance = likeness._glance(ones, others)
         assert np.median(glance / plain) < 0.85, name
@@ -92,6 +93,18 @@ def test_a_sketch_is_moved_stretched_and_exposed_before_it_gets_a_second_look():
         assert likeness._glance(ones, np.roll(others, 1, axis=0)).min() > likeness.GLANCE
     assert likeness._glance(others, others).max() < 0.1
     assert likeness._glance(others, -others).max() < 0.1, "a negative is the same sketch: its score is what tells"
+
+
+def test_what_is_near_does_not_depend_on_how_many_are_compared_at_once(monkeypatch):
+    rng = np.random.default_rng(2)
+    kinds = [COPIES[name] for name in ("cropped by 2 % on each side", "brighter by 10 %")]
+    ones = [sketch(saved(kind(image, rng), 80)) for image in PEOPLE for kind in kinds]
+    usual = list(likeness.likest(ones, b"".join(shelf())))
+    assert {(one, one // len(kinds)) for one in range(len(ones))} <= set(usual)
+    for side, pairs in ((7, 1), (3, 2), (16, 5)):
+        monkeypatch.setattr(likeness, "_SIDE", side)
+        monkeypatch.setattr(likeness, "_PAIRS", pairs)
+        assert list(likeness.likest(ones, b"".join(shelf()))) == usual
 
 
 def test_the_nearest_few_get_a_second_look_however_many_there_are():
