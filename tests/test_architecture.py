@@ -59,6 +59,7 @@ HOME = {
     "cv2": "faces",
     "paramiko": "sftp",
     "asyncssh": "sftp.bulk",
+    "uvloop": "sftp.bulk",
     "typst": "pdf",
     "cryptography": ("signing", "vault.sealed"),
     "bcrypt": "passwords",

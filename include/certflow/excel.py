@@ -50,7 +50,11 @@ class Cell:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """A sheet of a workbook we write. `widths` in characters; `footer` in Excel's codes (``第 &P 页/共 &N 页``)."""
+    """A sheet of a workbook we write.
+
+    `widths` in characters; `mark` is the look of cells that are given as text; `footer` in Excel's codes
+    (``第 &P 页/共 &N 页``).
+    """
 
     name: str
     rows: Sequence[Sequence[Cell | str]]
@@ -59,6 +63,7 @@ class Page:
     landscape: bool = False
     repeat_rows: int = 0
     footer: str = ""
+    mark: str = ""
 
 
 def write_xls(header: Sequence[str], rows: Iterable[Sequence[str]], sheet: str = "Sheet1") -> bytes:
@@ -299,27 +304,33 @@ def _write_page(sheet: Any, page: Page, looks: Mapping[str, Any]) -> None:  # no
 
 
 def _write_rows(sheet: Any, page: Page, looks: Mapping[str, Any]) -> None:  # noqa: ANN401 (XlsxWriter's classes)
+    write, blank = sheet.write_string, sheet.write_blank
+    dressed = {mark: (look, _wraps(mark), _TALL.get(mark, 0.0)) for mark, look in looks.items()}
+    rooms = [max(width - 1, 1) for width in page.widths]
     for down, row in enumerate(page.rows):
         lines, tall = 1, 0.0
         for across, cell in enumerate(row):
-            text, mark = (cell.text, cell.mark) if isinstance(cell, Cell) else (cell, "")
-            if across < len(page.widths):
-                lines = max(lines, _lines(text, mark, page.widths[across]))
-            tall = max(tall, _TALL.get(mark, 0.0))
-            text = text[:_XLSX_TEXT] if text.isprintable() else _UNWRITABLE.sub("\ufffd", text)[:_XLSX_TEXT]
+            text, mark = (cell, page.mark) if isinstance(cell, str) else (cell.text, cell.mark)
+            look, wraps, height = dressed[mark]
+            tall = max(tall, height)
+            if wraps and across < len(rooms):
+                lines = max(lines, _lines(text, rooms[across]))
             if not text:
-                sheet.write_blank(down, across, None, looks[mark])
-            else:
-                sheet.write_string(down, across, text, looks[mark])  # E35: text that begins with = stays text
+                blank(down, across, None, look)
+                continue
+            if len(text) > _XLSX_TEXT or not text.isprintable():
+                text = _UNWRITABLE.sub("\ufffd", text)[:_XLSX_TEXT]
+            write(down, across, text, look)  # E35: text that begins with = stays text
         if lines > 1 or tall:
             sheet.set_row(down, max(_LINE_POINTS * lines, tall))
 
 
-def _lines(text: str, mark: str, width: int) -> int:
-    """Lines a text takes in a column of `width` characters; ideographs are two wide."""
-    if mark in _ONE_LINE or mark.startswith("box"):
-        return 1
-    room = max(width - 1, 1)
+def _wraps(mark: str) -> bool:
+    return mark not in _ONE_LINE and not mark.startswith("box")
+
+
+def _lines(text: str, room: int) -> int:
+    """Lines a text takes in a column with room for so many characters; ideographs are two wide."""
     if (len(text) if text.isascii() else 2 * len(text)) <= room and "\n" not in text:  # most cells
         return 1
     return sum(
@@ -340,7 +351,7 @@ def _dress(mark: str) -> dict[str, object]:
         look |= {"border": _THIN, "align": "center", "valign": "vcenter", "shrink": True}
     else:
         look |= {"valign": "top"}
-        if mark not in _ONE_LINE:
+        if _wraps(mark):
             look |= {"border": _HAIR, "border_color": "#A6A6A6", "text_wrap": True}
     if fill:
         look |= {"bg_color": f"#{fill}"}

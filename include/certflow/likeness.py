@@ -148,16 +148,20 @@ def _redrawn() -> tuple[npt.NDArray[np.float64], ...]:
 
 def _left(one: Plane, other: Plane) -> float:
     """What of the other no move, stretch or exposure of the one explains; the whole of the other lies in the one."""
-    place = np.zeros(4, dtype=np.float32)  # down, taller, across, wider; 1 is half the picture
-    here, there = one.astype(np.float32), other.astype(np.float32)
-    left = 100.0
-    for size, hopeless in _STEPS:
-        (rows, columns), (down, across) = one.shape, (_smooth(side, size) for side in one.shape)
-        ways = _ways(_moved(rows, size, place[0], place[1]) @ here @ _moved(columns, size, place[2], place[3]).T)
-        wanted = (down @ there @ across.T).ravel().astype(np.float64)
-        found, *_ = np.linalg.lstsq(ways @ ways.T, ways @ wanted, rcond=None)  # seven unknowns: the normal equations
-        varies = float(np.linalg.norm(wanted - wanted.mean()))
-        left = 100 * float(np.linalg.norm(wanted - found @ ways)) / varies if varies > len(down) else 100.0
+    place = np.zeros(4)  # down, taller, across, wider; 1 is half the picture
+    left, size = 100.0, 0
+    for pixels, hopeless in _STEPS:
+        if pixels != size:
+            size = pixels
+            here, there = _shrunk(one, size), _smeared(_shrunk(other, size))
+            varies = float(np.linalg.norm(there - there.mean(dtype=np.float64)))
+        lines = _ways(_smeared(_moved(_moved(here, place[0], place[1]).T, place[2], place[3]).T), there)
+        ways, wanted = lines[:-1], lines[-1]
+        alike = (
+            ways @ lines.T
+        )  # seven unknowns: the normal equations; of `ways` with itself it took three times as long
+        found, *_ = np.linalg.lstsq(alike[:, :-1], alike[:, -1], rcond=None)
+        left = 100 * float(np.linalg.norm(wanted - found @ ways)) / varies if varies > len(there) else 100.0
         if left > hopeless:
             break
         gain = found[1] + 2 * found[2] * ways[1].mean() / 255
@@ -166,38 +170,46 @@ def _left(one: Plane, other: Plane) -> float:
     return left
 
 
-def _ways(picture: npt.NDArray[np.floating]) -> npt.NDArray[np.float64]:
-    """What small changes make of a picture, one to a line: lighter, more contrast, moved and stretched both ways."""
+def _ways(picture: Floats, wanted: Floats) -> npt.NDArray[np.float64]:
+    """What small changes make of a picture, one to a line: lighter, more contrast, moved and stretched both ways.
+
+    The last line is what is wanted.
+    """
     rows, columns = picture.shape
-    ways = np.empty((7, rows, columns))
+    ways = np.empty((8, rows, columns))
     ways[0] = 1
     ways[1] = picture
     np.multiply(ways[1], ways[1] / 255, out=ways[2])
     ways[3], ways[5] = np.gradient(ways[1], 2 / (rows - 1), 2 / (columns - 1))
     np.multiply(ways[3], _line(rows)[:, None], out=ways[4])
     np.multiply(ways[5], _line(columns), out=ways[6])
-    return ways.reshape(7, -1)
+    ways[7] = wanted
+    return ways.reshape(8, -1)
 
 
-def _moved(side: int, size: int, by: float, wider: float) -> Floats:
-    """Reads a line as `_smooth` does, but at other places: moved by so much and stretched, 1 being half the line."""
-    count = side // size
-    places = ((_line(count) * (1 + wider) + by + 1) / 2 * (count - 1)).clip(0, count - 1)
-    left = np.minimum(places.astype(np.intp), count - 2)
-    move = np.zeros((count, count), dtype=np.float32)
-    move[np.arange(count), left] = 1 - (places - left)
-    move[np.arange(count), left + 1] = places - left
-    return np.asarray(_smear(count) @ move @ _shrunk(side, size), dtype=np.float32)
+def _shrunk(picture: Plane, size: int) -> Floats:
+    """Means of `size` pixels down and across."""
+    down, across = (_means(side, size) for side in picture.shape)
+    return np.asarray(down @ picture.astype(np.float32) @ across.T, dtype=np.float32)
+
+
+def _moved(picture: Floats, by: float, taller: float) -> Floats:
+    """Its lines read at other places: moved down by so much and stretched, 1 being half the picture."""
+    count = len(picture)
+    places = ((_line(count) * (1 + taller) + by + 1) / 2 * (count - 1)).clip(0, count - 1)
+    above = np.minimum(places.astype(np.intp), count - 2)
+    share = (places - above).astype(np.float32)[:, None]
+    return np.asarray(picture[above] * (1 - share) + picture[above + 1] * share, dtype=np.float32)
+
+
+def _smeared(picture: Floats) -> Floats:
+    """Smeared by a pixel (Gauss, σ = 1): only what is smooth can be moved by its slope."""
+    down, across = map(_smear, picture.shape)
+    return np.asarray(down @ picture @ across.T, dtype=np.float32)
 
 
 @lru_cache(maxsize=16)
-def _smooth(side: int, size: int) -> Floats:
-    """Reads a line of `side` pixels, `size` of them as one, smeared."""
-    return _smear(side // size) @ _shrunk(side, size)
-
-
-@lru_cache(maxsize=16)
-def _shrunk(side: int, size: int) -> Floats:
+def _means(side: int, size: int) -> Floats:
     """Means `size` pixels of a line each."""
     return np.repeat(np.eye(side // size, dtype=np.float32), size, axis=1) / np.float32(size)
 
@@ -210,7 +222,7 @@ def _line(size: int) -> npt.NDArray[np.float64]:
 
 @lru_cache(maxsize=16)
 def _smear(size: int) -> Floats:
-    """Smears a line by a pixel (Gauss, σ = 1): only what is smooth can be moved by its slope."""
+    """Smears a line by a pixel."""
     made = np.zeros((size, size), dtype=np.float32)
     for step in range(-4, 5):
         np.add.at(made, (np.arange(size), (np.arange(size) + step).clip(0, size - 1)), np.exp(-(step**2) / 2))

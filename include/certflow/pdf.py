@@ -41,7 +41,7 @@ _SELECTED = re.compile("(.?)([\ufe00-\ufe0f\U000e0100-\U000e01ef])", re.DOTALL)
 """A variation selector behind its base."""
 _LARGE, _MEMORY = 20_000, 10
 """typst remembers what it laid out over so many documents. One with more characters of data than this is forgotten at
-once: a form of 625 rows holds 60 MB, and the next form shares nothing with it."""
+once: a form of 625 rows holds 30 MB, and the next form shares nothing with it."""
 _SHIPPED = Path(__file__).with_name("templates")
 _HEAD = """#let parts = json(bytes(sys.inputs.parts))
 #set document(title: sys.inputs.title, date: auto)
@@ -255,15 +255,18 @@ def _clusters(texts: Iterable[str]) -> Iterator[str]:
             yield sign
 
 
-def _texts(data: Any) -> Iterator[str]:  # noqa: ANN401 (JSON)
-    if isinstance(data, str):
-        yield data
-    elif isinstance(data, Mapping):
-        for value in data.values():
-            yield from _texts(value)
-    elif isinstance(data, list | tuple):
-        for value in data:
-            yield from _texts(value)
+def _texts(data: Any) -> list[str]:  # noqa: ANN401 (JSON)
+    """Every text of it, in any order."""
+    found, left = [], [data]
+    while left:
+        one = left.pop()
+        if isinstance(one, str):
+            found.append(one)
+        elif isinstance(one, Mapping):
+            left.extend(one.values())
+        elif isinstance(one, list | tuple):
+            left.extend(one)
+    return found
 
 
 def _unquoted(message: str) -> str:
