@@ -11,7 +11,7 @@ import json
 import re
 import string
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -80,7 +80,7 @@ def in_order(rows: Sequence[Mapping[str, str]]) -> list[Mapping[str, str]]:
 def lay_out(settings: Settings, rows: Sequence[Mapping[str, str]], lines: Sequence[str]) -> tuple[Form, Form]:
     """Both forms of these rows (11 texts by field name, in order); ConfigurationError when the template is wrong."""
     template = _template(settings)
-    listed = [{**row, "序号": str(number), "照片": _photo(row)} for number, row in enumerate(rows, start=1)]
+    listed = ({**row, "序号": str(number), "照片": _photo(row)} for number, row in enumerate(rows, start=1))
     people = len({row["ZJHM"] for row in rows})
     photos = sum(bool(row["ZP"]) for row in rows)
     shape = template[SUMMARY]
@@ -199,7 +199,7 @@ def _photo(row: Mapping[str, str]) -> str:
 def _form(
     kind: str,
     shape: Mapping[str, Any],
-    rows: Sequence[Mapping[str, str]],
+    rows: Iterable[Mapping[str, str]],
     total: Mapping[str, str],
     lines: Sequence[str],
 ) -> Form:

@@ -8,7 +8,7 @@ import base64
 import html
 import itertools
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from certflow import vault
@@ -44,13 +44,13 @@ def write(one: Judged, stem: Path) -> list[Path]:
     """
     written: list[Path] = []
     figures, count = _figures(one), len(one.submission.photos) + len(one.submission.earlier_photos)
-    while page := list(itertools.islice(figures, PER_PAGE)):
+    for number, first in enumerate(figures, start=1):
         stem.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        number = len(written) + 1
         name = f"{stem.name}-照片" + (f"-{number}" if number > 1 else "")
         title = f"<h1>照片核对单 {html.escape(_subject(one))}</h1><p>第 {number} 页，共 {count} 张</p>"
-        text = f"{_HEAD}{title}<main>{''.join(page)}</main></html>\n"
-        written.append(_put(stem.with_name(f"{name}.html"), text.encode()))
+        page = itertools.islice(figures, PER_PAGE - 1)
+        parts = itertools.chain((f"{_HEAD}{title}<main>", first), page, ("</main></html>\n",))
+        written.append(_put(stem.with_name(f"{name}.html"), parts))
     return written
 
 
@@ -88,9 +88,10 @@ def _subject(one: Judged) -> str:
     return " ".join(filter(None, (str(one.month or ""), one.exam_code, one.city)))
 
 
-def _put(path: Path, data: bytes) -> Path:
+def _put(path: Path, parts: Iterable[str]) -> Path:
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=".sheet-")
     with vault.writer(handle, Path(name)) as target:
-        target.write(data)
+        for part in parts:
+            target.write(part.encode())
     Path(name).replace(path)
     return path
