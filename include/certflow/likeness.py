@@ -157,9 +157,7 @@ def _left(one: Plane, other: Plane) -> float:
             varies = float(np.linalg.norm(there - there.mean(dtype=np.float64)))
         lines = _ways(_smeared(_moved(_moved(here, place[0], place[1]).T, place[2], place[3]).T), there)
         ways, wanted = lines[:-1], lines[-1]
-        alike = (
-            ways @ lines.T
-        )  # seven unknowns: the normal equations; of `ways` with itself it took three times as long
+        alike = ways @ lines.T  # seven unknowns: the normal equations (`ways` with itself took three times as long)
         found, *_ = np.linalg.lstsq(alike[:, :-1], alike[:, -1], rcond=None)
         left = 100 * float(np.linalg.norm(wanted - found @ ways)) / varies if varies > len(there) else 100.0
         if left > hopeless:
