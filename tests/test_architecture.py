@@ -24,6 +24,7 @@ BASE = {
     "zips",
     "sniff",
     "vault",
+    "heap",
 }
 ADAPTERS = {
     "registry",

@@ -33,7 +33,9 @@ _SILENT = (
     rb"\x08\x02\x10\0.{6}(?:[^\0].|\0[^\0\x80]).{4}[\0-\x1f\x40-\x5f\x80-\x9f\xc0-\xdf].{3}"
 )
 """A BLANK, or a ROW that is neither hidden nor of height 0: `look` has nothing to say of them."""
-_STRINGS = re.compile(rb"((?:%b){1,256})|(.+)" % _STRING, re.DOTALL)
+_LOOKLESS = rb"\x08\x02\x10\0.{16}"
+"""Any ROW: `not_text` has nothing to say of it."""
+_STRINGS = re.compile(rb"((?:%b){1,256})(?:%b){0,256}|(?:%b){1,256}|(.+)" % (_STRING, _LOOKLESS, _LOOKLESS), re.DOTALL)
 _PLAIN = re.compile(rb"((?:%b){1,256})(?:%b){0,256}|(?:%b){1,256}|(.+)" % (_STRING, _SILENT, _SILENT), re.DOTALL)
 """Runs of strings, what is passed over with them, and as the second group all the rest. Counted, because what `re`
 remembers of a run would fill the jail."""

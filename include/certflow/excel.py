@@ -9,7 +9,9 @@ import datetime as dt
 import io
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 from unicodedata import east_asian_width
@@ -74,6 +76,7 @@ def write_xls(header: Sequence[str], rows: Iterable[Sequence[str]], sheet: str =
     """
     import xlwt
     from xlwt.BIFFRecords import SharedStringTable
+    from xlwt.Cell import BlankCell, StrCell
     from xlwt.UnicodeUtils import upack2
 
     class WholeStrings(SharedStringTable):  # type: ignore[misc]  # xlwt has no types
@@ -87,6 +90,7 @@ def write_xls(header: Sequence[str], rows: Iterable[Sequence[str]], sheet: str =
     page = book.add_sheet(sheet)
     page.row_tempfile = io.BytesIO()  # xlwt would put what it is done with into the system's temporary folder
     text = xlwt.easyxf(num_format_str="@")
+    look, share = book.add_style(text), book.add_str
     for column, value in enumerate(header):
         page.write(0, column, value, text)
     for number, row in enumerate(rows, start=1):
@@ -96,7 +100,12 @@ def write_xls(header: Sequence[str], rows: Iterable[Sequence[str]], sheet: str =
         for column, value in enumerate(row):
             if len(value) > _XLS_TEXT // 2 and len(value.encode("utf-16-le", "surrogatepass")) > 2 * _XLS_TEXT:
                 raise Conflict(f"row {number + 1} column {column + 1}: longer than {_XLS_TEXT} characters")
-            line.write(column, value, text)
+            if column + 1 == len(row):
+                line.write(column, value, text)  # asks for type, style and width: once a row is enough
+            elif value:
+                line.insert_cell(column, StrCell(number, column, look, share(value)))
+            else:
+                line.insert_cell(column, BlankCell(number, column, look))
         if number % _FLUSHED == 0:
             page.flush_row_data()
     out = io.BytesIO()
@@ -104,10 +113,14 @@ def write_xls(header: Sequence[str], rows: Iterable[Sequence[str]], sheet: str =
     return out.getvalue()
 
 
-def read_xls_text(data: bytes) -> list[list[str]]:
-    """Every cell of the first sheet of a workbook of our own, for reading back what `write_xls` wrote."""
-    grids = read_sheets(data)
-    return [] if not grids else _padded(grids[0])
+def read_xls_text(data: bytes) -> Iterator[list[str]]:
+    """Every row of the first sheet of a workbook of our own, one at a time: for reading back what `write_xls` wrote.
+
+    Raises SubmissionError as `read_sheets`, before the first row.
+    """
+    with _opened(data) as sheets:
+        sheet = next(sheets, None)
+    return iter(()) if sheet is None else _text_rows(sheet)
 
 
 def read_table(path: Path) -> Iterator[list[str]]:
@@ -167,22 +180,34 @@ def read_sheets(data: bytes) -> list[Grid]:
 
     Raises SubmissionError BOOK-PASSWORD or BOOK-DAMAGED, whatever calamine raises (its panics are no Exception).
     """
+    with _opened(data) as sheets:
+        return _mend_split_pairs(data, list(map(_grid, sheets)))
+
+
+@contextmanager
+def _opened(data: bytes) -> Iterator[Iterator[Any]]:
+    """The worksheets as calamine has them; raises as `read_sheets`."""
     import python_calamine as calamine
 
     try:
         with calamine.CalamineWorkbook.from_filelike(io.BytesIO(data)) as book:
-            grids = [
-                _grid(book.get_sheet_by_index(index))
+            yield (
+                book.get_sheet_by_index(index)
                 for index, sheet in enumerate(book.sheets_metadata)
                 if sheet.typ == calamine.SheetTypeEnum.WorkSheet
-            ]
-        return _mend_split_pairs(data, grids)
+            )
     except calamine.PasswordError:
         raise SubmissionError("BOOK-PASSWORD") from None
     except (KeyboardInterrupt, SystemExit, MemoryError):
         raise
     except BaseException as error:  # noqa: BLE001 (E47: PanicException is a BaseException)
         raise SubmissionError("BOOK-DAMAGED", f"文件内容损坏（{type(error).__name__}）") from None
+
+
+def _text_rows(sheet: Any) -> Iterator[list[str]]:  # noqa: ANN401 (calamine has no types for mypy here)
+    down, across = sheet.start or (0, 0)
+    for row in islice(sheet.iter_rows(), down, None):  # which begins with the first row there can be
+        yield [""] * across + [value if isinstance(value, str) else _cell(value)[0] for value in row]
 
 
 def _grid(sheet: Any) -> Grid:  # noqa: ANN401 (calamine has no types for mypy here)

@@ -3,12 +3,10 @@
 `check` writes nothing and needs neither database nor network; `check_city` is the province's use of it.
 """
 
-import gc
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
@@ -40,6 +38,7 @@ from certflow.checks.suites import Rule
 from certflow.checks.suites import load as rules
 from certflow.errors import ConfigurationError, Conflict
 from certflow.findings import Outcome, Scope
+from certflow.heap import without_collector
 from certflow.intake import nest
 from certflow.intake.gather import gather
 from certflow.intake.submission import Received, Submission
@@ -217,6 +216,7 @@ def _check_lane(
     return settle(settings, registry, reference, submissions, account=account, lane=lane, actor=actor, idle=idle)
 
 
+@without_collector()
 def settle(
     settings: Settings,
     registry: "Registry",
@@ -379,19 +379,7 @@ def _joined(one: CityReport, other: CityReport) -> CityReport:
     )
 
 
-@contextmanager
-def _without_collector() -> Iterator[None]:
-    """Rows by the hundred thousand hold no cycles; to look for some among them took a third of the time."""
-    was = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was:
-            gc.enable()
-
-
-@_without_collector()
+@without_collector()
 def _judge(
     submissions: Sequence[Submission],
     settings: Settings,

@@ -24,6 +24,7 @@ from certflow import excel, signing, vault
 from certflow.dispatch.readback import Judge, read_back, strictly
 from certflow.errors import ConfigurationError, Conflict, DigestMismatch
 from certflow.findings import FIELDS
+from certflow.heap import without_collector
 from certflow.month import Month
 from certflow.naming import PackageName
 from certflow.reference import load_reference
@@ -81,6 +82,7 @@ class _Content:
     """Photo file name → where its bytes lie; in the order of the zip."""
 
 
+@without_collector()
 def assemble(
     settings: Settings, registry: Registry, batch_id: int, exam_code: str, actor: Actor, *, judge: Judge = strictly
 ) -> list[int]:
@@ -119,6 +121,7 @@ def assemble(
         return _build(settings, registry, _orders(settings, batch, exam_code, revision, rows), judge=judge, actor=actor)
 
 
+@without_collector()
 def rebuild(settings: Settings, registry: Registry, package_id: int, target: Path) -> str:
     """Build a package again from the ledger and the originals into `target`; returns its digest (invariant I8).
 

@@ -99,21 +99,9 @@ def measure(
     row_columns: dict[str, list[object]] = {"row": [], "row_fields": [], "fields": [], "row_type": [], "row_format": []}
     photo_columns: dict[str, list[object]] = {"photo": [], "photo_missing": [], "photo_bytes": []}
     try:
-        with ExitStack() as stack:
-            archives = [stack.enter_context(zipfile.ZipFile(stack.enter_context(vault.reader(file)))) for file in files]
-            # Where workbook and photos are two zips, each of them has to hold its own.
-            shares: list[set[str]] = [{f"{stem}.XLS"}, {f"{stem}/{photo}" for photo in photos}]
-            shares = shares if len(archives) > 1 else [shares[0] | shares[1]]
-            entries: dict[str, _Entry] = {}
-            for archive, folder, wanted in zip(archives, (stem, f"{stem}.JPG"), shares, strict=False):
-                spelled = _spell(archive, names)
-                _measure_entries(archive, spelled, folder, wanted, whole)
-                entries |= {name: (archive, info) for name, info in spelled.items() if name in wanted}
-            whole["workbook_missing"] = int(f"{stem}.XLS" not in entries)
-            _measure_photos(entries, stem, photos, photo_columns)
-            if not whole["workbook_missing"]:
-                archive, info = entries[f"{stem}.XLS"]
-                _measure_workbook(archive.read(info), rows, whole, row_columns)
+        workbook = _measure_zips(files, stem, photos, names=names, whole=whole, columns=photo_columns)
+        if workbook is not None:
+            _measure_workbook(workbook, rows, whole, row_columns)
     except (zipfile.BadZipFile, OSError, EOFError, zlib.error, NotImplementedError):
         whole["zip_damaged"] = 1
     return {
@@ -128,6 +116,34 @@ _WHOLE = (
     "names_unreadable", "names_gbk", "path_length", "entries_found", "workbook_damaged", "workbook_sheets",
     "workbook_hidden", "workbook_formulas", "workbook_active", "header", "rows_gap", "rows_found", "rows_wanted",
 )  # fmt: skip
+
+
+def _measure_zips(
+    files: Sequence[Path],
+    stem: str,
+    photos: Mapping[str, str | None],
+    *,
+    names: Names,
+    whole: dict[str, int],
+    columns: dict[str, list[object]],
+) -> bytes | None:
+    """Entries and photos; the workbook, where there is one. What was known of the entries is gone before it is read."""
+    with ExitStack() as stack:
+        archives = [stack.enter_context(zipfile.ZipFile(stack.enter_context(vault.reader(file)))) for file in files]
+        # Where workbook and photos are two zips, each of them has to hold its own.
+        shares: list[set[str]] = [{f"{stem}.XLS"}, {f"{stem}/{photo}" for photo in photos}]
+        shares = shares if len(archives) > 1 else [shares[0] | shares[1]]
+        entries: dict[str, _Entry] = {}
+        for archive, folder, wanted in zip(archives, (stem, f"{stem}.JPG"), shares, strict=False):
+            spelled = _spell(archive, names)
+            _measure_entries(archive, spelled, folder, wanted, whole)
+            entries |= {name: (archive, info) for name, info in spelled.items() if name in wanted}
+        whole["workbook_missing"] = int(f"{stem}.XLS" not in entries)
+        _measure_photos(entries, stem, photos, columns)
+        if whole["workbook_missing"]:
+            return None
+        archive, info = entries[f"{stem}.XLS"]
+        return archive.read(info)
 
 
 def _spell(archive: zipfile.ZipFile, names: Names) -> dict[str, zipfile.ZipInfo]:
@@ -195,7 +211,7 @@ def _measure_workbook(
     try:
         seen = biff.look(data, rows=1 << 16, columns=256)
         by_type, by_format = biff.not_text(data)
-        grids = excel.read_sheets(data)
+        lines = excel.read_xls_text(data)
     except (SubmissionError, Conflict, ValueError, IndexError, KeyError, zlib.error):
         whole["workbook_damaged"] = 1
         return
@@ -206,19 +222,21 @@ def _measure_workbook(
     )
     whole["workbook_formulas"] = sum(len(sheet.formulas) for sheet in sheets)
     whole["workbook_active"] = len(seen.active) + seen.images + seen.comments
-    grid = [[""] * grids[0].first_column + texts for texts in grids[0].texts] if grids else []
-    whole["header"] = int(not grid or grid[0] != list(FIELDS))
-    whole["rows_found"] = max(len(grid) - 1, 0)
-    whole["rows_gap"] = abs(whole["rows_found"] - len(rows))
+    whole["header"] = int(next(lines, None) != list(FIELDS))
     wrong_type = _by_row(by_type)
     wrong_format = _by_row(by_format)
-    for number, (found, row) in enumerate(zip(grid[1:], rows, strict=False), start=2):
+    wanted = iter(rows)
+    for number, found in enumerate(lines, start=2):
+        whole["rows_found"] += 1
+        if (row := next(wanted, None)) is None:
+            continue
         wrong = [] if found == list(row.values()) else _differing(found, row)
         columns["row"].append(number)
         columns["row_fields"].append(len(wrong))
         columns["fields"].append("、".join(wrong))
         columns["row_type"].append(wrong_type.get(number, 0))
         columns["row_format"].append(wrong_format.get(number, 0))
+    whole["rows_gap"] = abs(whole["rows_found"] - len(rows))
     whole["header"] += wrong_type.get(1, 0) + wrong_format.get(1, 0)
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from certflow import excel, vault
 from certflow.excel import Cell, Page
+from certflow.heap import without_collector
 from certflow.month import SHANGHAI
 from certflow.registry import return_answers
 from certflow.registry.ledger import Registry
@@ -26,6 +27,7 @@ _PRINTED = (
 )  # fmt: skip
 
 
+@without_collector()
 def write(settings: Settings, registry: Registry) -> list[Path]:
     """Write every answer and recall that is owed and not written yet; returns the new files. May be run at any time."""
     written = []
