@@ -195,11 +195,19 @@ def detail(data: bytes, shape: tuple[int, int]) -> Plane | None:
         green: Plane = simplejpeg.decode_jpeg(data, colorspace="RGB", min_height=shape[0], min_width=shape[1])[:, :, 1]
     except ValueError:
         return None
-    down, across = ((np.arange(parts) * size // parts) for size, parts in zip(green.shape, shape, strict=True))
-    sums = np.add.reduceat(np.add.reduceat(green.astype(np.uint32), down, axis=0), across, axis=1)
-    counts = np.diff(down, append=green.shape[0]).clip(1)[:, None] * np.diff(across, append=green.shape[1]).clip(1)
-    means: Plane = (sums // counts).astype(np.uint8)
+    down, across = (_blocks(size, parts) for size, parts in zip(green.shape, shape, strict=True))
+    means: Plane = (down @ green.astype(np.float32) @ across.T / np.outer(down.sum(1), across.sum(1))).astype(np.uint8)
     return means
+
+
+@lru_cache(maxsize=64)
+def _blocks(size: int, parts: int) -> npt.NDArray[np.float32]:
+    """Sums a line of pixels in so many blocks; exact, because float32 holds every integer below 2²⁴."""
+    first = np.arange(parts) * size // parts
+    after = np.maximum(np.append(first[1:], size), first + 1)
+    at = np.arange(size)
+    within: npt.NDArray[np.float32] = ((at >= first[:, None]) & (at < after[:, None])).astype(np.float32)
+    return within
 
 
 def fit(data: bytes, *, low: int, high: int | None, size: tuple[int, int] = (295, 413)) -> Fitted:

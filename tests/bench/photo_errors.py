@@ -167,19 +167,22 @@ class Shelf:
         rng = np.random.default_rng(3)
         made = [jpeg(change(image, rng), int(rng.integers(60, 96))) for image in self.images[:COUNT]]
         looks = set(likeness.likest([self.sketch(data) for data in made], b"".join(self.sketches)))
-        left = [likeness.apart(self.detail(data), self.details[at]) for at, data in enumerate(made)]
+        left = likeness.apart([self.detail(data) for data in made], self.details[: len(made)])
         return left, sum((at, at) in looks and apart < bound for at, apart in enumerate(left))
 
     def strangers(self) -> tuple[int, list[float]]:
         """Second looks at two people, and what is left of each."""
         looks = {(min(pair), max(pair)) for pair in likeness.likest(self.sketches, b"".join(self.sketches))}
         pairs = sorted(pair for pair in looks if pair[0] != pair[1])
-        return len(pairs), [likeness.apart(self.details[one], self.details[other]) for one, other in pairs]
+        return len(pairs), self._apart(pairs)
 
     def everybody(self) -> list[float]:
         """What is left of every third pair."""
         numbers = range(len(self.details))
-        return [likeness.apart(self.details[one], self.details[other]) for one in numbers for other in numbers[:one:3]]
+        return self._apart([(one, other) for one in numbers for other in numbers[:one:3]])
+
+    def _apart(self, pairs: Sequence[tuple[int, int]]) -> list[float]:
+        return likeness.apart([self.details[one] for one, _ in pairs], [self.details[other] for _, other in pairs])
 
 
 FACES = """

@@ -5,9 +5,10 @@ picture. Compared are persons, by their ID numbers: who sends his own photo agai
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from itertools import islice
+from typing import TYPE_CHECKING, TypeVar
 
 from certflow import keys, likeness, photo
 from certflow.checks.measure_files import Standing
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
     from certflow.registry.portraits import Owner
 
 
+_Whose = TypeVar("_Whose")
+_Source = tuple[str, Callable[[], bytes]]
+"""SHA-256 of a photo ("" where nobody took it), and how it is read."""
 _KEPT = 2_000
 """Pictures that are kept for another look: 20 MB."""
 
@@ -54,9 +58,8 @@ class Album:
 
     def compare(self, standings: Sequence[Standing]) -> None:
         """The photos of the call with each other."""
-        for one, other in self._pairs():
-            if (apart := self._apart(one, other)) is None:
-                continue
+        pairs = (((one, other), self._own(one), self._own(other)) for one, other in self._pairs())
+        for (one, other), apart in self._apart(pairs):
             for here, there in ((one, other), (other, one)):
                 self._note(here, apart, self._place(here, there, standings))
 
@@ -84,11 +87,11 @@ class Album:
         self.newest = shelf.newest
         looks = list(likeness.likest([self.photos.sketches[line] or b"" for line in mine], shelf.sketches))
         owners = portraits.owners(conn, {shelf.ids[at] for _, at in looks}, without)
-        for number, at in looks:
-            line = mine[number]
-            others = [one for one in owners.get(shelf.ids[at], ()) if self._other(line, one)]
-            if others and (apart := self._apart_from(line, others[0])) is not None:
-                yield from ((line, apart, one.record) for one in others)
+        found = ((mine[number], owners.get(shelf.ids[at], ())) for number, at in looks)
+        strangers = ((line, [one for one in known if self._other(line, one)]) for line, known in found)
+        pairs = (((line, known), self._own(line), self._kept(known[0])) for line, known in strangers if known)
+        for (line, known), apart in self._apart(pairs):
+            yield from ((line, apart, one.record) for one in known)
 
     def _pairs(self) -> Iterator[tuple[int, int]]:
         """Photos of two people that have the same bytes, or are worth a second look; each pair once."""
@@ -115,32 +118,35 @@ class Album:
         numbers = {self._numbers[one] for one in lines} - {""}
         return keys.id_key(owner.id_number) != self.rows.persons[lines[0]] and owner.management_no not in numbers
 
-    def _apart(self, one: int, other: int) -> float | None:
-        (first, entry), (second, entry_too) = self.photos.members[one], self.photos.members[other]
-        if entry.sha256 == entry_too.sha256:
-            return 0.0
-        return self._distance(
-            (entry.sha256, lambda: archive.read_entry(first, entry)),
-            (entry_too.sha256, lambda: archive.read_entry(second, entry_too)),
-        )
-
-    def _apart_from(self, line: int, owner: "Owner") -> float | None:
+    def _own(self, line: int) -> _Source:
         received, entry = self.photos.members[line]
+        return entry.sha256 or "", lambda: archive.read_entry(received, entry)
+
+    def _kept(self, owner: "Owner") -> _Source:
         kept = owner.photo
-        if entry.sha256 == kept.sha256:
-            return 0.0
         place = Packed(
             self.settings.original(kept.original), kept.data_offset, kept.packed_size, kept.method, kept.size,
             kept.crc32,
         )  # fmt: skip
-        return self._distance(
-            (entry.sha256, lambda: archive.read_entry(received, entry)), (kept.sha256, lambda: read_packed(place))
-        )
+        return kept.sha256 or "", lambda: read_packed(place)
 
-    def _distance(self, *sources: tuple[str | None, Callable[[], bytes]]) -> float | None:
-        """None where a picture is not there any more."""
-        one, other = (self._picture(digest or "", read) for digest, read in sources)
-        return None if one is None or other is None else likeness.apart(one, other)
+    def _apart(self, pairs: Iterable[tuple[_Whose, _Source, _Source]]) -> Iterator[tuple[_Whose, float]]:
+        """Each pair's difference, in order; nothing is said where a picture is not there any more."""
+        left = iter(pairs)
+        while piece := list(islice(left, likeness.TOGETHER)):
+            apart: dict[int, float] = {}
+            ones, others, looks = [], [], []
+            for number, (_, (digest, read), (digest_too, read_too)) in enumerate(piece):
+                if digest and digest == digest_too:
+                    apart[number] = 0.0
+                    continue
+                one, other = self._picture(digest, read), self._picture(digest_too, read_too)
+                if one is not None and other is not None:
+                    ones.append(one)
+                    others.append(other)
+                    looks.append(number)
+            apart |= zip(looks, likeness.apart(ones, others), strict=True)
+            yield from ((piece[number][0], apart[number]) for number in sorted(apart))
 
     def _picture(self, digest: str, read: Callable[[], bytes]) -> likeness.Plane | None:
         if digest not in self._seen:
