@@ -129,6 +129,31 @@ def test_the_photos_of_the_largest_city_are_compared_in_little_memory():
     assert peak < 150e6
 
 
+def test_one_picture_for_all_its_people_costs_a_city_no_more_than_photos_of_their_own(monkeypatch):
+    """A stand-in for six thousand missing photos was thirty-six million glances, of 20 µs and 100 bytes each."""
+    asked = []
+    monkeypatch.setattr(likeness, "_glance", lambda ones, _others: asked.append(len(ones)) or np.zeros(len(ones)))
+    base = np.frombuffer(shelf()[0], dtype=np.int8).astype(int)
+    noise = np.random.default_rng(4).integers(-2, 3, (1_500, 63))
+    sketches = [shelf()[0]] * 1_500 + [line.astype(np.int8).tobytes() for line in (base + noise).clip(-127, 127)]
+    tracemalloc.start()
+    looks = list(likeness.likest(sketches, b"".join(sketches)))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert len(looks) == likeness.NEAREST * len(sketches)
+    assert looks[: likeness.NEAREST] == [(0, other) for other in range(likeness.NEAREST)]
+    assert sum(asked) == 0
+    assert peak < 30e6
+
+
+def test_the_quick_bound_is_never_below_the_product():
+    ones, others = (likeness._unit(likeness._lines(b"".join(part))) for part in (shelf()[:20], shelf()[20:]))
+    axes = np.linalg.eigh(ones.T @ ones)[1][:, ::-1]
+    bound = likeness._shortened(ones @ axes) @ likeness._shortened(others @ axes).T
+    assert (bound > ones @ others.T - likeness._ROUNDING).all()
+    assert np.abs(axes.T @ axes - np.eye(63)).max() < likeness._ROUNDING
+
+
 def test_a_sketch_is_63_bytes_whatever_the_light():
     one, brighter = (sketch(saved(ImageEnhance.Brightness(PEOPLE[3]).enhance(factor))) for factor in (0.9, 0.6))
     assert len(one) == len(brighter) == 63
