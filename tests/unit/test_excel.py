@@ -1,8 +1,10 @@
 """Workbooks we write, read by other readers than our own."""
 
+import gc
 import hashlib
 import io
 import time
+import tracemalloc
 import zipfile
 
 import openpyxl
@@ -71,6 +73,22 @@ def test_a_value_longer_than_a_record_is_refused():
     assert list(excel.read_xls_text(excel.write_xls(["a"], [["𠮷" * 2000]])))[1] == ["𠮷" * 2000]
     with pytest.raises(Conflict, match="row 2 column 1"):
         excel.write_xls(["a"], [["x" * 4001]])
+
+
+def test_a_written_workbook_leaves_no_row_in_memory(tmp_path):
+    """Its classes name each other: all rows of sixteen cities stayed until somebody looked for cycles."""
+    page = excel.Page("表", [[f"{down}-{across}" for across in range(9)] for down in range(2_000)], [9] * 9)
+    gc.collect()
+    gc.disable()
+    try:
+        excel.write_xlsx(tmp_path / "first.xlsx", [page])
+        tracemalloc.start()
+        excel.write_xlsx(tmp_path / "second.xlsx", [page, excel.Page("二", page.rows, page.widths)])
+        left, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+        gc.enable()
+    assert left < 100_000 < 1_000_000 < peak
 
 
 def test_e35_xlsx_for_people_holds_text_only(tmp_path):
