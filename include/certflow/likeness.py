@@ -55,16 +55,20 @@ Doubles = npt.NDArray[np.float64]
 Numbers = npt.NDArray[np.intp]
 
 
-def sketch(thumb: bytes, shape: tuple[int, int]) -> bytes:
-    """63 signed bytes: the slow waves of a grey picture of `shape`, the quicker ones weighed more.
+def sketches(thumbs: Sequence[bytes], shape: tuple[int, int]) -> list[bytes]:
+    """Of each grey picture of `shape` 63 signed bytes: its slow waves, the quicker ones weighed more.
 
-    Neither exposure nor contrast is in them. All zero for a blank picture, which is like nothing.
+    Neither exposure nor contrast is in them. All zero for a blank picture, which is like nothing. A fifth of the time
+    when many are given at once.
     """
-    grey = np.frombuffer(thumb, dtype=np.uint8).reshape(shape).astype(np.float32)
+    if not thumbs:
+        return []
+    greys = np.frombuffer(b"".join(thumbs), dtype=np.uint8).reshape(-1, *shape).astype(np.float32)
     order = np.add.outer(np.arange(_WAVES), np.arange(_WAVES))
-    waves = (_waves(shape[0]) @ grey @ _waves(shape[1]).T * order).ravel()[1:]
-    largest = float(np.abs(waves).max())
-    return np.round(waves * (127 / largest if largest > 1 else 0)).astype(np.int8).tobytes()
+    waves = (_waves(shape[0]) @ greys @ _waves(shape[1]).T * order).reshape(len(thumbs), -1)[:, 1:]
+    largest = np.abs(waves).max(axis=1, keepdims=True)
+    scaled = np.round(waves * np.where(largest > 1, 127 / np.maximum(largest, 1), 0))
+    return [line.tobytes() for line in scaled.astype(np.int8)]
 
 
 def likest(ones: Sequence[bytes], others: bytes) -> Iterator[tuple[int, int]]:

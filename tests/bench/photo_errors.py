@@ -154,7 +154,7 @@ class Shelf:
     def sketch(data: bytes) -> bytes:
         thumb = photo.measure(data)["photo_thumb"]
         assert isinstance(thumb, bytes)
-        return likeness.sketch(thumb, portrait.THUMB)
+        return likeness.sketches([thumb], portrait.THUMB)[0]
 
     @staticmethod
     def detail(data: bytes) -> likeness.Plane:

@@ -27,7 +27,7 @@ def saved(image: Image.Image, quality: int = 85) -> bytes:
 
 
 def sketch(data: bytes) -> bytes:
-    return likeness.sketch(photo.measure(data)["photo_thumb"], portrait.THUMB)
+    return likeness.sketches([photo.measure(data)["photo_thumb"]], portrait.THUMB)[0]
 
 
 def detail(data: bytes):
@@ -158,6 +158,14 @@ def test_a_sketch_is_63_bytes_whatever_the_light():
     one, brighter = (sketch(saved(ImageEnhance.Brightness(PEOPLE[3]).enhance(factor))) for factor in (0.9, 0.6))
     assert len(one) == len(brighter) == 63
     assert np.abs(np.frombuffer(one, np.int8).astype(int) - np.frombuffer(brighter, np.int8)).max() <= 4
+
+
+def test_sketches_are_the_same_one_by_one_and_together():
+    thumbs = [photo.measure(saved(image))["photo_thumb"] for image in PEOPLE[:5]] + [bytes(24 * 27)]
+    together = likeness.sketches(thumbs, portrait.THUMB)
+    assert together == [one for thumb in thumbs for one in likeness.sketches([thumb], portrait.THUMB)]
+    assert together[-1] == bytes(63)
+    assert likeness.sketches([], portrait.THUMB) == []
 
 
 def test_what_is_no_photo_has_no_detail():

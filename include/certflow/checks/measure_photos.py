@@ -101,8 +101,8 @@ def _take(photos: Photos, measured: Iterable[Measures]) -> None:
     found: dict[str, list[object]] = defaultdict(lambda: [None] * size)
     photos.sketches, photos.smalls = [None] * size, [None] * size
     for line, one in enumerate(measured):
-        if isinstance(thumb := one.pop("photo_thumb", None), bytes):
-            photos.sketches[line] = likeness.sketch(thumb, portrait.THUMB)
+        if isinstance(sketch := one.pop("photo_sketch", None), bytes):
+            photos.sketches[line] = sketch
         if isinstance(small := one.pop("photo_small", None), bytes):
             photos.smalls[line] = small
         for name, value in one.items():
@@ -112,6 +112,10 @@ def _take(photos: Photos, measured: Iterable[Measures]) -> None:
 
 def _measure(members: Sequence[tuple[Received, Entry]], *, with_faces: bool, with_small: bool) -> list[Measures]:
     found = photo.measured([_sample(*member, with_faces=with_faces, with_small=with_small) for member in members])
+    thumbed = [(one, thumb) for one in found if isinstance(thumb := one.pop("photo_thumb", None), bytes)]
+    drawn = likeness.sketches([thumb for _, thumb in thumbed], portrait.THUMB)
+    for (one, _), sketch in zip(thumbed, drawn, strict=True):
+        one["photo_sketch"] = sketch
     return [{**entry.measures, **one} for (_, entry), one in zip(members, found, strict=True)]
 
 
