@@ -493,4 +493,6 @@ _COLUMNS = {
 
 def _storable(value: str) -> str:
     """Text PostgreSQL can hold: NUL and halves of surrogate pairs (E46) are written as escapes."""
+    if value.isprintable():  # nearly all
+        return value
     return value.replace("\0", "\\x00").encode("utf-8", "backslashreplace").decode("utf-8")
