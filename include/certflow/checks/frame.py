@@ -29,7 +29,7 @@ def _series(values: Sequence[object]) -> Any:  # noqa: ANN401 (a series of whate
     sample = next((value for value in values if value is not None), None)
     given = np.array(values, dtype=object)
     if isinstance(sample, bool):
-        absent = np.equal(given, None).astype(np.bool_)
+        absent = np.fromiter((value is None for value in values), dtype=np.bool_, count=len(values))
         return pd.Series(pd.arrays.BooleanArray(np.where(absent, False, given).astype(np.bool_), absent))
     if isinstance(sample, int | float):
         return pd.Series(given.astype(np.float64))
