@@ -57,8 +57,12 @@ class Album:
         self._numbers = self.rows.text("clean_ZSGLH")
 
     def compare(self, standings: Sequence[Standing]) -> None:
-        """The photos of the call with each other."""
-        pairs = (((one, other), self._own(one), self._own(other)) for one, other in self._pairs())
+        """The photos of the call with each other; two of which each is too like another one already are let be."""
+        pairs = (
+            ((one, other), self._own(one), self._own(other))
+            for one, other in self._pairs()
+            if not (self._too_alike(one) and self._too_alike(other))
+        )
         for (one, other), apart in self._apart(pairs):
             for here, there in ((one, other), (other, one)):
                 self._note(here, apart, self._place(here, there, standings))
@@ -157,6 +161,10 @@ class Album:
             except (SubmissionError, DigestMismatch):
                 self._seen[digest] = None
         return self._seen[digest]
+
+    def _too_alike(self, line: int) -> bool:
+        nearest = self.difference[line]
+        return isinstance(nearest, float) and nearest < self.bound
 
     def _note(self, line: int, apart: float, whose: str) -> None:
         nearest = self.difference[line]

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from made_submissions import Made, Row, id_number, person, portrait, received
 
-from certflow import excel
+from certflow import excel, likeness
 from certflow.checks import suites
 from certflow.checks.judged import Judged
 from certflow.checks.run import check
@@ -387,3 +387,17 @@ def test_written_workbooks_are_what_the_reader_expects() -> None:
     """The builder of these tests writes what the notice asks for: otherwise the tests above prove nothing."""
     grid = list(excel.read_xls_text(excel.write_xls(FIELDS, [[person(1)[name] for name in FIELDS]])))
     assert grid == [list(FIELDS), [person(1)[name] for name in FIELDS]]
+
+
+def test_p17_one_picture_saved_anew_for_everybody_is_held_without_a_look_at_every_pair(settings, tmp_path, monkeypatch):
+    """Each photo of such a city had twelve second looks, through all their steps: 50 ms a row."""
+    looks, apart = [], likeness.apart
+    monkeypatch.setattr(likeness, "apart", lambda ones, others: looks.append(len(ones)) or apart(ones, others))
+    made, picture, count = Made(), portrait(41), 60
+    for serial in range(1, count + 1):
+        made.add(person(serial, photo=True), picture[:-2] + bytes([serial, 1]) + picture[-2:])
+    made.add(person(99, photo=True), portrait(99))
+    [judged] = judge(settings, made.write(tmp_path))
+    assert [row.outcome for row in judged.rows] == [Outcome.HELD] * count + [Outcome.ACCEPTED]
+    assert all("PHOTO-SAME" in row.rules for row in judged.rows[:-1])
+    assert sum(looks) < 2 * count
