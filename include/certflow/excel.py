@@ -307,9 +307,7 @@ def write_xlsx(path: Path, pages: Sequence[Page]) -> None:
         for page in pages:
             _write_page(book.add_worksheet(page.name), page, looks)
         book.close()
-        for (
-            sheet
-        ) in book.worksheets():  # they and their formats name each other: a city's rows would stay until a search
+        for sheet in book.worksheets():  # book and sheets name each other: all rows would wait for the collector
             vars(sheet).clear()
     part.replace(path)
 
