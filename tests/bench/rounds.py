@@ -6,6 +6,7 @@ is given. Every run leaves one JSON file in ``var/bench/``.
 """
 
 import contextlib
+import gc
 import json
 import os
 import platform
@@ -79,8 +80,11 @@ def race(
 ) -> Stage:  # fmt: skip
     """Run all sides in turn, `rounds` times; the first turn only warms up.
 
-    `server`: process whose family counts too. `apart`: a child of this process whose family does not count.
+    `server`: process whose family counts too. `apart`: a child of this process whose family does not count. What was
+    there before is kept from the collector of cycles: a stage takes as long behind others as alone.
     """
+    gc.collect()
+    gc.freeze()
     cpu: dict[str, list[float]] = {side.name: [] for side in sides}
     wall: dict[str, list[float]] = {side.name: [] for side in sides}
     peak: dict[str, int] = dict.fromkeys(cpu, 0)
@@ -100,6 +104,7 @@ def race(
              statistics.median(wall[side.name]), peak[side.name], tuple(cpu[side.name]))
         for side in sides
     )  # fmt: skip
+    gc.unfreeze()
     stage = Stage(name, unit, took, note)
     print(line(stage), flush=True)
     return stage
