@@ -234,14 +234,17 @@ def _whole_strings(piece: bytes, narrow: str, at: int, strings: list[str]) -> in
     `narrow` is the piece as Latin-1, which strings without wide signs are cut out of.
     """
     end = len(piece)
-    header = struct.Struct("<HB").unpack_from
+    header, append = struct.Struct("<HB").unpack_from, strings.append
     while at + 3 <= end:
         size, flags = header(piece, at)
         start = at + 3
         stop = start + (size << flags)
-        if flags > 1 or stop > end:
+        if stop > end or flags > 1:
             break
-        strings.append(utf_16_le_decode(piece[start:stop], "surrogatepass", True)[0] if flags else narrow[start:stop])
+        if flags:
+            append(utf_16_le_decode(piece[start:stop], "surrogatepass", True)[0])
+        else:
+            append(narrow[start:stop])
         at = stop
     return at
 
