@@ -40,8 +40,8 @@ machines stands in [scale.md](scale.md).
   row) and the **limit** of the machine (decoding alone, `cp`, OpenSSH's `sftp`, SQL written by hand).
 * The sides take turns, round by round; the table gives medians. Ratios are of CPU time (this process with its threads,
   its children, the database server), so other work on the machine hits all sides alike. Seconds of one machine say
-  little about another; the ratios do. What earlier stages left in the process is kept from Python's collector of cycles,
-  for all sides: each takes as long as in a process of its own.
+  little about another; the ratios do. What earlier stages left in the process is kept from Python's collector of
+  cycles, for all sides: each takes as long as in a process of its own.
 * `make bench-check` compares these ratios with the accepted ones (`tests/bench/accepted.json`) and fails when one lost
   more than 15 %. Every run is kept in `var/bench/`.
 * Over a whole month both make what the notice wants: the package, the paper forms of every city, the lists of what came
