@@ -74,9 +74,10 @@ def sketches(thumbs: Sequence[bytes], shape: tuple[int, int]) -> list[bytes]:
 def likest(ones: Sequence[bytes], others: bytes) -> Iterator[tuple[int, int]]:
     """(number of one, number of another) for each second look that is worth it; `others`: sketches end to end.
 
-    For each of the ones the likest first, of equally like ones the first of the others.
+    For each of the ones the likest first, of equally like ones the last of the others: old ones that were sent back, as
+    many as there are, must not hide the newest. So the others are gone through backwards.
     """
-    known, seen = _unit(_lines(b"".join(ones))), _lines(others)
+    known, seen = _unit(_lines(b"".join(ones))), _lines(others)[::-1]
     found: list[list[tuple[float, int]]] = [[] for _ in ones]
     worth = np.full(len(known), FIRST)
     """Per one the least score that is still of interest: of many that are all alike a few are enough."""
@@ -89,7 +90,7 @@ def likest(ones: Sequence[bytes], others: bytes) -> Iterator[tuple[int, int]]:
             if len(nearest) == NEAREST:
                 worth[one] = np.nextafter(-nearest[-1][0], 2)
     for one, nearest in enumerate(found):
-        yield from ((one, other) for _, other in nearest)
+        yield from ((one, len(seen) - 1 - other) for _, other in nearest)
 
 
 def _likest_of_each(here: Numbers, there: Numbers, score: Floats) -> Iterator[tuple[int, int, float]]:

@@ -116,6 +116,16 @@ def test_the_nearest_few_get_a_second_look_however_many_there_are():
     assert 0 in looks
 
 
+def test_of_equally_like_ones_the_newest_get_a_second_look(monkeypatch):
+    """Many that were sent back long ago must not hide the one that goes on."""
+    one, people = sketch(saved(PEOPLE[0])), shelf()[1:9]
+    for side, pairs in ((512, 2_048), (7, 3)):
+        monkeypatch.setattr(likeness, "_SIDE", side)
+        monkeypatch.setattr(likeness, "_PAIRS", pairs)
+        looks = [other for _, other in likeness.likest([one], b"".join([*people, *[one] * 40, *people, one]))]
+        assert looks == [56, *range(47, 47 - likeness.NEAREST + 1, -1)]
+
+
 def test_the_photos_of_the_largest_city_are_compared_in_little_memory():
     """All with all at once was 4 bytes a pair: 14 GB for 60 000 photos."""
     made = np.random.default_rng(1).integers(-127, 128, (20_000, 63), dtype=np.int8)
@@ -141,7 +151,7 @@ def test_one_picture_for_all_its_people_costs_a_city_no_more_than_photos_of_thei
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert len(looks) == likeness.NEAREST * len(sketches)
-    assert looks[: likeness.NEAREST] == [(0, other) for other in range(likeness.NEAREST)]
+    assert looks[: likeness.NEAREST] == [(0, 1_499 - other) for other in range(likeness.NEAREST)], "the newest of them"
     assert sum(asked) == 0
     assert peak < 30e6
 

@@ -4,7 +4,7 @@
 picture. Compared are persons, by their ID numbers: who sends his own photo again, in any month, is like himself.
 """
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
@@ -98,7 +98,10 @@ class Album:
             yield from ((line, apart, one.record) for one in known)
 
     def _pairs(self) -> Iterator[tuple[int, int]]:
-        """Photos of two people that have the same bytes, or are worth a second look; each pair once."""
+        """Photos of two people that have the same bytes, or are worth a second look; each pair once.
+
+        One pair of each photo, then another of each: most know early that they are too like somebody's.
+        """
         persons = [self.rows.persons[lines[0]] if lines else f"\0{line}" for line, lines in enumerate(self.photos.rows)]
         same: dict[str | None, list[int]] = defaultdict(list)
         for line, (_, entry) in enumerate(self.photos.members):
@@ -112,9 +115,13 @@ class Album:
         drawn = [line for line, made in enumerate(self.photos.sketches) if made]
         sketches = [self.photos.sketches[line] or b"" for line in drawn]
         looks = {(drawn[one], drawn[other]) for one, other in likeness.likest(sketches, b"".join(sketches))}
+        turns: Counter[int] = Counter()
+        ordered: list[tuple[int, int, int]] = []
         for one, other in sorted({(min(pair), max(pair)) for pair in twins | looks}):
             if persons[one] != persons[other]:
-                yield one, other
+                ordered.append((turns[one], one, other))
+                turns[one] += 1
+        yield from ((one, other) for _, one, other in sorted(ordered))
 
     def _other(self, line: int, owner: "Owner") -> bool:
         """Whether a row of the ledger is another person's: another ID number, and another certificate."""
