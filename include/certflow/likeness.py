@@ -7,7 +7,7 @@ distance after Simard, LeCun and Denker, 1993, coarse to fine). Sketches are fit
 alike as they are. Pure arithmetic; what is too alike stands in the suite.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
 
 import numpy as np
@@ -53,6 +53,7 @@ Plane = npt.NDArray[np.uint8]
 Floats = npt.NDArray[np.float32]
 Doubles = npt.NDArray[np.float64]
 Numbers = npt.NDArray[np.intp]
+_Asked = Callable[[Numbers, Numbers], npt.NDArray[np.bool_]]
 
 
 def sketches(thumbs: Sequence[bytes], shape: tuple[int, int]) -> list[bytes]:
@@ -71,17 +72,21 @@ def sketches(thumbs: Sequence[bytes], shape: tuple[int, int]) -> list[bytes]:
     return [line.tobytes() for line in scaled.astype(np.int8)]
 
 
-def likest(ones: Sequence[bytes], others: bytes) -> Iterator[tuple[int, int]]:
+def likest(
+    ones: Sequence[bytes], others: bytes, persons: Sequence[str] = (), theirs: Sequence[str | None] = ()
+) -> Iterator[tuple[int, int]]:
     """(number of one, number of another) for each second look that is worth it; `others`: sketches end to end.
 
-    For each of the ones the likest first, of equally like ones the last of the others: old ones that were sent back, as
-    many as there are, must not hide the newest. So the others are gone through backwards.
+    For each of the ones the likest first, of equally like ones the last of the others, so these are gone through
+    backwards. Two of the same person are no pair: `persons` is whose each of the ones is, `theirs` whose each of the
+    others is, None where it is nobody's of them.
     """
     known, seen = _unit(_lines(b"".join(ones))), _lines(others)[::-1]
+    strangers = _strangers(persons or [""] * len(known), [*reversed(theirs)] or [None] * len(seen))
     found: list[list[tuple[float, int]]] = [[] for _ in ones]
     worth = np.full(len(known), FIRST)
     """Per one the least score that is still of interest: of many that are all alike a few are enough."""
-    for here, there, score in _close(known, seen, worth):
+    for here, there, score in _close(known, seen, worth, strangers):
         near = score >= _CERTAIN
         unsure = np.flatnonzero(~near)
         near[unsure] = _glance(known[here[unsure]], _unit(seen[there[unsure]])) < GLANCE
@@ -93,6 +98,14 @@ def likest(ones: Sequence[bytes], others: bytes) -> Iterator[tuple[int, int]]:
         yield from ((one, len(seen) - 1 - other) for _, other in nearest)
 
 
+def _strangers(persons: Sequence[str], theirs: Sequence[str | None]) -> _Asked:
+    """Says of pairs whether they are two people's."""
+    numbers = {person: number for number, person in enumerate(dict.fromkeys(persons))}
+    mine = np.asarray([numbers[one] for one in persons])
+    owners = np.asarray([-1 if one is None else numbers.get(one, -1) for one in theirs])
+    return lambda here, there: mine[here] != owners[there]
+
+
 def _likest_of_each(here: Numbers, there: Numbers, score: Floats) -> Iterator[tuple[int, int, float]]:
     order = np.lexsort((there, -score, here))
     begins = np.flatnonzero(np.diff(here[order], prepend=-1))
@@ -101,7 +114,9 @@ def _likest_of_each(here: Numbers, there: Numbers, score: Floats) -> Iterator[tu
     yield from zip(here[few].tolist(), there[few].tolist(), score[few].tolist(), strict=True)
 
 
-def _close(known: Floats, others: npt.NDArray[np.int8], worth: Doubles) -> Iterator[tuple[Numbers, Numbers, Floats]]:
+def _close(
+    known: Floats, others: npt.NDArray[np.int8], worth: Doubles, strangers: _Asked
+) -> Iterator[tuple[Numbers, Numbers, Floats]]:
     """Pairs that are alike as they are, at most `_PAIRS` at once: which of the ones, which of the others, how alike.
 
     First a bound is asked, in a quarter of the time: the product along the axes on which the sketches vary most, and
@@ -121,7 +136,7 @@ def _close(known: Floats, others: npt.NDArray[np.int8], worth: Doubles) -> Itera
             for at in range(0, len(places), _PAIRS):
                 which, other = first + here[at : at + _PAIRS], there[at : at + _PAIRS]
                 score = np.einsum("ij,ij->i", known[which], chunk[other])
-                kept = score >= worth[which]
+                kept = (score >= worth[which]) & strangers(which, start + other)
                 if count + np.count_nonzero(kept) > _PAIRS:
                     yield _joined(waiting)
                     waiting, count = [], 0

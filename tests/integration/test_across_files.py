@@ -8,6 +8,7 @@ from PIL import Image, ImageEnhance
 from sqlalchemy import text
 from test_check_city import deliver, sound, states
 
+from certflow import likeness
 from certflow.checks import run
 from certflow.checks.run import check, check_city
 from certflow.reference import load_reference
@@ -20,7 +21,7 @@ PEOPLE = [person(serial) for serial in range(1, 31)]
 def office(settings, registry, actor, tmp_path):
     """Take one file of a city in; the rules its rows were said to break, by row."""
     more = [PEOPLE[0] | {"ZSGLH": f"20180903437000900{n}", "BKZY": "公路工程"} for n in (1, 2)]
-    pictured = [person(serial, photo=True) for serial in (41, 42, 43)]
+    pictured = [person(serial, photo=True) for serial in range(41, 57)]
     certificates.load(registry, actor, write_registry(tmp_path / "r.csv", [*PEOPLE, *more, *pictured]))
 
     def take(made, account="370100"):
@@ -148,6 +149,42 @@ def test_p17_ones_own_photo_again_and_one_that_was_sent_back_are_no_hold(office,
     third.add(person(42, photo=True) | {"BMS": "青岛市"}, portrait(41))
     assert office(third, "370200") == []  # whoever had sent it with the wrong name took it back
     assert [state for _, state in states(registry)] == ["REFUSED", "WITHDRAWN", "ACCEPTED"]
+
+
+@pytest.mark.parametrize("change", [None, "saved"])
+def test_p17_photos_that_were_sent_back_do_not_hide_an_older_one_that_goes_on(
+    office, registry, settings, actor, change
+):
+    """However many there are: a photo gets no more than some second looks."""
+    first, many, last = Made(month="202004"), Made(city="青岛市"), Made(month="202006", city="淄博市")
+    first.add(person(41, photo=True), portrait(41))
+    for serial in range(42, 42 + likeness.NEAREST + 1):
+        many.add(person(serial, photo=True) | {"BMS": "青岛市"}, portrait(41))
+    sent = again(portrait(41), CHANGES[change]) if change else portrait(41)
+    last.add(person(56, photo=True) | {"BMS": "淄博市"}, sent)
+    office(first)
+    office(many, "370200")
+    with registry.begin(actor) as conn:
+        conn.execute(text("UPDATE rows SET state = 'RETURNED' WHERE record_id LIKE '370200-%'"))
+    assert office(last, "370300") == [(2, "PHOTO-SAME")]
+    assert evidence(registry)["370300-202006-034-000001"].startswith("与另一人的照片相同或几乎相同（370100-202004-")
+    assert sound(registry, settings)
+
+
+def test_p17_ones_own_photos_do_not_hide_anothers_that_is_older(office, registry, settings):
+    own = {"BMS": "青岛市"}
+    months = [f"{year}{month:02d}" for year in (2018, 2019) for month in range(1, 13)][: likeness.NEAREST + 2]
+    first = Made(month="201712")
+    first.add(person(41, photo=True), portrait(41))
+    office(first)
+    for month in months:
+        later = Made(month=month, city="青岛市")
+        later.add(person(42, photo=True) | own, portrait(41))
+        found = office(later, "370200")
+        assert (2, "PHOTO-SAME") in found, month
+    said = evidence(registry)[f"370200-{months[-1]}-034-000001"]
+    assert said.startswith("与另一人的照片相同或几乎相同（370100-201712-")
+    assert sound(registry, settings)
 
 
 def test_p17_two_cities_at_once_do_not_miss_each_other(office, registry, settings, actor, monkeypatch):

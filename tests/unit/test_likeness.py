@@ -117,13 +117,22 @@ def test_the_nearest_few_get_a_second_look_however_many_there_are():
 
 
 def test_of_equally_like_ones_the_newest_get_a_second_look(monkeypatch):
-    """Many that were sent back long ago must not hide the one that goes on."""
     one, people = sketch(saved(PEOPLE[0])), shelf()[1:9]
     for side, pairs in ((512, 2_048), (7, 3)):
         monkeypatch.setattr(likeness, "_SIDE", side)
         monkeypatch.setattr(likeness, "_PAIRS", pairs)
         looks = [other for _, other in likeness.likest([one], b"".join([*people, *[one] * 40, *people, one]))]
         assert looks == [56, *range(47, 47 - likeness.NEAREST + 1, -1)]
+
+
+def test_two_photos_of_one_person_are_no_pair_and_take_nobodys_place():
+    one, people = sketch(saved(PEOPLE[0])), shelf()[1:9]
+    others, theirs = [one, *people, *[one] * 40], ["B", *[None] * 8, *["A"] * 40]
+    assert list(likeness.likest([one, one], b"".join(others), ["A", "C"], theirs)) == [
+        (0, 0), *((1, 48 - nearest) for nearest in range(likeness.NEAREST)),
+    ]  # fmt: skip
+    mine = [one] * 3
+    assert set(likeness.likest(mine, b"".join(mine), "AAB", "AAB")) == {(0, 2), (1, 2), (2, 0), (2, 1)}
 
 
 def test_the_photos_of_the_largest_city_are_compared_in_little_memory():

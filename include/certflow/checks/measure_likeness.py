@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
     from certflow.registry.ledger import Registry
-    from certflow.registry.portraits import Owner
+    from certflow.registry.portraits import Owner, Shelf
 
 
 _Whose = TypeVar("_Whose")
@@ -87,22 +87,44 @@ class Album:
         from certflow.registry import portraits
 
         mine = [line for line, lines in enumerate(self.photos.rows) if lines and self.photos.sketches[line]]
-        shelf = portraits.shelf(conn, self.newest) if mine else portraits.Shelf((), b"", portraits.newest(conn))
+        since = self.newest
+        shelf = portraits.shelf(conn, since) if mine else portraits.Shelf((), b"", portraits.newest(conn))
         self.newest = shelf.newest
-        looks = list(likeness.likest([self.photos.sketches[line] or b"" for line in mine], shelf.sketches))
-        owners = portraits.owners(conn, {shelf.ids[at] for _, at in looks}, without)
-        found = ((mine[number], owners.get(shelf.ids[at], ())) for number, at in looks)
-        strangers = ((line, [one for one in known if self._other(line, one)]) for line, known in found)
-        pairs = (((line, known), self._own(line), self._kept(known[0])) for line, known in strangers if known)
+        strangers, crowded = self._strangers(conn, mine, shelf, without)
+        if crowded:
+            persons = {self._person(line) for line in crowded}
+            strangers = [(line, known) for line, known in strangers if line not in crowded]
+            shelf = portraits.standing(conn, since, persons, without)
+            strangers += self._strangers(conn, sorted(crowded), shelf, without)[0]
+        pairs = (((line, known), self._own(line), self._kept(known[0])) for line, known in strangers)
         for (line, known), apart in self._apart(pairs):
             yield from ((line, apart, one.record) for one in known)
+
+    def _strangers(
+        self, conn: "Connection", lines: Sequence[int], shelf: "Shelf", without: Sequence[int]
+    ) -> "tuple[list[tuple[int, list[Owner]]], set[int]]":
+        """(photo, other people's rows with a photo of the shelf) for each second look.
+
+        And the photos whose every look was spent, and some on photos that nobody else has: these may hide one.
+        """
+        from certflow.registry import portraits
+
+        sketches = [self.photos.sketches[line] or b"" for line in lines]
+        whose = [self._person(line) for line in lines]
+        looks = list(likeness.likest(sketches, shelf.sketches, whose, shelf.persons))
+        owners = portraits.owners(conn, {shelf.ids[at] for _, at in looks}, without)
+        seen = ((lines[number], owners.get(shelf.ids[at], ())) for number, at in looks)
+        found = [(line, [one for one in known if self._other(line, one)]) for line, known in seen]
+        spent, useful = Counter(line for line, _ in found), Counter(line for line, known in found if known)
+        crowded = {line for line in spent if spent[line] == likeness.NEAREST > useful[line]}
+        return [(line, known) for line, known in found if known], crowded
 
     def _pairs(self) -> Iterator[tuple[int, int]]:
         """Photos of two people that have the same bytes, or are worth a second look; each pair once.
 
         One pair of each photo, then another of each: most know early that they are too like somebody's.
         """
-        persons = [self.rows.persons[lines[0]] if lines else f"\0{line}" for line, lines in enumerate(self.photos.rows)]
+        persons = [self._person(line) for line in range(len(self.photos))]
         same: dict[str | None, list[int]] = defaultdict(list)
         for line, (_, entry) in enumerate(self.photos.members):
             same[entry.sha256].append(line)
@@ -114,7 +136,9 @@ class Album:
         }  # fmt: skip
         drawn = [line for line, made in enumerate(self.photos.sketches) if made]
         sketches = [self.photos.sketches[line] or b"" for line in drawn]
-        looks = {(drawn[one], drawn[other]) for one, other in likeness.likest(sketches, b"".join(sketches))}
+        whose = [persons[line] for line in drawn]
+        likest = likeness.likest(sketches, b"".join(sketches), whose, whose)
+        looks = {(drawn[one], drawn[other]) for one, other in likest}
         turns: Counter[int] = Counter()
         ordered: list[tuple[int, int, int]] = []
         for one, other in sorted({(min(pair), max(pair)) for pair in twins | looks}):
@@ -123,11 +147,16 @@ class Album:
                 turns[one] += 1
         yield from ((one, other) for _, one, other in sorted(ordered))
 
+    def _person(self, line: int) -> str:
+        """Whose the photo is; nobody is like himself where no row asks for it."""
+        lines = self.photos.rows[line]
+        return self.rows.persons[lines[0]] if lines else f"\0{line}"
+
     def _other(self, line: int, owner: "Owner") -> bool:
         """Whether a row of the ledger is another person's: another ID number, and another certificate."""
         lines = self.photos.rows[line]
         numbers = {self._numbers[one] for one in lines} - {""}
-        return keys.id_key(owner.id_number) != self.rows.persons[lines[0]] and owner.management_no not in numbers
+        return keys.id_key(owner.id_number) != self._person(line) and owner.management_no not in numbers
 
     def _own(self, line: int) -> _Source:
         received, entry = self.photos.members[line]
