@@ -7,13 +7,16 @@ row can be meant, and said to be so. Photos are decoded here, in threads, each o
 import re
 import unicodedata
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cache, partial
 from itertools import chain
+from pathlib import Path
+from typing import BinaryIO
 
-from certflow import faces, keys, likeness, photo, portrait
+from certflow import faces, keys, likeness, photo, portrait, vault
 from certflow.checks import columns
 from certflow.checks.measure_files import Standing
 from certflow.checks.measure_rows import Rows
@@ -111,7 +114,10 @@ def _take(photos: Photos, measured: Iterable[Measures]) -> None:
 
 
 def _measure(members: Sequence[tuple[Received, Entry]], *, with_faces: bool, with_small: bool) -> list[Measures]:
-    found = photo.measured([_sample(*member, with_faces=with_faces, with_small=with_small) for member in members])
+    with ExitStack() as stack:
+        opened = cache(lambda path: stack.enter_context(vault.reader(path, buffering=0)))
+        look = partial(_sample, opened, with_faces=with_faces, with_small=with_small)
+        found = photo.measured([look(received.path, entry) for received, entry in members])
     thumbed = [(one, thumb) for one in found if isinstance(thumb := one.pop("photo_thumb", None), bytes)]
     drawn = likeness.sketches([thumb for _, thumb in thumbed], portrait.THUMB)
     for (one, _), sketch in zip(thumbed, drawn, strict=True):
@@ -119,9 +125,11 @@ def _measure(members: Sequence[tuple[Received, Entry]], *, with_faces: bool, wit
     return [{**entry.measures, **one} for (_, entry), one in zip(members, found, strict=True)]
 
 
-def _sample(received: Received, entry: Entry, *, with_faces: bool, with_small: bool) -> photo.Sampled:
+def _sample(
+    opened: Callable[[Path], BinaryIO], path: Path, entry: Entry, *, with_faces: bool, with_small: bool
+) -> photo.Sampled:
     try:
-        return photo.sample(archive.read_entry(received, entry), with_faces=with_faces, with_small=with_small)
+        return photo.sample(archive.read_from(opened(path), entry), with_faces=with_faces, with_small=with_small)
     except SubmissionError:
         return photo.Sampled({"photo_fault": "PHOTO-DAMAGED", "photo_detail": "读取失败"})
     except Exception as error:  # noqa: BLE001 (whatever a decoder raises ends this photo, never the city's month)

@@ -74,7 +74,14 @@ def single(received: Received, limits: Limits) -> Archive:
 
 def read_entry(received: Received, entry: Entry) -> bytes:
     """The bytes of one entry, inflated and checked; SubmissionError ZIP-DAMAGED when they are not what they were."""
-    data = raw_bytes(received, entry)
+    with vault.reader(received.path, buffering=0) as file:
+        return read_from(file, entry)
+
+
+def read_from(file: BinaryIO, entry: Entry) -> bytes:
+    """As `read_entry`, out of an archive that is open already."""
+    file.seek(entry.data_offset)
+    data = file.read(entry.packed_size)
     if entry.method == DEFLATED:
         inflater = zlib.decompressobj(-zlib.MAX_WBITS)
         try:
@@ -84,13 +91,6 @@ def read_entry(received: Received, entry: Entry) -> bytes:
     if len(data) != entry.size or zlib.crc32(data) != entry.crc32:
         raise SubmissionError("ZIP-DAMAGED", place(entry.ordinal))
     return data
-
-
-def raw_bytes(received: Received, entry: Entry) -> bytes:
-    """The bytes of one entry as they lie in the archive (compressed when `method` is 8)."""
-    with vault.reader(received.path, buffering=0) as file:
-        file.seek(entry.data_offset)
-        return file.read(entry.packed_size)
 
 
 def _unpack(file: BinaryIO, limits: Limits, measures: Measures, *, nest: bool) -> list[Entry]:

@@ -53,7 +53,6 @@ def test_an_ordinary_zip_gives_every_byte_back(unpack, tmp_path):
     assert names(result) == [BOOK, PHOTO]
     assert [entry.role for entry in result.entries] == ["workbook", "photo"]
     assert [archive.read_entry(file, entry) for entry in result.entries] == [b"book" * 100, JPEG]
-    assert archive.raw_bytes(file, result.entries[1]) == JPEG
     assert data[result.entries[1].data_offset :].startswith(JPEG)
 
 
