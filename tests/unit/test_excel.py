@@ -96,7 +96,7 @@ def test_a_written_workbook_leaves_no_row_in_memory(tmp_path):
 
 def test_rows_are_written_as_the_library_would_write_them(tmp_path):
     """All but `spans`, a hint at which columns a row has."""
-    texts = ["甲", "a&b<c>\"d\"", "", " y ", "_x0041_", "=1+1", "长" * 40]
+    texts = ["甲", 'a&b<c>"d"', "", " y ", "_x0041_", "=1+1", "长" * 40]
     rows = [[excel.Cell("标题", "title")], [excel.Cell(text, "bad") for text in texts], texts]
     excel.write_xlsx(tmp_path / "ours.xlsx", [excel.Page("表", rows, [9] * 7, freeze="A2", mark="box")])
     book = xlsxwriter.Workbook(tmp_path / "theirs.xlsx")
@@ -121,9 +121,11 @@ def test_rows_are_written_as_the_library_would_write_them(tmp_path):
 
 def test_e35_xlsx_for_people_holds_text_only(tmp_path):
     path = tmp_path / "退回单.xlsx"
-    odd = ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "a_x000D_b", "𠮷", "<r><t>王</t></r>", "<r>&</r>", "a\x00b", "\ud800"]
-    page = excel.Page("退回", [[excel.Cell("标题", "title")], [excel.Cell(text, "bad") for text in odd]], [20] * len(odd),
-                      freeze="A2", landscape=True, repeat_rows=1, footer="第 &P 页/共 &N 页")  # fmt: skip
+    odd = ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "a_x000D_b", "𠮷", "<r><t>王</t></r>", "<r>&</r>", "a\x00b",
+           "\ud800"]  # fmt: skip
+    rows = [[excel.Cell("标题", "title")], [excel.Cell(text, "bad") for text in odd]]
+    page = excel.Page("退回", rows, [20] * len(odd), freeze="A2", landscape=True, repeat_rows=1,
+                      footer="第 &P 页/共 &N 页")  # fmt: skip
     excel.write_xlsx(path, [page])
     sheet = openpyxl.load_workbook(path)["退回"]
     assert [cell.data_type for cell in sheet[2]] == ["s"] * len(odd)

@@ -19,17 +19,20 @@ def steps(values: Iterable[Mapping[str, Any]]) -> Iterator[list[Mapping[str, Any
         yield step
 
 
-def insert_many(table: Table, values: Sequence[Mapping[str, Any]]) -> Insert:
-    """INSERT of these rows, at least one, all with the names of the first; bytes go into BYTEA columns.
+def insert_many(table: Table, values: Sequence[Mapping[str, Any]]) -> tuple[Insert, dict[str, str]]:
+    """INSERT of these rows, at least one, all with the names of the first, and what it is executed with.
 
     They travel as a JSON document that PostgreSQL takes apart by the table's own types: to write and to read some
-    ten thousand parameters took longer than the rows themselves.
+    ten thousand parameters took longer than the rows themselves. Bytes go into BYTEA columns. The document is no part
+    of the statement: columns name their tables and these their columns, and nobody looks for cycles meanwhile.
     """
     names = list(values[0])
-    document = json.dumps(list(values), ensure_ascii=False, separators=(",", ":"), default=_bytea)
-    given = cast(bindparam("rows", document, type_=Text, unique=True), JSON)
-    found = func.json_populate_recordset(literal_column(f"NULL::{table.name}"), given).table_valued(*map(column, names))
-    return insert(table).from_select(names, select(*(found.c[name] for name in names)))
+    document = json.dumps(values, ensure_ascii=False, separators=(",", ":"), default=_bytea)
+    found = func.json_populate_recordset(
+        literal_column(f"NULL::{table.name}"), cast(bindparam("rows", type_=Text), JSON)
+    )
+    columns = found.table_valued(*map(column, names)).c
+    return insert(table).from_select(names, select(*(columns[name] for name in names))), {"rows": document}
 
 
 def _bytea(value: object) -> str:

@@ -303,7 +303,7 @@ def record_package(
     )
     listed = ({"package_id": package_id, "row_id": row, "ordinal": ordinal} for ordinal, row in enumerate(row_ids, 1))
     for step in steps(listed):
-        conn.execute(insert_many(package_rows, step))
+        conn.execute(*insert_many(package_rows, step))
     if not companion:
         packed = update(rows).where(rows.c.id == package_rows.c.row_id, package_rows.c.package_id == package_id)
         conn.execute(packed.values(state="PACKED"))

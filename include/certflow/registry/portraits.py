@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from sqlalchemy import Connection, func, select, text
-from sqlalchemy.dialects.postgresql import insert
 
 from certflow.findings import Outcome
+from certflow.registry.bulk import insert_many, steps
 from certflow.registry.packages import Photo
 from certflow.registry.schema import entries, files, portraits, rows
 
@@ -99,7 +99,7 @@ def owners(conn: Connection, ids: Iterable[int], without: Iterable[int] = ()) ->
 
 def record(conn: Connection, one: "Judged", entry_ids: Mapping[tuple[str, int], int]) -> None:
     """Put the photos of a submission's rows on the shelf; one that lies there already stays as it is."""
-    values = {
+    drawn = {
         entry_ids[row.photo[0].sha256, row.photo[1].ordinal]: row.sketch
         for row in one.rows
         if row.photo is not None
@@ -107,9 +107,9 @@ def record(conn: Connection, one: "Judged", entry_ids: Mapping[tuple[str, int], 
         and row.outcome in (Outcome.ACCEPTED, Outcome.HELD, Outcome.PROOF)
         and (row.photo[0].sha256, row.photo[1].ordinal) in entry_ids
     }
-    if values:
-        new = insert(portraits).on_conflict_do_nothing(index_elements=["entry_id"])
-        conn.execute(new, [{"entry_id": entry_id, "sketch": made} for entry_id, made in sorted(values.items())])
+    for step in steps({"entry_id": entry_id, "sketch": sketch} for entry_id, sketch in sorted(drawn.items())):
+        new, given = insert_many(portraits, step)
+        conn.execute(new.on_conflict_do_nothing(index_elements=["entry_id"]), given)
 
 
 _SHELF = """

@@ -380,12 +380,12 @@ def _record_entries(conn: Connection, submission_id: int | None, one: "Judged") 
     digests = {received.file_id: received.sha256 for received in one.submission.files}
     found: dict[tuple[str, int], int] = {}
     for step in steps(values):
-        new = insert_many(entries, step)
+        new, given = insert_many(entries, step)
         again = new.on_conflict_do_update(  # a held file that a person had judged again
             index_elements=["file_id", "ordinal"],
             set_={name: new.excluded[name] for name in ("submission_id", "outcome", "reason")},
         )
-        made = conn.execute(again.returning(entries.c.id, entries.c.file_id, entries.c.ordinal))
+        made = conn.execute(again.returning(entries.c.id, entries.c.file_id, entries.c.ordinal), given)
         found |= {(digests[file_id], ordinal): entry_id for entry_id, file_id, ordinal in made}
     return found
 
@@ -413,7 +413,8 @@ def _record_rows(
     )  # fmt: skip
     row_ids: dict[int, int] = {}
     for step in steps(values):
-        made = conn.execute(insert_many(rows, step).returning(rows.c.id, rows.c.row_no))
+        new, given = insert_many(rows, step)
+        made = conn.execute(new.returning(rows.c.id, rows.c.row_no), given)
         row_ids |= {row_no: row_id for row_id, row_no in made}
     _move_rows(conn, [(row_ids[row.row], "IGNORED" if _repeats(row) else _STATES[row.outcome]) for row in one.rows])
     return row_ids
@@ -482,7 +483,7 @@ def _record_findings(
         if received.file_id is not None
     )  # fmt: skip
     for step in steps(values):
-        conn.execute(insert_many(findings, step))
+        conn.execute(*insert_many(findings, step))
 
 
 _COLUMNS = {
