@@ -327,15 +327,15 @@ class RowTexts(Sequence[Mapping[str, str]]):
 
 
 def _texts(row: PackRow) -> Mapping[str, str]:
-    values = {**row.values, "ZP": "" if row.photo is None else _photo_name(row)}
+    values = row.values
+    values["ZP"] = "" if row.photo is None else _photo_name(row.record_id, values["ZJHM"])
     return {field: values[field] for field in FIELDS}
 
 
-def _photo_name(row: PackRow) -> str:
-    name = row.values["ZJHM"]
-    if not name or not name.isprintable() or set(name) & set('/\\:*?"<>|'):
-        raise Conflict(f"记录 {row.record_id} 的证件号码不能作为照片文件名，请核对")
-    return f"{name}.jpg"
+def _photo_name(record: str, id_number: str) -> str:
+    if not id_number or not id_number.isprintable() or set(id_number) & set('/\\:*?"<>|'):
+        raise Conflict(f"记录 {record} 的证件号码不能作为照片文件名，请核对")
+    return f"{id_number}.jpg"
 
 
 def _identity(photo: Photo) -> tuple[int, int, str | None]:

@@ -110,14 +110,19 @@ class Photo:
 
 @dataclass(frozen=True, slots=True)
 class PackRow:
-    """One row as it goes into a package (PII). `values` by the notice's field names, without ZP."""
+    """One row as it goes into a package (PII)."""
 
     id: int
     record_id: str
-    values: Mapping[str, str]
+    texts: tuple[str, ...]
     photo: Photo | None
     account: str
     """Account of the city that sent it."""
+
+    @property
+    def values(self) -> dict[str, str]:
+        """Its texts by the notice's field names, without ZP; made anew, which a third of the memory is worth."""
+        return dict(zip(_VALUES, self.texts, strict=True))
 
 
 PACKAGE = select(
@@ -383,7 +388,8 @@ def _pack_row(row: Row[*tuple[Any, ...]], shared: dict[str, str]) -> PackRow:
             values["crc32"],
             values["photo_sha256"],
         )
-    texts = {field: values[field] for field in _VALUES}
-    texts |= {field: shared.setdefault(texts[field], texts[field]) for field in _COMMON}
+    texts = tuple(
+        shared.setdefault(values[field], values[field]) if field in _COMMON else values[field] for field in _VALUES
+    )
     account = shared.setdefault(values["account"], values["account"])
     return PackRow(values["id"], values["record_id"], texts, photo, account)
