@@ -12,7 +12,7 @@ from certflow import likeness
 from certflow.checks import run
 from certflow.checks.run import check, check_city
 from certflow.reference import load_reference
-from certflow.registry import certificates, holds
+from certflow.registry import certificates, holds, portraits
 
 PEOPLE = [person(serial) for serial in range(1, 31)]
 
@@ -185,6 +185,16 @@ def test_p17_ones_own_photos_do_not_hide_anothers_that_is_older(office, registry
     said = evidence(registry)[f"370200-{months[-1]}-034-000001"]
     assert said.startswith("与另一人的照片相同或几乎相同（370100-201712-")
     assert sound(registry, settings)
+
+
+def test_p17_e46_an_id_number_no_ledger_can_hold_is_nobodys(office, registry):
+    first, someone = Made(month="202004"), person(41, photo=True)
+    first.add(someone, portrait(41))
+    office(first)
+    with registry.read() as conn:
+        shelf = portraits.standing(conn, 0, {"1\0", "\ud800", someone["ZJHM"]})
+    assert shelf.persons == (someone["ZJHM"],)
+    assert len(shelf.ids) == 1
 
 
 def test_p17_two_cities_at_once_do_not_miss_each_other(office, registry, settings, actor, monkeypatch):

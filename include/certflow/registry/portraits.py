@@ -56,7 +56,8 @@ def standing(conn: Connection, since: int, persons: Iterable[str], without: Iter
 
     `persons`: ID numbers of whom it is worth to know which are theirs; `without`: submissions that do not count.
     """
-    asked = {"turned_down": [*TURNED_DOWN], "without": sorted(without), "persons": sorted(persons)}
+    known = sorted(number for number in persons if number.isprintable())  # others the ledger cannot hold
+    asked = {"turned_down": [*TURNED_DOWN], "without": sorted(without), "persons": known}
     return _shelf(conn, since, _STANDING, **asked)
 
 
