@@ -100,7 +100,7 @@ def lay_out(settings: Settings, rows: Sequence[Mapping[str, str]], lines: Sequen
 
 def write_workbook(form: Form, path: Path) -> None:
     """The form as a print-ready workbook, read back: DigestMismatch when it does not say what the form says."""
-    across = len(form.head)
+    across, digest = len(form.head), form.digest
     filler = [Cell("", "across")] * (across - 1)
     page = Page(
         NAMES[form.kind],
@@ -111,7 +111,7 @@ def write_workbook(form: Form, path: Path) -> None:
             *form.rows,
             [Cell(text, "boxhead") for text in form.total],
             [Cell(form.closing, "line")],
-            [Cell(f"数据摘要：{form.digest}", "line")],
+            [Cell(f"数据摘要：{digest}", "line")],
         ],
         [max(4, round(width / _MM_PER_CHARACTER)) for width in form.widths],
         landscape=form.landscape,
@@ -121,7 +121,7 @@ def write_workbook(form: Form, path: Path) -> None:
     )
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     excel.write_xlsx(path, [page])
-    if digest_of(printed(path, form)) != form.digest:
+    if digest_of(printed(path, form)) != digest:
         path.unlink()
         raise DigestMismatch(f"{NAMES[form.kind]}写成 Excel 后与数据不一致，已删除")
 
