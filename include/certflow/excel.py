@@ -341,7 +341,7 @@ def _set_up(sheet: Any, page: Page) -> None:  # noqa: ANN401 (XlsxWriter's class
     if page.footer:
         sheet.set_footer(f"&C{page.footer}")
     sheet.set_default_row(_LINE_POINTS)  # no program is left to find the height of a line by itself
-    if page.rows:
+    if any(page.rows):
         sheet.dim_rowmin, sheet.dim_rowmax = 0, len(page.rows) - 1
         sheet.dim_colmin, sheet.dim_colmax = 0, max(map(len, page.rows)) - 1
 

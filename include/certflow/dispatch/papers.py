@@ -5,7 +5,7 @@ from pathlib import Path
 
 from certflow import forms, naming
 from certflow.dispatch.assemble import RowTexts
-from certflow.errors import Conflict
+from certflow.errors import Conflict, SubmissionError
 from certflow.registry import packages
 from certflow.registry.ledger import Actor, Registry, note
 from certflow.settings import Settings
@@ -41,8 +41,10 @@ def write_package_forms(settings: Settings, registry: Registry, package_id: int,
 
 
 def _stands(path: Path, form: forms.Form) -> bool:
-    return (
-        path.is_file()
-        and (path.with_suffix(".pdf").is_file() or not form.typeset)
-        and forms.digest_of(forms.printed(path, form)) == form.digest
-    )
+    """Whether the form lies there and says what it should; a damaged one is made again like one that is gone."""
+    if not path.is_file() or (form.typeset and not path.with_suffix(".pdf").is_file()):
+        return False
+    try:
+        return forms.digest_of(forms.printed(path, form)) == form.digest
+    except SubmissionError:
+        return False
