@@ -111,8 +111,8 @@ def write_xls(header: Sequence[str], rows: Iterable[Sequence[str]], sheet: str =
             page.flush_row_data()
     out = io.BytesIO()
     book.save(out)
-    for part in (page, book):  # they name each other: all texts would wait for the collector
-        vars(part).clear()
+    vars(page).clear()  # book and sheet name each other: all texts would wait for the collector
+    vars(book).clear()
     return out.getvalue()
 
 

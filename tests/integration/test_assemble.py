@@ -111,6 +111,19 @@ def test_a_package_lost_or_damaged_on_our_disk_is_built_again(settings, registry
     assert path.read_bytes() == whole
 
 
+@pytest.mark.parametrize("left", [None, b"", b'{"batch": 0, "exam"', b'{"file": "x"}'])
+def test_f49_a_manifest_lost_or_damaged_on_our_disk_is_written_again(settings, registry, actor, month, left):
+    """Who sends is told to pack again, and has to get somewhere by it."""
+    month.submit([Person(1)])
+    batch = freeze(registry, MAY, actor)
+    package, path = built(settings, registry, assemble(settings, registry, batch.id, "034", actor)[0])
+    beside = path.with_name(f"{package.stem}.manifest.json")
+    whole = beside.read_bytes()
+    beside.unlink() if left is None else beside.write_bytes(left)
+    assert assemble(settings, registry, batch.id, "034", actor) == [package.id]
+    assert beside.read_bytes() == whole
+
+
 def test_one_photo_for_two_certificates_of_one_person_is_enclosed_once(settings, registry, actor, month):
     month.submit([Person(1, id_number=id_number(7)), Person(2, id_number=id_number(7))])
     batch = freeze(registry, MAY, actor)

@@ -142,6 +142,14 @@ def package_path(settings: Settings, batch: Batch, package: Package) -> Path:
     return settings.packages / batch.folder / package.file_name
 
 
+def says(content: bytes, manifest: Mapping[str, Any]) -> bool:
+    """Whether a manifest file's content is this manifest."""
+    try:
+        return bool(json.loads(content) == manifest)
+    except ValueError:
+        return False
+
+
 def _orders(settings: Settings, batch: Batch, exam_code: str, revision: int, rows: Sequence[PackRow]) -> list[_Order]:
     shares = list(_shares(settings, rows))
     stems = [_stem(settings, batch, exam_code, share.place, len(share.rows)) for share in shares]
@@ -265,7 +273,8 @@ def _restore(settings: Settings, registry: Registry, batch: Batch, package: Pack
     final = package_path(settings, batch, package)
     places = [final.with_name(file.name) for file in package.files]
     if all(vault.holds(path, file.size, file.sha256) for path, file in zip(places, package.files, strict=True)):
-        if not _manifest_path(final).is_file():
+        beside = _manifest_path(final)
+        if not (beside.is_file() and says(vault.read_bytes(beside), package.manifest)):
             _write_manifest(final, package.manifest)
         return
     temporary = settings.work / f"package-{batch.id}-{package.exam_code}.zip"

@@ -20,13 +20,12 @@ arrived (``receipt``); without one nobody can know: UNKNOWN, a person decides.
 """
 
 import hashlib
-import json
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from certflow import signing, vault
-from certflow.dispatch.assemble import package_path
+from certflow.dispatch.assemble import package_path, says
 from certflow.errors import AccessRefused, CertflowError, ConfigurationError, Conflict, DigestMismatch, TransferError
 from certflow.registry import chain, packages, transfers
 from certflow.registry.ledger import Actor, Registry, note
@@ -129,8 +128,8 @@ def _order(settings: Settings, registry: Registry, package_id: int) -> _Order:
 
     beside = local.with_name(f"{package.stem}.manifest.json")
     if package.state in ("APPROVED", "SENDING"):
-        content = vault.read_bytes(beside) if beside.is_file() else b"null"
-        if json.loads(content) != package.manifest:
+        content = vault.read_bytes(beside) if beside.is_file() else b""
+        if not says(content, package.manifest):
             raise DigestMismatch(f"数据包 {package_id} 的清单文件与台账不符，请重新组包后再发送")
         signing.verify(settings, package.manifest)  # F49
     else:

@@ -227,10 +227,12 @@ def test_f47_a_bit_flip_on_our_disk_stops_it(office, registry, actor, authority,
     assert authority.files() == {}
 
 
-def test_f49_a_manifest_that_is_not_the_ledgers_stops_it(office, registry, actor, authority, approved):
+@pytest.mark.parametrize("left", ['{"file": "x"}', "", '{"file": "202005-0', None])
+def test_f49_a_manifest_that_is_not_the_ledgers_stops_it(office, registry, actor, authority, approved, left):
     package = approved(b"content")
-    (office.packages / "202005" / f"202005-034-测试{package}.manifest.json").write_text('{"file": "x"}')
-    with pytest.raises(DigestMismatch):
+    path = office.packages / "202005" / f"202005-034-测试{package}.manifest.json"
+    path.unlink() if left is None else path.write_text(left)
+    with pytest.raises(DigestMismatch, match="请重新组包后再发送"):
         send(office, registry, package, actor)
     assert authority.files() == {}
 
