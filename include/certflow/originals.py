@@ -6,10 +6,13 @@ a temporary file in the work folder. Which file may be taken, and what it means,
 
 import fcntl
 import hashlib
+import json
 import os
 import struct
 import unicodedata
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from certflow import vault
 from certflow.errors import TransferError
@@ -82,6 +85,23 @@ def sweep(settings: Settings, errand: str) -> None:
     """Remove what an earlier run of this errand left when it died; the caller holds the errand's lock."""
     for leftover in settings.work.glob(f"take-{errand}-*"):
         leftover.unlink(missing_ok=True)
+
+
+def remembered(note: Path) -> dict[str, Any]:
+    """What an errand noted for its next run; nothing where a power cut left half of it: then all is looked at anew."""
+    try:
+        found = json.loads(note.read_text(encoding="ascii"))
+    except (FileNotFoundError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def remember(note: Path, what: Mapping[str, Any]) -> None:
+    """Note it for `remembered`."""
+    note.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    fresh = note.with_suffix(PART)
+    fresh.write_text(json.dumps(what), encoding="ascii")
+    fresh.replace(note)
 
 
 def _store(temporary: Path, final: Path) -> None:

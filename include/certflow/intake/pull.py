@@ -14,7 +14,6 @@ Links, folders and oversized files are refused and the city is told so; names in
 """
 
 import hashlib
-import json
 import os
 import posixpath
 import re
@@ -387,10 +386,8 @@ class _Patience:
 
     def __init__(self, file: Path) -> None:
         self._file = file
-        self._before: dict[str, float] = {}
+        self._before: dict[str, float] = originals.remembered(file)
         self._now: dict[str, float] = {}
-        if file.is_file():
-            self._before = json.loads(file.read_text(encoding="ascii"))
 
     def seconds(self, lane: str, file: RemoteFile) -> float:
         """For how long the file has not changed; remembers how it looks."""
@@ -401,9 +398,5 @@ class _Patience:
 
     def save(self) -> None:
         """Only what is still there is remembered."""
-        if not self._now and not self._before:
-            return
-        self._file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        fresh = self._file.with_suffix(PART)
-        fresh.write_text(json.dumps(self._now), encoding="ascii")
-        fresh.replace(self._file)
+        if self._now or self._before:
+            originals.remember(self._file, self._now)

@@ -162,9 +162,11 @@ def _close(conn: Connection, package_id: int, now: str, then: str, token: int | 
     return True
 
 
-def known_returns(conn: Connection) -> set[str]:
-    """Digests of all returns recorded so far."""
-    return set(conn.scalars(select(returns.c.sha256)))
+def known_returns(conn: Connection) -> dict[str, int | None]:
+    """Digests of all returns recorded so far; with its size (bytes) where the file is still to be read."""
+    read = returns.c.state.in_(("APPLIED", "RETURNED", "UNDONE"))
+    return {digest: None if done else size for digest, size, done in conn.execute(
+        select(returns.c.sha256, returns.c.size, read))}  # fmt: skip
 
 
 def record_return(conn: Connection, name: str, sha256: str, size: int) -> int:

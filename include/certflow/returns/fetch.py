@@ -1,21 +1,19 @@
 """Fetch what the authority has returned: each file of 返回 becomes an original and one row of `returns`.
 
 Nothing is moved or removed there: the folder is the authority's. What was read before is known by name, size
-and time, as long as the ledger knows its digest; bytes that are known already count for nothing under any
-name (R02).
+and time, as long as the ledger knows its digest, and our copy is whole where it is still to be read; bytes that
+are known already count for nothing under any name (R02).
 """
 
 import hashlib
-import json
 import time
-from pathlib import Path
 
-from certflow import originals
+from certflow import originals, vault
 from certflow.errors import ConfigurationError, TransferError
 from certflow.registry import transfers
 from certflow.registry.ledger import Actor, Registry
 from certflow.settings import Settings
-from certflow.sftp import PART, RemoteFile, connect
+from certflow.sftp import RemoteFile, connect
 
 
 def fetch(settings: Settings, registry: Registry, actor: Actor) -> list[int]:
@@ -33,7 +31,11 @@ def fetch(settings: Settings, registry: Registry, actor: Actor) -> list[int]:
         originals.sweep(settings, "returns")
         with registry.read() as conn:
             recorded_before = transfers.known_returns(conn)
-        read = {key: digest for key, digest in _load(memory).items() if digest in recorded_before}
+        here = {
+            digest for digest, size in recorded_before.items()
+            if size is None or vault.holds(settings.original(digest), size, digest)
+        }  # fmt: skip
+        read = {key: digest for key, digest in originals.remembered(memory).items() if digest in here}
         first = {file.raw_name: file for file in session.list(folder) if file.regular and _key(file) not in read}
         if not first:
             return []
@@ -53,22 +55,11 @@ def fetch(settings: Settings, registry: Registry, actor: Actor) -> list[int]:
             if digest not in recorded_before:
                 with registry.begin(actor) as conn:
                     recorded.append(transfers.record_return(conn, file.name, digest, file.size))
-                recorded_before.add(digest)
+                recorded_before[digest] = file.size
             read[_key(file)] = digest
-            _save(memory, read)
+            originals.remember(memory, read)
     return recorded
 
 
 def _key(file: RemoteFile) -> str:
     return hashlib.sha256(f"{file.raw_name.hex()}/{file.size}/{file.mtime}".encode()).hexdigest()
-
-
-def _load(memory: Path) -> dict[str, str]:
-    return dict(json.loads(memory.read_text(encoding="ascii"))) if memory.is_file() else {}
-
-
-def _save(memory: Path, read: dict[str, str]) -> None:
-    memory.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    fresh = memory.with_suffix(PART)
-    fresh.write_text(json.dumps(read), encoding="ascii")
-    fresh.replace(memory)

@@ -9,9 +9,10 @@ import pytest
 from as_owner import as_owner
 from sqlalchemy import delete, select
 
-from certflow.errors import Busy
+from certflow.errors import Busy, DigestMismatch
 from certflow.registry import schema
 from certflow.returns.fetch import fetch
+from certflow.returns.reconcile import reconcile
 
 
 @pytest.fixture
@@ -76,6 +77,31 @@ def test_b06_a_ledger_restored_from_yesterday_gets_its_returns_again(office, reg
     with as_owner(registry) as conn:
         conn.execute(delete(schema.returns))
     assert len(fetch(office, registry, actor)) == 1
+
+
+@pytest.mark.parametrize("left", [b"", b'{"a": ', b"[1]", b"\xff"])
+def test_what_a_power_cut_left_of_the_memory_costs_another_look_and_no_more(office, registry, actor, outbox, left):
+    (outbox / "a.csv").write_bytes(b"1")
+    fetch(office, registry, actor)
+    office.path("inbox", "returns.json").write_bytes(left)
+    assert fetch(office, registry, actor) == []
+    (outbox / "b.csv").write_bytes(b"2")
+    assert len(fetch(office, registry, actor)) == 1
+
+
+@pytest.mark.parametrize("left", [None, b"", b"2"])
+def test_a_return_lost_or_damaged_on_our_disk_is_fetched_again(office, registry, actor, outbox, left):
+    """Reconciling asks for it."""
+    (outbox / "a.csv").write_bytes(b"1")
+    [number] = fetch(office, registry, actor)
+    with registry.read() as conn:
+        original = office.original(conn.scalar(select(schema.returns.c.sha256)))
+    original.unlink() if left is None else original.write_bytes(left)
+    with pytest.raises(DigestMismatch, match="请从上级重新取得"):
+        reconcile(office, registry, number, actor)
+    assert fetch(office, registry, actor) == []
+    assert original.read_bytes() == b"1"
+    assert reconcile(office, registry, number, actor).state == "RETURNED", "it could be read, and says nothing"
 
 
 def test_what_is_remembered_names_no_file(office, registry, actor, outbox):

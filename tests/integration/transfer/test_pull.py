@@ -105,6 +105,16 @@ def test_an_upload_under_way_by_its_name_waits(office, registry, actor, inbox):
     assert pull(office, registry, "370100", actor) == pulling.PullReport(waiting=1)
 
 
+@pytest.mark.parametrize("left", [b"", b'{"a": ', b"[]"])
+def test_what_a_power_cut_left_of_the_memory_of_waiting_files_stops_no_city(office, registry, actor, inbox, left):
+    (inbox / NAME).write_bytes(a_zip()[:-30])
+    assert pull(office, registry, "370100", actor).waiting == 1
+    office.path("inbox", "370100.json").write_bytes(left)
+    assert pull(office, registry, "370100", actor).waiting == 1
+    (inbox / NAME).write_bytes(a_zip())
+    assert len(pull(office, registry, "370100", actor).new) == 1
+
+
 def test_a_zip_without_an_end_is_answered_after_a_day(office, registry, actor, inbox, monkeypatch):
     (inbox / NAME).write_bytes(a_zip()[:-30])
     assert pull(office, registry, "370100", actor).waiting == 1
