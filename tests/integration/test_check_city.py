@@ -12,7 +12,7 @@ from sqlalchemy import text
 
 from certflow.checks import suites
 from certflow.checks.run import check, check_city, render_quality
-from certflow.errors import ConfigurationError
+from certflow.errors import ConfigurationError, DigestMismatch
 from certflow.findings import Outcome, Verdict
 from certflow.reference import load_reference
 from certflow.registry import certificates, submissions, transfers
@@ -209,6 +209,24 @@ def test_where_the_database_says_nothing_of_sex_birth_or_city_what_the_city_says
     (judged,) = check([file], settings, load_reference(settings), registry=registry)
     assert judged.rows[0].outcome is Outcome.ACCEPTED
     assert judged.rows[0].emitted[field] == PEOPLE[0][field]
+
+
+@pytest.mark.parametrize("left", [None, b"", b"PK\3\4", "cut", "flipped"])
+def test_a_file_that_is_damaged_on_our_disk_is_not_blamed_on_the_city(
+    loaded: Registry, actor: Actor, settings: Settings, left: bytes | str | None
+) -> None:
+    file_id = deliver(settings, loaded, actor, Made(rows=PEOPLE[:2]))
+    [original] = settings.originals.rglob("*.bin")
+    whole = original.read_bytes()
+    harmed = {"cut": whole[:-40], "flipped": whole[:60] + bytes([whole[60] ^ 1]) + whole[61:]}.get(str(left), left)
+    original.unlink() if harmed is None else original.write_bytes(harmed)
+    with pytest.raises(DigestMismatch, match=f"原件 {original.stem[:12]} .*请从备份取回"):
+        check_city(settings, loaded, "370100", actor)
+    assert file_states(loaded) == {file_id: ("RECEIVED", None)}
+    assert not list(settings.feedback.rglob("*.*"))
+    original.write_bytes(whole)
+    assert check_city(settings, loaded, "370100", actor).verdicts == {"accepted": 1}
+    assert sound(loaded, settings)
 
 
 def test_the_slip_marks_the_bad_cell_and_shows_the_database_value(

@@ -16,7 +16,7 @@ from certflow.checks.notices import DECISIONS
 from certflow.checks.wording import mask_value
 from certflow.errors import Conflict
 from certflow.findings import FIELD_NAMES, FIELDS, Outcome
-from certflow.intake.gather import gather
+from certflow.intake.gather import gather_kept
 from certflow.intake.submission import Received
 from certflow.month import SHANGHAI
 from certflow.reference import Reference, load_reference
@@ -258,7 +258,7 @@ def _judge_anew(
             for one in submissions.received_files(conn, together)
         ]
         before = tuple(holds.submissions_of(conn, together))
-    found = gather(received, settings, reference)
+    found = gather_kept(received, settings, reference)
     if len(found) != 1 or found[0].workbook is None:
         raise Conflict(f"{hold.record} 不是一个考试的数据包，不能改名受理：请退回，由该市按规则重新报送")
 

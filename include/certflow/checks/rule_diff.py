@@ -10,7 +10,7 @@ from certflow.checks.judged import Judged
 from certflow.checks.run import check_again
 from certflow.errors import Conflict
 from certflow.findings import Outcome
-from certflow.intake.gather import gather
+from certflow.intake.gather import gather_kept
 from certflow.intake.submission import Received, Submission
 from certflow.month import Month
 from certflow.reference import load_reference
@@ -92,7 +92,7 @@ def _gather(settings: Settings, part: "Recorded", files: "dict[int, ReceivedFile
         Received(settings.original(file.sha256), file.name, file.sha256, file.size, part.account, file.id)
         for file in (files[number] for number in part.files)
     ]
-    found = gather(received, settings, load_reference(settings))
+    found = gather_kept(received, settings, load_reference(settings))
     fitting = [one for one in found if one.stem == part.stem]
     if fitting:
         return fitting[0]

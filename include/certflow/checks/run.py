@@ -40,7 +40,7 @@ from certflow.errors import ConfigurationError, Conflict
 from certflow.findings import Outcome, Scope
 from certflow.heap import without_collector
 from certflow.intake import nest
-from certflow.intake.gather import gather
+from certflow.intake.gather import gather, gather_kept
 from certflow.intake.submission import Received, Submission
 from certflow.month import SHANGHAI
 from certflow.reference import Reference, load_reference
@@ -209,7 +209,7 @@ def _check_lane(
     frozen: set[str],
     actor: "Actor",
 ) -> CityReport:
-    submissions = gather(files, settings, reference)
+    submissions = gather_kept(files, settings, reference)
     waiting = _waiting(submissions, frozen) if lane == "month" else []
     idle = tuple(sorted({file.file_id for one in waiting for file in one.files if file.file_id is not None}))
     submissions = [one for one in submissions if one not in waiting]

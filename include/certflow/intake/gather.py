@@ -11,8 +11,8 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
-from certflow import naming
-from certflow.errors import SubmissionError
+from certflow import naming, vault
+from certflow.errors import DigestMismatch, SubmissionError
 from certflow.intake import archive, workbook
 from certflow.intake.submission import Archive, Entry, Measures, Received, Sheet, Submission
 from certflow.reference import Reference
@@ -85,6 +85,23 @@ def gather(files: Sequence[Received], settings: Settings, reference: Reference) 
     made += [_nil(files[index], *found) for index, found in nil.items()]
     order = {(file.path, file.name): index for index, file in reversed(list(enumerate(files)))}
     return sorted(made, key=lambda one: order[one.files[0].path, one.files[0].name])
+
+
+def gather_kept(files: Sequence[Received], settings: Settings, reference: Reference) -> list[Submission]:
+    """As `gather`, of files in our store.
+
+    DigestMismatch, SealBroken when one is no longer what was received: no city is told that its file is damaged where
+    our copy is.
+    """
+    for file in files:
+        here = file.path.is_file()
+        if not here or vault.sha256(file.path) != file.sha256:
+            what = "的内容与收到时不同" if here else "不在了"
+            raise DigestMismatch(
+                f"原件 {file.sha256[:12]} {what}，未作任何判定：请从备份取回该文件，放回原处后重新运行"
+                "（certflow doctor 列出所有损坏的文件）"
+            )
+    return gather(files, settings, reference)
 
 
 def _open(file: Received, limits: Limits) -> Archive:
