@@ -15,6 +15,7 @@ from sqlalchemy import text
 
 from certflow import photo
 from certflow.checks.run import check, check_city
+from certflow.errors import DigestMismatch
 from certflow.findings import FIELDS
 from certflow.reference import load_reference
 from certflow.registry import certificates, transfers
@@ -115,6 +116,22 @@ def test_another_photo_of_an_accepted_row_is_a_change_a_person_decides(office, s
     assert "其中 1 行已在办理" in receipt
     assert "更正 1 行（第 3 行）" in receipt
     assert states() == ["ACCEPTED", "ACCEPTED", "IGNORED", "HELD"]
+
+
+def test_an_earlier_versions_photo_that_is_damaged_on_our_disk_is_not_blamed_on_the_city(
+    office, states, settings, tmp_path
+):
+    first = Made()
+    first.rows = [PEOPLE[5] | {"XB": ""}]
+    first.photos = {PEOPLE[5]["ZP"]: portrait(5)}
+    slip = office(first.write(tmp_path / "1"))["退回单"]
+    [original] = settings.originals.rglob("*.bin")
+    whole = original.read_bytes()
+    at = whole.index(portrait(5)) + 5_000
+    original.write_bytes(whole[:at] + bytes([whole[at] ^ 1]) + whole[at + 1 :])
+    with pytest.raises(DigestMismatch, match=f"原件 {original.stem[:12]} .*请从备份取回"):
+        office(mended(slip, tmp_path, "XB", PEOPLE[5]["XB"]))
+    assert states() == ["RETURNED"]
 
 
 def test_a_slip_takes_the_sound_photos_of_the_earlier_version(office, states, registry, settings, tmp_path):

@@ -40,7 +40,7 @@ from certflow.errors import ConfigurationError, Conflict
 from certflow.findings import Outcome, Scope
 from certflow.heap import without_collector
 from certflow.intake import nest
-from certflow.intake.gather import gather, gather_kept
+from certflow.intake.gather import gather, gather_kept, require_whole
 from certflow.intake.submission import Received, Submission
 from certflow.month import SHANGHAI
 from certflow.reference import Reference, load_reference
@@ -345,6 +345,7 @@ def _with_earlier_photos(
             account = standing.city.account
             photos = ledger.photos(conn, account, str(standing.month), standing.exam.code)
             found.append(replace(one, earlier_photos=versions.earlier_photos(one, photos, settings, account)))
+    require_whole({file.sha256: file for one in found for file, _ in one.earlier_photos}.values())
     return found
 
 

@@ -7,7 +7,7 @@ exactly one submission. Nothing is judged here.
 
 import unicodedata
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
@@ -88,10 +88,15 @@ def gather(files: Sequence[Received], settings: Settings, reference: Reference) 
 
 
 def gather_kept(files: Sequence[Received], settings: Settings, reference: Reference) -> list[Submission]:
-    """As `gather`, of files in our store.
+    """As `gather`, of files in our store; raises as `require_whole`."""
+    require_whole(files)
+    return gather(files, settings, reference)
 
-    DigestMismatch, SealBroken when one is no longer what was received: no city is told that its file is damaged where
-    our copy is.
+
+def require_whole(files: Iterable[Received]) -> None:
+    """DigestMismatch, SealBroken when one is no longer what was received.
+
+    No city is told that its file or photo is damaged where our copy is.
     """
     for file in files:
         here = file.path.is_file()
@@ -101,7 +106,6 @@ def gather_kept(files: Sequence[Received], settings: Settings, reference: Refere
                 f"原件 {file.sha256[:12]} {what}，未作任何判定：请从备份取回该文件，放回原处后重新运行"
                 "（certflow doctor 列出所有损坏的文件）"
             )
-    return gather(files, settings, reference)
 
 
 def _open(file: Received, limits: Limits) -> Archive:
