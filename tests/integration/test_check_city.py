@@ -441,6 +441,19 @@ def test_an_empty_certificate_database_accepts_nobody(registry: Registry, actor:
         check_city(settings, registry, "370100", actor)
 
 
+@pytest.mark.parametrize("left", ["", '{"results": [{"succ'])
+def test_half_a_quality_result_stops_no_page(loaded: Registry, actor: Actor, settings: Settings, left: str) -> None:
+    """A full disk, or a process that was killed while it wrote."""
+    deliver(settings, loaded, actor, Made(rows=[dict(PEOPLE[0])]))
+    check_city(settings, loaded, "370100", actor)
+    results = sorted(settings.path("quality").rglob("*.json"))
+    results[0].write_text(left)
+    assert render_quality(settings) == len(results)
+    [page] = settings.reports.rglob(f"{results[0].stem}.html")
+    assert "已损坏" in page.read_text("utf-8")
+    assert not [*settings.path("quality").rglob("*.part"), *settings.reports.rglob("*.part")]
+
+
 def test_i10_quality_results_and_data_docs_hold_no_value_and_load_nothing_from_the_network(
     loaded: Registry, actor: Actor, settings: Settings
 ) -> None:

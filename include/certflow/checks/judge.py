@@ -245,8 +245,7 @@ def write_results(judgements: Iterable[Judgement], folder: Path, run: str) -> li
     written = []
     for judgement in judgements:
         path = shelf / f"{run}-{judgement.suite}-{judgement.scope}.json"
-        path.write_text(json.dumps(judgement.result, ensure_ascii=False), encoding="utf-8")
-        written.append(path)
+        written.append(_put(path, json.dumps(judgement.result, ensure_ascii=False)))
     return written
 
 
@@ -267,15 +266,24 @@ def render_data_docs(results: Path, target: Path) -> list[Path]:
             html = shelf / f"{path.stem}.html"
             if html.is_file() and html.stat().st_mtime_ns > path.stat().st_mtime_ns:
                 continue
-            html.write_text(_offline(_page(view, path)), encoding="utf-8")
-            made.append(html)
+            made.append(_put(html, _offline(_page(view, path))))
         _write_index(shelf, year.name, [path.stem for path in sources], "{}.html")
     _write_index(target, "数据质量检查结果", [year.name for year in years], "{}/index.html")
     return made
 
 
+def _put(path: Path, text: str) -> Path:
+    """Written whole or not at all: the disk may be full, the process may die."""
+    draft = path.with_name(f".{path.name}.part")
+    draft.write_text(text, encoding="utf-8")
+    return draft.replace(path)
+
+
 def _page(view: DefaultJinjaPageView, path: Path) -> str:
-    document = json.loads(path.read_text(encoding="utf-8"))
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError:
+        return f"{_head(path.stem)}<p>这次检查的结果文件已损坏，无法显示；判定和台账不受影响。</p></html>"
     document["results"] = [
         ExpectationValidationResult(
             **item | {"expectation_config": ExpectationConfiguration(**item["expectation_config"])}
@@ -288,11 +296,12 @@ def _page(view: DefaultJinjaPageView, path: Path) -> str:
 
 def _write_index(folder: Path, title: str, names: Sequence[str], link: str) -> None:
     links = "".join(f'<li><a href="{link.format(name)}">{name}</a></li>' for name in names)
-    (folder / "index.html").write_text(
-        f'<!doctype html><html lang="zh-CN"><meta charset="utf-8"><title>{title}</title>{_STYLE}'
-        f"<h1>{title}</h1><p>只有数量，没有个人信息。</p><ul>{links}</ul></html>",
-        encoding="utf-8",
-    )
+    page = f"{_head(title)}<p>只有数量，没有个人信息。</p><ul>{links}</ul></html>"
+    (folder / "index.html").write_text(page, encoding="utf-8")
+
+
+def _head(title: str) -> str:
+    return f'<!doctype html><html lang="zh-CN"><meta charset="utf-8"><title>{title}</title>{_STYLE}<h1>{title}</h1>'
 
 
 _STYLE = (
