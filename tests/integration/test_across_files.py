@@ -212,6 +212,7 @@ def test_p17_two_cities_at_once_do_not_miss_each_other(office, registry, setting
     monkeypatch.setattr(run.feedback, "write", write)
     assert office(second, "370200") == [(2, "PHOTO-SAME")]
     assert len(turns) == 1
+    assert not list((settings.feedback / "370200").rglob("*申请表*")), "the first attempt would have accepted it"
     assert [state for _, state in states(registry)] == ["WITHDRAWN", "HELD", "HELD"]
     assert sound(registry, settings)
 

@@ -229,6 +229,25 @@ def test_a_file_that_is_damaged_on_our_disk_is_not_blamed_on_the_city(
     assert sound(loaded, settings)
 
 
+def test_answers_of_an_attempt_that_recorded_nothing_are_taken_away(
+    loaded: Registry, actor: Actor, settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Killed before it recorded anything; before it runs again the database is loaded anew, and says otherwise."""
+    deliver(settings, loaded, actor, Made(rows=[PEOPLE[0] | {"BKZY": "公路工程"}, PEOPLE[1]]))
+    with monkeypatch.context() as dying:
+        dying.setattr(submissions, "record", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            check_city(settings, loaded, "370100", actor)
+    answers = settings.feedback / "370100"
+    assert len(list(answers.rglob("*退回单*"))) == 1
+    anew = write_registry(tmp_path / "new.csv", [PEOPLE[0] | {"BKZY": "公路工程"}, PEOPLE[1]])
+    certificates.load(loaded, actor, anew)
+    assert check_city(settings, loaded, "370100", actor).rows == {"accepted": 2}
+    assert not list(answers.rglob("*退回单*"))
+    assert len(list(answers.rglob("*回执*"))) == 1
+    assert sound(loaded, settings)
+
+
 def test_the_slip_marks_the_bad_cell_and_shows_the_database_value(
     loaded: Registry, actor: Actor, settings: Settings
 ) -> None:

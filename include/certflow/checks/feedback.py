@@ -53,6 +53,16 @@ _UNWRITABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]"
 _NAME_BYTES = 180
 
 
+def clear(settings: Settings, account: str, file_ids: Iterable[int]) -> None:
+    """Take away what was written about files that have no verdict: by runs that died before they recorded one."""
+    tags = "|".join(map(_tag, file_ids))
+    ours = re.compile(f"(?<![0-9A-Za-z])(?:{tags})(?![0-9A-Za-z])")
+    for folder in (settings.feedback / account, settings.contact_sheets / account) if tags else ():
+        for path in folder.rglob("*"):
+            if ours.search(path.name) and path.is_file():
+                path.unlink(missing_ok=True)
+
+
 def write(settings: Settings, account: str, lane: str, judged: Sequence[Judged]) -> list[Path]:
     """Write the answers to these submissions below ``feedback/<account>/<month>/``; returns the files."""
     by_file: dict[int, list[Judged]] = defaultdict(list)

@@ -213,6 +213,7 @@ def _check_lane(
     waiting = _waiting(submissions, frozen) if lane == "month" else []
     idle = tuple(sorted({file.file_id for one in waiting for file in one.files if file.file_id is not None}))
     submissions = [one for one in submissions if one not in waiting]
+    feedback.clear(settings, account, [file.file_id for file in files if file.file_id is not None])
     return settle(settings, registry, reference, submissions, account=account, lane=lane, actor=actor, idle=idle)
 
 
@@ -238,6 +239,8 @@ def settle(
     from certflow.registry import submissions as ledger
 
     waived, without = (again.waived, again.without) if again is not None else (frozenset(), ())
+    ids = sorted({file.file_id for one in submissions for file in one.files if file.file_id is not None})
+    written: list[Path] = []
     for _ in range(ATTEMPTS):
         case = _judge(
             submissions, settings, reference, registry, lane=lane, waived=waived, without=without, with_small=True
@@ -245,11 +248,9 @@ def settle(
         if again is not None:
             again.allow(case.judged)
         case = replace(case, judged=_with_news(registry, case.judged, account, lane, without))
-        feedback.write(settings, account, lane, case.judged)
-        for one in case.judged:
-            sheet = feedback.answer_path(settings.contact_sheets / account, lane, one.submission.files[0], [one])
-            contact_sheet.write(one, sheet.with_name(f"{sheet.name}-{one.exam_code or '考试未定'}"))
-        paper.write_forms(settings, account, lane, case.judged)
+        for unrecorded in written:
+            unrecorded.unlink(missing_ok=True)
+        written = _write_answers(settings, account, lane, case.judged)
 
         def work(conn: "Connection", case: _Case = case) -> "list[Contested] | None":
             ledger.hold_recording(conn)
@@ -269,7 +270,6 @@ def settle(
     else:
         raise Conflict("其他城市同时在登记相同的管理号或照片，本次未保存任何内容，请再次运行")
     feedback.write_contested(settings, contested)
-    ids = sorted({file.file_id for one in submissions for file in one.files if file.file_id is not None})
     if ids:
         judge.write_results(case.judgements, settings.path("quality"), f"{account}-{lane}-{ids[0]:06d}")
     return CityReport(
@@ -281,6 +281,15 @@ def settle(
         Counter(row.outcome.value for one in case.judged for row in one.rows),
         len(contested),
     )
+
+
+def _write_answers(settings: Settings, account: str, lane: str, judged: Sequence[Judged]) -> list[Path]:
+    """What city and province read about these submissions: receipts and slips, pages of photos, forms."""
+    written = feedback.write(settings, account, lane, judged)
+    for one in judged:
+        sheet = feedback.answer_path(settings.contact_sheets / account, lane, one.submission.files[0], [one])
+        written += contact_sheet.write(one, sheet.with_name(f"{sheet.name}-{one.exam_code or '考试未定'}"))
+    return written + paper.write_forms(settings, account, lane, judged)
 
 
 def _open_nests(
