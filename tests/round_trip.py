@@ -255,7 +255,7 @@ class Province:
         lines: dict[str, tuple[str, ...]] = {}
         for package in sorted(self.far.glob(f"上报/{folder}/*.zip")):
             with zipfile.ZipFile(package) as archive:
-                sheet = list(excel.read_text(archive.read(f"{package.stem}.XLS")))
+                sheet = list(excel.read_own(archive.read(f"{package.stem}.XLS")))
             for row in sheet[1:]:
                 if draw.random() < share:
                     lines[row[0]] = self._line(draw, row)

@@ -78,9 +78,8 @@ OPENING = {
     "NamedTemporaryFile", "FileResponse",
 }  # fmt: skip
 OPENS_OTHERS = {
-    "originals": "a lock, and a folder to flush it",
+    "originals": "a lock, a folder to flush it, and what the last looks saw, as digests",
     "forms": "the operator's layout",
-    "intake.pull": "what the last looks saw, as digests",
     "checks.city_page": "the page's template",
     "checks.feedback": "its own write_text goes through the vault",
     "checks.notices": "write_text of feedback",
@@ -90,7 +89,6 @@ OPENS_OTHERS = {
     "dispatch.arrivals": "a scan that stays with its owner",
     "dispatch.restored": "audit heads; manifests on their way",
     "dispatch.verify_package": "runs alone, at the receiver's",
-    "returns.fetch": "what the last looks saw, as digests",
     "returns.profile": "profiles",
     "verify.operators": "logins",
     "delivery.bundle": "audit heads",

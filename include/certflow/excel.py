@@ -1,7 +1,7 @@
 """Excel in and out: the only module that imports calamine, XlsxWriter and xlwt (each where it is used).
 
 Reading gives text and cell types as stored, never guesses a type (E10). Files from outside go through
-`certflow.jail`, which calls `read` in a child process; `read_table` and `read_text` are for files of
+`certflow.jail`, which calls `read` in a child process; `read_table` and `read_own` are for files of
 our own side. Writing is always text: no cell ever becomes a formula (E35).
 """
 
@@ -116,7 +116,7 @@ def write_xls(header: Sequence[str], rows: Iterable[Sequence[str]], sheet: str =
     return out.getvalue()
 
 
-def read_text(data: bytes) -> Iterator[list[str]]:
+def read_own(data: bytes) -> Iterator[list[str]]:
     """Every row of the first sheet of a workbook of our own, one at a time: for reading back what was written here.
 
     Raises SubmissionError as `read_sheets`, before the first row.

@@ -129,7 +129,7 @@ def write_workbook(form: Form, path: Path) -> None:
 def printed(path: Path, form: Form) -> list[list[str]]:
     """The table of a workbook that was written from a form of this shape: head, rows, totals."""
     first = 1 + len(form.lines)
-    table = list(excel.read_text(vault.read_bytes(path)))[first : first + len(form.rows) + 2]
+    table = list(excel.read_own(vault.read_bytes(path)))[first : first + len(form.rows) + 2]
     return [(row + [""] * len(form.head))[: len(form.head)] for row in table]
 
 

@@ -49,7 +49,7 @@ def test_packages_hold_the_rows_of_all_cities_in_the_order_of_the_notice(setting
     assert (package.state, package.row_count, package.photo_count) == ("BUILT", 4, 3)
     assert path == settings.packages / "202005" / f"{STEM.format(4)}.zip"
     with zipfile.ZipFile(path) as archive:
-        grid = list(excel.read_text(archive.read(f"{STEM.format(4)}.XLS")))
+        grid = list(excel.read_own(archive.read(f"{STEM.format(4)}.XLS")))
         photos = {name: archive.read(name) for name in archive.namelist()[1:]}
     assert grid[0] == list(FIELDS)
     assert [row[0][-1] for row in grid[1:]] == ["2", "3", "1", "4"]

@@ -211,7 +211,7 @@ def _measure_workbook(
     try:
         seen = biff.look(data, rows=1 << 16, columns=256)
         by_type, by_format = biff.not_text(data)
-        lines = excel.read_text(data)
+        lines = excel.read_own(data)
     except (SubmissionError, Conflict, ValueError, IndexError, KeyError, zlib.error):
         whole["workbook_damaged"] = 1
         return
