@@ -275,8 +275,11 @@ def render_data_docs(results: Path, target: Path) -> list[Path]:
 def _put(path: Path, text: str) -> Path:
     """Written whole or not at all: the disk may be full, the process may die."""
     draft = path.with_name(f".{path.name}.part")
-    draft.write_text(text, encoding="utf-8")
-    return draft.replace(path)
+    try:
+        draft.write_text(text, encoding="utf-8")
+        return draft.replace(path)
+    finally:
+        draft.unlink(missing_ok=True)
 
 
 def _page(view: DefaultJinjaPageView, path: Path) -> str:

@@ -52,7 +52,7 @@ def shelf(conn: Connection, since: int = 0) -> Shelf:
 
 
 def standing(conn: Connection, since: int, persons: Iterable[str], without: Iterable[int] = ()) -> Shelf:
-    """Of these the photos some row of which was not turned down; three times the work of `shelf`.
+    """Of these the photos some row of which was not turned down; twice the work of `shelf`.
 
     `persons`: ID numbers of whom it is worth to know which are theirs; `without`: submissions that do not count.
     """
