@@ -310,6 +310,7 @@ def write_xlsx(path: Path, pages: Sequence[Page]) -> None:
 
         def _write_rows(self) -> None:
             self.fh.writelines(self.lines)
+            self.lines = ()
 
     part = path.with_name(path.name + ".part")
     with vault.create(part, 0o666) as stream:

@@ -11,9 +11,11 @@ import json
 import re
 import string
 import tomllib
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +32,8 @@ NAMES = {APPLICATIONS: "申请表", SUMMARY: "统计汇总表"}
 
 MOST_PRINTED = 5_000
 """Rows of a form that is also made as PDF: the typesetter holds all pages at once, 50 KB a row."""
+_TOGETHER = 1_000
+"""Rows that are put into words at once."""
 _SHIPPED = Path(__file__).with_name("templates") / "forms.toml"
 _COUNTS = ("份数", "人数", "照片数")
 _FOOTER = "第 &P 页/共 &N 页"
@@ -58,7 +62,7 @@ class Form:
     @property
     def digest(self) -> str:
         """SHA-256 (hex) over every printed value of the table, head and totals included."""
-        return digest_of([self.head, *self.rows, self.total])
+        return digest_of(chain((self.head,), self.rows, (self.total,)))
 
     @property
     def typeset(self) -> bool:
@@ -66,32 +70,39 @@ class Form:
         return len(self.rows) <= MOST_PRINTED
 
 
-def digest_of(cells: Sequence[Sequence[str]]) -> str:
-    """The digest of a printed table: rows of texts, in order."""
-    text = json.dumps([list(row) for row in cells], ensure_ascii=False, separators=(",", ":"))
-    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+def digest_of(cells: Iterable[Sequence[str]]) -> str:
+    """The digest of a printed table: rows of texts, in order, as one JSON array of arrays."""
+    digest, left, before = hashlib.sha256(b"["), iter(cells), ""
+    while piece := list(islice(left, _TOGETHER)):
+        text = before + json.dumps(piece, ensure_ascii=False, separators=(",", ":"))[1:-1]
+        digest.update(text.encode("utf-8", "surrogatepass"))
+        before = ","
+    digest.update(b"]")
+    return digest.hexdigest()
 
 
-def in_order(rows: Sequence[Mapping[str, str]]) -> list[Mapping[str, str]]:
-    """Rows as the forms and the packages list them: 批准日期, then 管理号, then 证件号码."""
-    return sorted(rows, key=lambda row: tuple(row[field].encode() for field in ("PZRQ", "ZSGLH", "ZJHM")))
+def place(row: Mapping[str, str]) -> tuple[str, ...]:
+    """Where a row stands in the forms and the packages: by 批准日期, then 管理号, then 证件号码."""
+    return row["PZRQ"], row["ZSGLH"], row["ZJHM"]
 
 
 def lay_out(settings: Settings, rows: Sequence[Mapping[str, str]], lines: Sequence[str]) -> tuple[Form, Form]:
-    """Both forms of these rows (11 texts by field name, in order); ConfigurationError when the template is wrong."""
+    """Both forms of these rows (11 texts by field name, in order); ConfigurationError when the template is wrong.
+
+    No row is kept: they may be made anew whenever they are looked at.
+    """
     template = _template(settings)
     listed = ({**row, "序号": str(number), "照片": _photo(row)} for number, row in enumerate(rows, start=1))
-    people = len({row["ZJHM"] for row in rows})
-    photos = sum(bool(row["ZP"]) for row in rows)
     shape = template[SUMMARY]
-    groups: dict[tuple[str, ...], list[Mapping[str, str]]] = {}
+    whole, groups = _Count(), defaultdict[tuple[str, ...], _Count](_Count)
     for row in rows:
-        groups.setdefault(tuple(row[field] for field in shape["group"]), []).append(row)
+        whole.add(row)
+        groups[tuple(row[field] for field in shape["group"])].add(row)
     counted = [
-        dict(zip(shape["group"], key, strict=True)) | {"序号": str(number)} | _counts(groups[key])
+        dict(zip(shape["group"], key, strict=True)) | {"序号": str(number)} | groups[key].texts
         for number, key in enumerate(sorted(groups, key=lambda one: [text.encode() for text in one]), start=1)
     ]
-    total = {"序号": "合计", "份数": str(len(rows)), "人数": str(people), "照片数": str(photos)}
+    total = {"序号": "合计"} | whole.texts
     return (
         _form(APPLICATIONS, template[APPLICATIONS], listed, {"序号": "合计", "KSXM": f"{len(rows)} 份"}, lines),
         _form(SUMMARY, shape, counted, total, lines),
@@ -126,11 +137,11 @@ def write_workbook(form: Form, path: Path) -> None:
         raise DigestMismatch(f"{NAMES[form.kind]}写成 Excel 后与数据不一致，已删除")
 
 
-def printed(path: Path, form: Form) -> list[list[str]]:
+def printed(path: Path, form: Form) -> Iterator[list[str]]:
     """The table of a workbook that was written from a form of this shape: head, rows, totals."""
     first = 1 + len(form.lines)
-    table = list(excel.read_own(vault.read_bytes(path)))[first : first + len(form.rows) + 2]
-    return [(row + [""] * len(form.head))[: len(form.head)] for row in table]
+    table = islice(excel.read_own(vault.read_bytes(path)), first, first + len(form.rows) + 2)
+    return ((row + [""] * len(form.head))[: len(form.head)] for row in table)
 
 
 def print_pdf(settings: Settings, form: Form) -> bytes:
@@ -187,9 +198,22 @@ def _most(text: str) -> float:
     return len(text) - 0.4 * len(_OTHER_SIGNS.sub("", text))
 
 
-def _counts(rows: Sequence[Mapping[str, str]]) -> dict[str, str]:
-    numbers = (len(rows), len({row["ZJHM"] for row in rows}), sum(bool(row["ZP"]) for row in rows))
-    return {name: str(number) for name, number in zip(_COUNTS, numbers, strict=True)}
+@dataclass(slots=True)
+class _Count:
+    """What a line of the summary counts."""
+
+    copies: int = 0
+    photos: int = 0
+    people: set[str] = field(default_factory=set)
+
+    def add(self, row: Mapping[str, str]) -> None:
+        self.copies += 1
+        self.photos += bool(row["ZP"])
+        self.people.add(row["ZJHM"])
+
+    @property
+    def texts(self) -> dict[str, str]:
+        return dict(zip(_COUNTS, map(str, (self.copies, len(self.people), self.photos)), strict=True))
 
 
 def _photo(row: Mapping[str, str]) -> str:

@@ -31,12 +31,6 @@ def by_value(function: Callable[[_Value], _Made], values: Sequence[_Value]) -> l
     return list(map(made.__getitem__, values))
 
 
-def shared(values: Sequence[str]) -> list[str]:
-    """The same texts, equal ones as one object: every later look at them finds it near."""
-    known = {value: value for value in values}
-    return list(map(known.__getitem__, values))
-
-
 def lengths(values: Sequence[str]) -> NDArray[np.int64]:
     """How long each text is, in characters."""
     return np.fromiter(map(len, values), dtype=np.int64, count=len(values))

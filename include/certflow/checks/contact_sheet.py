@@ -13,6 +13,7 @@ from pathlib import Path
 
 from certflow import vault
 from certflow.checks.judged import Judged
+from certflow.checks.thumbnails import Thumbnails
 from certflow.findings import Outcome
 
 PER_PAGE = 1_200
@@ -37,13 +38,13 @@ figure{margin:0;padding:4px;border:3px solid;border-radius:4px;break-inside:avoi
 object-fit:contain;background:#eee;display:block}figcaption{font-size:12px;overflow-wrap:anywhere}</style>"""
 
 
-def write(one: Judged, stem: Path) -> list[Path]:
+def write(one: Judged, stem: Path, thumbnails: Thumbnails) -> list[Path]:
     """Write ``<stem>-照片.html`` for a submission with photos; returns the files.
 
     Beyond `PER_PAGE` photos there are further pages, ``-照片-2`` and so on.
     """
     written: list[Path] = []
-    figures, count = _figures(one), len(one.submission.photos) + len(one.submission.earlier_photos)
+    figures, count = _figures(one, thumbnails), len(one.submission.photos) + len(one.submission.earlier_photos)
     for number, first in enumerate(figures, start=1):
         stem.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         name = f"{stem.name}-照片" + (f"-{number}" if number > 1 else "")
@@ -54,7 +55,7 @@ def write(one: Judged, stem: Path) -> list[Path]:
     return written
 
 
-def _figures(one: Judged) -> Iterator[str]:
+def _figures(one: Judged, thumbnails: Thumbnails) -> Iterator[str]:
     rows: dict[tuple[str, int], list[int]] = {}
     for row in one.rows:
         if row.photo is not None:
@@ -62,10 +63,11 @@ def _figures(one: Judged) -> Iterator[str]:
     for received, entry in (*one.submission.photos, *one.submission.earlier_photos):
         key = (received.sha256, entry.ordinal)
         outcome, rule = one.entries[key]
-        white, small = one.looks.get(key, (None, None))
+        white, place = one.looks.get(key, (None, None))
+        small = None if place is None else thumbnails.read(place)
         numbers = rows.get(key, [])
-        place = f"第 {'、'.join(map(str, numbers))} 行" if numbers else "无对应行"
-        words = [f"{place}，#{entry.ordinal:04d}", _size(entry.size), _white(white), _WORDS[outcome], rule]
+        owner = f"第 {'、'.join(map(str, numbers))} 行" if numbers else "无对应行"
+        words = [f"{owner}，#{entry.ordinal:04d}", _size(entry.size), _white(white), _WORDS[outcome], rule]
         yield _figure(small, COLOURS[outcome], words)
 
 

@@ -258,8 +258,9 @@ def _line(row: JudgedRow, fields: Sequence[str], about: Sequence[Finding]) -> li
     serious = [one for one in about if one.severity in (Severity.ERROR, Severity.HOLD)]
     texts = serious or [one for one in about if one.severity is Severity.WARNING]
     known = {one.field: one.registry for one in about if one.registry is not None and one.field is not None}
+    sent = row.sent
     return [
-        *(Cell(writable(row.sent[name]), marks.get(name, "")) for name in fields),
+        *(Cell(writable(sent[name]), marks.get(name, "")) for name in fields),
         str(row.row),
         Cell(_OUTCOMES[row.outcome], "bad" if row.outcome is Outcome.RETURNED else "note"),
         writable("\n".join(dict.fromkeys(one.message for one in texts)) or "随整个文件处理，见上方说明。"),

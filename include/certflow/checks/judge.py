@@ -11,6 +11,8 @@ import re
 import threading
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -20,6 +22,7 @@ from operator import itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from certflow.checks import spared  # noqa: F401 (before Great Expectations)
 from certflow.checks.frame import INDEX
 from certflow.checks.suites import Rule
 from certflow.errors import ConfigurationError
@@ -88,12 +91,12 @@ def judge(frame: "pd.DataFrame", rules: Sequence[Rule]) -> list[Judgement]:
     ConfigurationError when a rule cannot be run.
     """
     _context()  # it also registers the expectations
-    named = [_as_text(number, rule) for number, rule in enumerate(rules)]
-    for one in named:
-        _expectation(one)  # none that is wrong goes unsaid, whatever the columns say
     # A rule over a column that says nothing holds; it is not asked.
     spoken = frozenset(frame.columns[frame.notna().any()])
-    asked = {number: _question(one) for number, one in enumerate(named) if rules[number].column in spoken}
+    with ThreadPoolExecutor(max_workers=1) as pool:
+        # Errors that the library raises, catches and keeps meanwhile hold whoever called it, with all its rows, until
+        # the collector comes: nobody but this thread does.
+        asked = pool.submit(_questions, rules, spoken).result()
     judgements = []
     with _ONE_AT_A_TIME, _at_once(frame, asked), warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -155,7 +158,7 @@ class _Engine(PandasExecutionEngine):
     """
 
     def __init__(self, frame: "pd.DataFrame") -> None:
-        super().__init__(batch_data_dict={_BATCH: frame})
+        super().__init__(batch_data_dict={_BATCH: frame}, caching=False)
         self._frame = frame
         self._chosen: dict[str, Any] = {}
         self._alone: dict[tuple[str, str | None], Any] = {}
@@ -172,9 +175,22 @@ class _Engine(PandasExecutionEngine):
         if condition not in self._chosen:
             words = set(_WORD.findall(condition))
             named = self._frame[[INDEX, *(name for name in self._frame.columns if name in words and name != INDEX)]]
-            alone = PandasExecutionEngine(batch_data_dict={_BATCH: named})
+            alone = PandasExecutionEngine(batch_data_dict={_BATCH: named}, caching=False)
             self._chosen[condition] = alone.get_domain_records(domain_kwargs | {"column": None}).index
+            _let_go(alone)
         return self._chosen[condition]
+
+    def let_go(self) -> None:
+        """Forget the frame: engines name themselves, so what they hold waits for the collector of cycles."""
+        _let_go(self)
+        self._frame = self._frame.iloc[:0, :0]
+        self._chosen.clear()
+        self._alone.clear()
+
+
+def _let_go(engine: PandasExecutionEngine) -> None:
+    engine.batch_manager.batch_data_cache.clear()
+    engine.config["batch_data_dict"].clear()
 
 
 @contextmanager
@@ -209,6 +225,8 @@ def _at_once(frame: "pd.DataFrame", asked: Mapping[int, _Question]) -> Iterator[
     finally:
         Validator.graph_validate = usual  # type: ignore[method-assign]
         Expectation.configuration = configuration  # type: ignore[method-assign]
+        engine.let_go()
+        metrics.clear()
 
 
 def _answer(question: _Question, engine: _Engine, metrics: dict[Any, Any]) -> ExpectationValidationResult:
@@ -353,6 +371,14 @@ def _as_text(number: int, rule: Rule) -> str:
         [number, rule.suite, rule.code, rule.title, rule.severity, rule.clause, rule.expectation, rule.kwargs],
         sort_keys=True,
     )
+
+
+def _questions(rules: Sequence[Rule], spoken: AbstractSet[str]) -> dict[int, _Question]:
+    """What is asked, by the rule's number."""
+    named = [_as_text(number, rule) for number, rule in enumerate(rules)]
+    for one in named:
+        _expectation(one)  # none that is wrong goes unsaid, whatever the columns say
+    return {number: _question(one) for number, one in enumerate(named) if rules[number].column in spoken}
 
 
 @lru_cache(maxsize=1024)

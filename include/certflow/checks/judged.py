@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
-from certflow.findings import Finding, Outcome, Verdict
+from certflow.findings import FIELDS, Finding, Outcome, Verdict
 from certflow.intake.submission import Entry, Received, Submission
 from certflow.month import Month
 
@@ -18,9 +18,10 @@ class JudgedRow:
     outcome: Outcome
     rules: tuple[str, ...]
     """Codes of the rules that did not hold for the row or its photo."""
-    sent: dict[str, str]
-    """The 11 values as the city sent them."""
-    emitted: dict[str, str]
+    sent_texts: tuple[str, ...]
+    """The 11 values as the city sent them, in the order of `FIELDS`: dictionaries of all rows would weigh three times
+    as much."""
+    emitted_texts: tuple[str, ...]
     """The 11 values as we would print them: the database's where there is a match, dates in plain digits."""
     certificate_id: int | None
     photo: tuple[Received, Entry] | None
@@ -30,6 +31,16 @@ class JudgedRow:
     """Records of the ledger that came with too like a photo of another person, the likest first."""
     stands: bool = False
     """The row waits for a person since an earlier version and did not change: nothing new is recorded."""
+
+    @property
+    def sent(self) -> dict[str, str]:
+        """`sent_texts` by field name, made anew."""
+        return dict(zip(FIELDS, self.sent_texts, strict=True))
+
+    @property
+    def emitted(self) -> dict[str, str]:
+        """`emitted_texts` by field name, made anew."""
+        return dict(zip(FIELDS, self.emitted_texts, strict=True))
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,9 +67,9 @@ class Judged:
     """A nil report (零报)."""
     counts: Counter[Outcome] = field(default_factory=Counter)
     """Rows by outcome."""
-    looks: Mapping[tuple[str, int], tuple[float, bytes]] = field(default_factory=dict)
+    looks: Mapping[tuple[str, int], tuple[float, int]] = field(default_factory=dict)
     """(sha256 of the file, ordinal) of each photo that could be decoded → share of white in its border, 0-1, and its
-    thumbnail; empty where nobody asked for thumbnails."""
+    place among the `Thumbnails`; empty where nobody asked for these."""
     news: tuple[str, ...] = ()
     """What it changed against earlier versions, as lines of the receipt."""
 

@@ -20,6 +20,7 @@ from certflow import faces, keys, likeness, photo, portrait, vault
 from certflow.checks import columns
 from certflow.checks.measure_files import Standing
 from certflow.checks.measure_rows import Rows
+from certflow.checks.thumbnails import Thumbnails
 from certflow.errors import SubmissionError
 from certflow.intake import archive
 from certflow.intake.submission import Entry, Measures, Received, Submission
@@ -53,8 +54,8 @@ class Photos:
     columns: dict[str, list[object]] = field(default_factory=dict)
     sketches: list[bytes | None] = field(default_factory=list)
     """What each is compared by (`certflow.likeness`)."""
-    smalls: list[bytes | None] = field(default_factory=list)
-    """Each as a thumbnail, where that was asked for."""
+    smalls: list[int | None] = field(default_factory=list)
+    """The place of each among the thumbnails, where these were asked for."""
     alike: list[tuple[str, ...]] = field(default_factory=list)
     """Records of the ledger that came with too like a photo of another person, the likest first."""
 
@@ -76,9 +77,12 @@ def measure(
     settings: Settings,
     rule_sets: Sequence[RuleSet],
     *,
-    with_small: bool = False,
+    thumbnails: Thumbnails | None = None,
 ) -> Photos:
-    """The photo frame; adds ``photo_*`` columns to the row frame. `rule_sets`: per submission."""
+    """The photo frame; adds ``photo_*`` columns to the row frame, and each photo to `thumbnails`.
+
+    `rule_sets`: per submission.
+    """
     photos = Photos()
     for position, submission in enumerate(submissions):
         for member in (*submission.photos, *submission.earlier_photos):
@@ -89,8 +93,8 @@ def measure(
         faces.require()
     with ThreadPoolExecutor(max_workers=max(1, settings.photo_threads)) as pool:
         pieces = [photos.members[at : at + photo.TOGETHER] for at in range(0, len(photos), photo.TOGETHER)]
-        look = partial(_measure, with_faces=with_faces, with_small=with_small)
-        _take(photos, chain.from_iterable(pool.map(look, pieces)))
+        look = partial(_measure, with_faces=with_faces, with_small=thumbnails is not None)
+        _take(photos, chain.from_iterable(pool.map(look, pieces)), thumbnails)
     _derive(photos, standings)
     photos.alike = [()] * len(photos)
     matches = _match(photos, rows, len(submissions))
@@ -98,7 +102,7 @@ def measure(
     return photos
 
 
-def _take(photos: Photos, measured: Iterable[Measures]) -> None:
+def _take(photos: Photos, measured: Iterable[Measures], thumbnails: Thumbnails | None) -> None:
     """Into columns, photo by photo as they come: a city's sixty thousand sets of measures are never held."""
     size = len(photos)
     found: dict[str, list[object]] = defaultdict(lambda: [None] * size)
@@ -106,8 +110,8 @@ def _take(photos: Photos, measured: Iterable[Measures]) -> None:
     for line, one in enumerate(measured):
         if isinstance(sketch := one.pop("photo_sketch", None), bytes):
             photos.sketches[line] = sketch
-        if isinstance(small := one.pop("photo_small", None), bytes):
-            photos.smalls[line] = small
+        if isinstance(small := one.pop("photo_small", None), bytes) and thumbnails is not None:
+            photos.smalls[line] = thumbnails.add(small)
         for name, value in one.items():
             found[name][line] = value
     photos.columns = dict(sorted(found.items()))

@@ -48,7 +48,8 @@ def measure(
     electronic = [one.electronic_replaces_paper for one in rule_sets]
     known = columns.lengths(rows.text("clean_ZSGLH")) > 0
     located = known & np.fromiter((key is not None for key in found["certificate_id"]), dtype=np.bool_, count=size)
-    held = {source: _texts(found[source]) for source in (*SOURCES.values(), *_BESIDE)}
+    held = {source: _texts(found[source]) for source in _BESIDE}
+    held |= {source: _shared(_texts(found[source]), rows.text(field)) for field, source in SOURCES.items()}
     alike = located & _alike(rows, held)
     told = {name: list(nothing) for name in names}
     told |= {
@@ -79,6 +80,11 @@ def _texts(values: Sequence[object]) -> list[str]:
     if None not in values:
         return [*values]  # type: ignore[list-item]
     return ["" if value is None else str(value) for value in values]
+
+
+def _shared(held: Sequence[str], sent: Sequence[str]) -> list[str]:
+    """The database's texts, as the very texts of the rows where they are equal: nearly all are, and held once then."""
+    return [own if own == one else one for one, own in zip(held, sent, strict=True)]
 
 
 def _chosen(values: Sequence[object], where: Bools) -> list[object]:

@@ -26,7 +26,6 @@ REQUIRED = ("KSXM", "ZJHM", "ZJLB", "XB", "CSNY", "PZRQ", "BMS")
 OPTIONAL = frozenset({"ZSGLH", "BKJB", "BKZY", "ZP"})
 """Fields that a city fills with 无 or a slash where there is nothing to say."""
 DATES = ("CSNY", "PZRQ")
-_FEW = ("ZJLB", "XB", "BKJB", "BKZY", "CSNY", "PZRQ", "BMS")
 """Fields of few different values."""
 
 _STRAY = re.compile(
@@ -84,8 +83,6 @@ def gather(submissions: Sequence[Submission]) -> Rows:
     rows.columns |= sent
     rows.columns |= {"row_visible": visible, "row_unmerged": unmerged}
     for name in FIELDS:
-        if name in _FEW:
-            rows.columns[name] = [*columns.shared(rows.text(name))]
         values = rows.text(name)
         odd = columns.lines(~columns.only(values, *columns.PLAIN) | _perhaps_nothing(name, values))
         cleaned: list[object] = [*values]

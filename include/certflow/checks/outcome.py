@@ -65,8 +65,8 @@ class Case:
 def conclude(case: Case) -> list[Judged]:
     """One `Judged` per submission."""
     ends = _ends(case.rows, case.found)
-    sent = _by_field([case.rows.text(name) for name in FIELDS])
-    emitted = _by_field(_emitted(case.rows))
+    sent = list(zip(*(case.rows.text(name) for name in FIELDS), strict=True))
+    emitted = list(zip(*_emitted(case.rows), strict=True))
     lines, pictures = _lines_by_owner(case.rows.owner), _lines_by_owner(case.photos.owner)
     entries: dict[int, dict[tuple[str, int], list[Finding]]] = defaultdict(dict)
     for line, (owner, sha256, ordinal) in enumerate(case.entry_lines):
@@ -101,8 +101,8 @@ def _conclude(
     others: Mapping[tuple[str, int], list[Finding]],
     *,
     own: Sequence[_End],
-    sent: Sequence[dict[str, str]],
-    emitted: Sequence[dict[str, str]],
+    sent: Sequence[tuple[str, ...]],
+    emitted: Sequence[tuple[str, ...]],
 ) -> Judged:
     """`own`, `sent`, `emitted`: per line of the row frame, of all submissions."""
     submission, standing = case.submissions[position], case.standings[position]
@@ -116,8 +116,8 @@ def _conclude(
             row=rows.number[line],
             outcome=ends[line],
             rules=own[line][1] if reason != SHIFTED else (SHIFTED,),
-            sent=sent[line],
-            emitted=emitted[line],
+            sent_texts=sent[line],
+            emitted_texts=emitted[line],
             certificate_id=rows.columns["certificate_id"][line],  # type: ignore[arg-type]
             **_picture(photos, rows.columns["photo"][line]),  # type: ignore[arg-type]
         )
@@ -159,7 +159,7 @@ def _picture(photos: Photos, line: int | None) -> dict[str, Any]:
     return {"photo": photos.members[line], "sketch": photos.sketches[line], "alike": photos.alike[line]}
 
 
-def _looks(photos: Photos, pictures: Iterable[int]) -> dict[tuple[str, int], tuple[float, bytes]]:
+def _looks(photos: Photos, pictures: Iterable[int]) -> dict[tuple[str, int], tuple[float, int]]:
     white = photos.columns.get("photo_border_white", [None] * len(photos))
     keys_of = ((line, *photos.members[line]) for line in pictures)
     return {
@@ -227,8 +227,8 @@ def _emitted(rows: Rows) -> list[list[str]]:
         emitted[name] = [held if right and says else own for right, says, held, own in pairs]
     for name, signs in (("CSNY", 6), ("PZRQ", 8)):
         emitted[name] = columns.by_value(partial(_dated, signs), emitted[name])
-    pictured = zip(emitted["ZJHM"], rows.columns["photo"], strict=True)
-    emitted["ZP"] = [f"{number}.jpg" if photo is not None else "" for number, photo in pictured]
+    pictured = zip(emitted["ZJHM"], rows.columns["photo"], rows.text("ZP"), strict=True)
+    emitted["ZP"] = [_the_same(f"{number}.jpg", sent) if photo is not None else "" for number, photo, sent in pictured]
     return [*emitted.values()]
 
 
@@ -240,13 +240,13 @@ _SAYS: Mapping[str, Callable[[str | None], bool]] = {
 """Fields the database may have nothing to say about, and when it has."""
 
 
+def _the_same(made: str, sent: str) -> str:
+    """The text that is there already, where it is equal: a row's values are held once."""
+    return sent if sent == made else made
+
+
 def _dated(signs: int, text: str) -> str:
     return keys.parse_date(text).value[:signs] or text
-
-
-def _by_field(texts: Sequence[Sequence[str]]) -> list[dict[str, str]]:
-    """Eleven columns as one dictionary a row."""
-    return [dict(zip(FIELDS, row, strict=True)) for row in zip(*texts, strict=True)]
 
 
 def _entry_outcomes(

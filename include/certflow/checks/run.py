@@ -32,10 +32,11 @@ from certflow.checks import (
     versions,
     wording,
 )
-from certflow.checks.facts import Facts, facts_of
+from certflow.checks.facts import facts_of
 from certflow.checks.judged import Judged, JudgedRow
 from certflow.checks.suites import Rule
 from certflow.checks.suites import load as rules
+from certflow.checks.thumbnails import Thumbnails
 from certflow.errors import ConfigurationError, Conflict
 from certflow.findings import Outcome, Scope
 from certflow.heap import without_collector
@@ -52,7 +53,7 @@ if TYPE_CHECKING:
     from certflow.checks.judge import Judgement
     from certflow.registry.contested import Contested
     from certflow.registry.ledger import Actor, Registry
-    from certflow.registry.submissions import PendingFile
+    from certflow.registry.submissions import Earlier, PendingFile
 
 __all__ = [
     "Again",
@@ -110,7 +111,9 @@ class _Case:
     judged: list[Judged]
     judgements: "list[Judgement]"
     numbers: tuple[str, ...]
-    facts: Facts
+    """管理号 of every row."""
+    earlier: "Mapping[str, Sequence[Earlier]]"
+    """What the ledger held under these numbers."""
     album: measure_likeness.Album | None
     """None where no rule asks whose photos are alike."""
 
@@ -118,7 +121,7 @@ class _Case:
         """Whether others recorded something since that the verdicts should have known."""
         from certflow.registry import submissions as ledger
 
-        if ledger.earlier(conn, self.numbers, without) != self.facts.earlier:
+        if ledger.earlier(conn, self.numbers, without) != self.earlier:
             return True
         return self.album is not None and self.album.overlooked(conn, without)
 
@@ -242,15 +245,17 @@ def settle(
     ids = sorted({file.file_id for one in submissions for file in one.files if file.file_id is not None})
     written: list[Path] = []
     for _ in range(ATTEMPTS):
-        case = _judge(
-            submissions, settings, reference, registry, lane=lane, waived=waived, without=without, with_small=True
-        )
-        if again is not None:
-            again.allow(case.judged)
-        case = replace(case, judged=_with_news(registry, case.judged, account, lane, without))
-        for unrecorded in written:
-            unrecorded.unlink(missing_ok=True)
-        written = _write_answers(settings, account, lane, case.judged)
+        with Thumbnails(settings.work) as thumbnails:
+            case = _judge(
+                submissions, settings, reference, registry,
+                lane=lane, waived=waived, without=without, thumbnails=thumbnails,
+            )  # fmt: skip
+            if again is not None:
+                again.allow(case.judged)
+            case = replace(case, judged=_with_news(registry, case.judged, account, lane, without))
+            for unrecorded in written:
+                unrecorded.unlink(missing_ok=True)
+            written = _write_answers(settings, account, lane, case.judged, thumbnails)
 
         def work(conn: "Connection", case: _Case = case) -> "list[Contested] | None":
             ledger.hold_recording(conn)
@@ -283,12 +288,15 @@ def settle(
     )
 
 
-def _write_answers(settings: Settings, account: str, lane: str, judged: Sequence[Judged]) -> list[Path]:
+def _write_answers(
+    settings: Settings, account: str, lane: str, judged: Sequence[Judged], thumbnails: Thumbnails
+) -> list[Path]:
     """What city and province read about these submissions: receipts and slips, pages of photos, forms."""
     written = feedback.write(settings, account, lane, judged)
     for one in judged:
         sheet = feedback.answer_path(settings.contact_sheets / account, lane, one.submission.files[0], [one])
-        written += contact_sheet.write(one, sheet.with_name(f"{sheet.name}-{one.exam_code or '考试未定'}"))
+        stem = sheet.with_name(f"{sheet.name}-{one.exam_code or '考试未定'}")
+        written += contact_sheet.write(one, stem, thumbnails)
     return written + paper.write_forms(settings, account, lane, judged)
 
 
@@ -399,7 +407,7 @@ def _judge(
     lane: str = "month",
     waived: AbstractSet[str] = frozenset(),
     without: tuple[int, ...] = (),
-    with_small: bool = False,
+    thumbnails: Thumbnails | None = None,
 ) -> _Case:
     every = suites.load(settings)
     today = datetime.now(SHANGHAI).date()
@@ -430,7 +438,7 @@ def _judge(
     ends = [outcome.file_outcome(found.files[position])[0] for position in range(len(submissions))]
     counted = [end in (Outcome.ACCEPTED, Outcome.HELD) for end in ends]
     measure_registry.measure(rows, standings, reference, facts.match, rule_sets)
-    photos = measure_photos.measure(submissions, standings, rows, settings, rule_sets, with_small=with_small)
+    photos = measure_photos.measure(submissions, standings, rows, settings, rule_sets, thumbnails=thumbnails)
     measure_duplicates.measure(
         rows, standings, counted, facts.earlier, photos.of_rows(rows),
         elsewhere=facts.elsewhere, cities=reference.cities,
@@ -460,7 +468,10 @@ def _judge(
     judgements += run(Scope.ENTRY, entries, found.entries, size=len(members), place=of_entry)
     lines = [(owner, received.sha256, entry.ordinal) for owner, received, entry in members]
     judged = outcome.conclude(outcome.Case(submissions, standings, rows, photos, found, lines, settings, names))
-    return _Case(judged, judgements, tuple(sorted(set(rows.text("clean_ZSGLH")))), facts, album)
+    numbers = tuple(sorted(set(rows.text("clean_ZSGLH"))))
+    rows.columns.clear()  # the album lives on, and what was measured would with it
+    photos.columns.clear()
+    return _Case(judged, judgements, numbers, facts.earlier, album)
 
 
 _COLUMNS = {Scope.FILE: measure_files.COLUMNS, Scope.PHOTO: measure_photos.COLUMNS}

@@ -174,6 +174,7 @@ def _lay_out(look: Mapping[str, Any], grid: Grid, limits: Limits, measures: Meas
     columns = _columns(headings, measures)
     first = grid.first_row + header + 2
     values = {name: texts[at][header + 1 :] for name, at in columns.items()}
+    values |= {name: _shared(values[name]) for name in _FEW_TEXTS}
     kinds = _kinds(look, grid, columns, first)
     left_out = _left_out([column[header + 1 :] for column in texts], values, kinds)
     below = len(texts[0]) - header - 1
@@ -227,6 +228,12 @@ def _kind_words(kinds: Sequence[str]) -> list[str]:
     if kinds and kinds.count(kinds[0]) == len(kinds):
         return [_KINDS[kinds[0]]] * len(kinds)
     return list(map(_KINDS.__getitem__, kinds))
+
+
+def _shared(column: Sequence[str]) -> list[str]:
+    """The same texts, equal ones as one object: a third of a city's texts, and every later look finds them near."""
+    known = dict(zip(column, column, strict=True))
+    return list(map(known.__getitem__, column))
 
 
 def _empty(text: str) -> bool:

@@ -405,11 +405,12 @@ def _record_rows(
             "submission_id": submission_id, "record_id": f"{prefix}{number:06d}", "row_no": row.row,
             "sent": {name: _storable(value) for name, value in row.sent.items()},
             "certificate_id": row.certificate_id,
-            **{column: _storable(row.emitted[field]) for field, column in _COLUMNS.items()},
+            **{column: _storable(emitted[field]) for field, column in _COLUMNS.items()},
             "photo_entry_id": entry_ids.get((row.photo[0].sha256, row.photo[1].ordinal)) if row.photo else None,
-            "replaces": None if _repeats(row) else superseded.get(row.emitted["ZSGLH"]),
+            "replaces": None if _repeats(row) else superseded.get(emitted["ZSGLH"]),
         }
         for number, row in enumerate(one.rows, start=first)
+        for emitted in (row.emitted,)
     )  # fmt: skip
     row_ids: dict[int, int] = {}
     for step in steps(values):

@@ -2,8 +2,11 @@
 
 import json
 import re
+import subprocess
+import sys
 from dataclasses import replace
 from itertools import groupby
+from pathlib import Path
 
 import pytest
 from made_submissions import Made, person, portrait
@@ -137,3 +140,39 @@ def test_nothing_of_great_expectations_stays_changed():
     with pytest.raises(KeyError), judge._at_once(table, {}):
         raise KeyError
     assert (judge.Expectation.configuration, judge.Validator.graph_validate) == before
+
+
+FRESH = """
+import gc, sys, types
+from pathlib import Path
+gc.disable()
+import pandas as pd
+from certflow.checks import judge, run
+from certflow.intake.gather import gather
+from certflow.reference import load_reference
+from certflow.settings import Settings
+sys.path.insert(0, sys.argv[1])
+from made_submissions import Made, person, portrait
+settings = Settings(home=Path(sys.argv[2]))
+made = Made()
+for serial in range(1, 4):
+    made.add(person(serial, photo=True), portrait(serial))
+[judged] = run._judge(gather([made.write(settings.home)], settings, load_reference(settings)), settings,
+                      load_reference(settings), None).judged
+assert len(judged.rows) == 3
+alive = [one.shape for one in gc.get_objects() if isinstance(one, pd.DataFrame) and len(one)]
+calls = {one.f_code.co_name for one in gc.get_objects() if isinstance(one, types.FrameType)}
+calls &= {"judge", "_run", "_judge"}
+spared = [name for name in ("scipy.stats._stats_py", "altair.vegalite") if name in sys.modules]
+assert not (alive or calls or spared), (alive, calls, spared)
+from scipy import stats
+import altair
+assert stats.norm.cdf(0) == 0.5 and altair.Chart  # who does ask for it gets it
+"""
+
+
+def test_nothing_of_the_rows_waits_for_the_collector_and_nothing_unused_is_imported(tmp_path):
+    """In a process of its own: the first judging of all is the one in which the library fails and catches."""
+    words = [sys.executable, "-c", FRESH, str(Path(__file__).parents[2]), str(tmp_path)]
+    done = subprocess.run(words, capture_output=True, text=True, check=False, timeout=120)
+    assert done.returncode == 0, done.stderr[-2000:]
