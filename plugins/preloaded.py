@@ -26,7 +26,6 @@ _AIRFLOW = (
 _HEAVY = (
     "certflow.checks.judge",
     # What a city's answers are written with; the program imports these where it uses them.
-    "mplfonts",
     "xlsxwriter",
     "simplejpeg",
     "typst",

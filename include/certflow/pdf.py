@@ -12,7 +12,7 @@ and PDF/A export would refuse it once more.
 """
 
 import datetime as dt
-import importlib.resources
+import importlib.util
 import io
 import json
 import re
@@ -67,7 +67,7 @@ class Press:
         import typst
 
         self._own = own
-        wheel = Path(str(importlib.resources.files("mplfonts") / "fonts"))
+        wheel = _wheel()
         more = _font_files(fonts)
         self._files = (*(wheel / name for name in _FILES), *more)
         loaded = typst.Fonts(
@@ -211,6 +211,14 @@ def _house_press() -> Press:
 def _set_up(own: Path, fonts: Path | None, _versions: tuple[tuple[str, int, int], ...]) -> Press:
     """One press for all who print with the same fonts: to load them takes longer than to print a page."""
     return Press(own, fonts)
+
+
+def _wheel() -> Path:
+    """The wheel's fonts, found without importing it: that would import matplotlib, half a second and 40 MB."""
+    spec = importlib.util.find_spec("mplfonts")
+    if spec is None or not spec.submodule_search_locations:
+        raise ModuleNotFoundError("mplfonts")
+    return Path(spec.submodule_search_locations[0]) / "fonts"
 
 
 def _font_files(fonts: Path | None) -> list[Path]:

@@ -65,7 +65,7 @@ _XYZ = ((0.4125, 0.3576, 0.1804), (0.2127, 0.7152, 0.0722), (0.0193, 0.1192, 0.9
 
 def samples(pixels: Plane) -> Plane:
     """What `measure` needs of contiguous pixels (rows, columns, 1 or 3 channels): a fortieth of them."""
-    return pixels.reshape(-1).take(_plan(*pixels.shape).places)
+    return pixels.reshape(-1).take(_plan(*pixels.shape).places, mode="clip")  # none is outside: it need not look twice
 
 
 def measure(shape: tuple[int, ...], samples: Sequence[Plane]) -> list[Measures]:

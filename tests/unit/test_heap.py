@@ -1,10 +1,13 @@
-"""The collector of cycles rests while rows are made, and is afterwards as it was before."""
+"""The collector of cycles rests while rows are made, and is afterwards as it was before; free memory goes back."""
 
 import gc
+import platform
+import resource
+from pathlib import Path
 
 import pytest
 
-from certflow.heap import without_collector
+from certflow.heap import give_back, without_collector
 
 
 @pytest.fixture(autouse=True)
@@ -36,3 +39,18 @@ def test_who_does_without_it_keeps_doing_so():
     with without_collector():
         pass
     assert not gc.isenabled()
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="no other allocator is asked to")
+def test_what_was_freed_between_what_is_used_goes_back():
+    kept = [bytearray(100_000) for _ in range(1_500)]
+    del kept[::2]  # none of it at the end of the heap, where it would go back by itself
+    before = resident()
+    give_back()
+    assert resident() < before - (40 << 20)
+    assert len(kept) == 750
+
+
+def resident() -> int:
+    """Bytes of this process that are in memory."""
+    return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()

@@ -60,11 +60,11 @@ def _figures(one: Judged, thumbnails: Thumbnails) -> Iterator[str]:
     for row in one.rows:
         if row.photo is not None:
             rows.setdefault((row.photo[0].sha256, row.photo[1].ordinal), []).append(row.row)
-    for received, entry in (*one.submission.photos, *one.submission.earlier_photos):
+    photos = itertools.chain(one.submission.photos, one.submission.earlier_photos)
+    for (received, entry), look in zip(photos, one.looks, strict=True):
         key = (received.sha256, entry.ordinal)
         outcome, rule = one.entries[key]
-        white, place = one.looks.get(key, (None, None))
-        small = None if place is None else thumbnails.read(place)
+        white, small = (None, None) if look is None else (look[0], thumbnails.read(look[1]))
         numbers = rows.get(key, [])
         owner = f"第 {'、'.join(map(str, numbers))} 行" if numbers else "无对应行"
         words = [f"{owner}，#{entry.ordinal:04d}", _size(entry.size), _white(white), _WORDS[outcome], rule]

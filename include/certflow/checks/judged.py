@@ -1,7 +1,7 @@
 """What checking gives: one `Judged` per submission, as the receipts, the ledger and ``--json`` read it."""
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from certflow.findings import FIELDS, Finding, Outcome, Verdict
@@ -67,9 +67,9 @@ class Judged:
     """A nil report (零报)."""
     counts: Counter[Outcome] = field(default_factory=Counter)
     """Rows by outcome."""
-    looks: Mapping[tuple[str, int], tuple[float, int]] = field(default_factory=dict)
-    """(sha256 of the file, ordinal) of each photo that could be decoded → share of white in its border, 0-1, and its
-    place among the `Thumbnails`; empty where nobody asked for these."""
+    looks: Sequence[tuple[float, int] | None] = ()
+    """Of the submission's photos, then its earlier ones: share of white in the border, 0-1, and place among the
+    `Thumbnails`; None where it could not be decoded, or nobody asked for these."""
     news: tuple[str, ...] = ()
     """What it changed against earlier versions, as lines of the receipt."""
 

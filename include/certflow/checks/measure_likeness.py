@@ -90,6 +90,8 @@ class Album:
         since = self.newest
         shelf = portraits.shelf(conn, since) if mine else portraits.Shelf((), b"", portraits.newest(conn))
         self.newest = shelf.newest
+        if not shelf.ids:
+            return
         strangers, crowded = self._strangers(conn, mine, shelf, without)
         if crowded:
             persons = {self._person(line) for line in crowded}

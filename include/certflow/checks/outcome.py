@@ -159,14 +159,14 @@ def _picture(photos: Photos, line: int | None) -> dict[str, Any]:
     return {"photo": photos.members[line], "sketch": photos.sketches[line], "alike": photos.alike[line]}
 
 
-def _looks(photos: Photos, pictures: Iterable[int]) -> dict[tuple[str, int], tuple[float, int]]:
+def _looks(photos: Photos, pictures: Iterable[int]) -> list[tuple[float, int] | None]:
     white = photos.columns.get("photo_border_white", [None] * len(photos))
-    keys_of = ((line, *photos.members[line]) for line in pictures)
-    return {
-        (received.sha256, entry.ordinal): (share, small)
-        for line, received, entry in keys_of
+    return [
+        (share, small)
         if isinstance(share := white[line], float) and (small := photos.smalls[line]) is not None
-    }
+        else None
+        for line in pictures
+    ]
 
 
 def _ends(rows: Rows, found: Found) -> list[_End]:

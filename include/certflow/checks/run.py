@@ -39,7 +39,7 @@ from certflow.checks.suites import load as rules
 from certflow.checks.thumbnails import Thumbnails
 from certflow.errors import ConfigurationError, Conflict
 from certflow.findings import Outcome, Scope
-from certflow.heap import without_collector
+from certflow.heap import give_back, without_collector
 from certflow.intake import nest
 from certflow.intake.gather import gather, gather_kept, require_whole
 from certflow.intake.submission import Received, Submission
@@ -250,12 +250,14 @@ def settle(
                 submissions, settings, reference, registry,
                 lane=lane, waived=waived, without=without, thumbnails=thumbnails,
             )  # fmt: skip
+            give_back()
             if again is not None:
                 again.allow(case.judged)
             case = replace(case, judged=_with_news(registry, case.judged, account, lane, without))
             for unrecorded in written:
                 unrecorded.unlink(missing_ok=True)
             written = _write_answers(settings, account, lane, case.judged, thumbnails)
+        give_back()
 
         def work(conn: "Connection", case: _Case = case) -> "list[Contested] | None":
             ledger.hold_recording(conn)
@@ -420,9 +422,9 @@ def _judge(
     submissions = _with_earlier_photos(submissions, standings, settings, registry)
     rows = measure_rows.gather(submissions)
     with ThreadPoolExecutor(max_workers=1) as pool:  # the database works while the rows are measured by themselves
-        asked = pool.submit(facts_of, registry, submissions, rows, lane, without)
+        asked = [pool.submit(facts_of, registry, submissions, rows, lane, without)]
         measure_rows.measure(rows, standings, reference)
-        facts = asked.result()
+        facts = asked.pop().result()
     found, judgements = outcome.Found(), []
 
     files = measure_files.measure(
@@ -438,6 +440,7 @@ def _judge(
     ends = [outcome.file_outcome(found.files[position])[0] for position in range(len(submissions))]
     counted = [end in (Outcome.ACCEPTED, Outcome.HELD) for end in ends]
     measure_registry.measure(rows, standings, reference, facts.match, rule_sets)
+    facts = replace(facts, match=None)  # the rows hold what they need of it
     photos = measure_photos.measure(submissions, standings, rows, settings, rule_sets, thumbnails=thumbnails)
     measure_duplicates.measure(
         rows, standings, counted, facts.earlier, photos.of_rows(rows),

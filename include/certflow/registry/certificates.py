@@ -7,7 +7,6 @@ named by its number.
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +25,8 @@ _MATCHED = (
     "name", "id_number", "id_type", "sex", "exam_code", "exam_name", "level", "specialty", "birth_month",
     "approved_on", "city", "e_certificate",
 )  # fmt: skip
+_OWN = ("certificate_id", "name", "id_number")
+"""Columns whose values most certificates have for themselves; of the others equal texts are held once."""
 _WITHOUT_NUMBER = ("id_number", "exam_code", "level", "specialty", "approved_on")
 """What tells apart certificates of one person that have no 管理号."""
 
@@ -118,8 +119,13 @@ def match(conn: Connection, management_nos: Sequence[str]) -> dict[str, list[Any
         f"SELECT c.id, {', '.join(f'c.{name}' for name in _MATCHED)}"  # noqa: S608 (our own column names)
         " FROM wanted w LEFT JOIN certificates c ON c.management_no = w.management_no ORDER BY w.position"
     )
-    rows = cursor.fetchall()
-    return {name: list(map(itemgetter(at), rows)) for at, name in enumerate(columns)}
+    found: dict[str, list[Any]] = {name: [] for name in columns}
+    common = {name: dict[Any, Any]() for name in columns if name not in _OWN}
+    while rows := cursor.fetchmany(_STEP):
+        for name, values in zip(columns, zip(*rows, strict=True), strict=True):
+            known = common.get(name)
+            found[name].extend(values if known is None else map(known.setdefault, values, values))
+    return found
 
 
 def stage(connection: Connection, export: Export, progress: Progress | None) -> tuple[int, int, list[tuple[int, str]]]:
