@@ -6,7 +6,7 @@ picture. Compared are persons, by their ID numbers: who sends his own photo agai
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import TYPE_CHECKING, TypeVar
 
@@ -77,6 +77,10 @@ class Album:
         for line, found in near.items():
             self.photos.alike[line] = tuple(dict.fromkeys(record for _, record in sorted(found)))
             self.detail[line] = listed(self.photos.alike[line])
+
+    def let_go(self) -> None:
+        """Forget what was measured of rows and photos: the album lives on until the verdicts are recorded."""
+        self.photos, self.rows = replace(self.photos, columns={}), replace(self.rows, columns={})
 
     def overlooked(self, conn: "Connection", without: Sequence[int]) -> bool:
         """Whether the ledger has got a photo since that is too like one of these: another city was as fast."""

@@ -472,8 +472,8 @@ def _judge(
     lines = [(owner, received.sha256, entry.ordinal) for owner, received, entry in members]
     judged = outcome.conclude(outcome.Case(submissions, standings, rows, photos, found, lines, settings, names))
     numbers = tuple(sorted(set(rows.text("clean_ZSGLH"))))
-    rows.columns.clear()  # the album lives on, and what was measured would with it
-    photos.columns.clear()
+    if album is not None:
+        album.let_go()
     return _Case(judged, judgements, numbers, facts.earlier, album)
 
 
