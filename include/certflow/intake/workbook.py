@@ -231,7 +231,7 @@ def _kind_words(kinds: Sequence[str]) -> list[str]:
 
 
 def _shared(column: Sequence[str]) -> list[str]:
-    """The same texts, equal ones as one object: a third of a city's texts, and every later look finds them near."""
+    """The same texts, equal ones as one object: a sheet's texts weigh a third then, and later looks find them near."""
     known = dict(zip(column, column, strict=True))
     return list(map(known.__getitem__, column))
 
