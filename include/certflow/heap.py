@@ -3,8 +3,34 @@
 import ctypes
 import gc
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import TypeVar, overload
+
+_Thing = TypeVar("_Thing")
+_Made = TypeVar("_Made")
+
+
+class MadeAnew(Sequence[_Made]):
+    """What `make` gives for each thing, made anew whenever it is looked at: kept for all, it weighs too much."""
+
+    def __init__(self, things: Sequence[_Thing], make: Callable[[_Thing], _Made]) -> None:
+        self._things, self._make = things, make
+
+    def __len__(self) -> int:
+        return len(self._things)
+
+    @overload
+    def __getitem__(self, at: int) -> _Made: ...
+
+    @overload
+    def __getitem__(self, at: slice) -> "MadeAnew[_Made]": ...
+
+    def __getitem__(self, at: int | slice) -> "_Made | MadeAnew[_Made]":
+        return MadeAnew(self._things[at], self._make) if isinstance(at, slice) else self._make(self._things[at])
+
+    def __iter__(self) -> Iterator[_Made]:
+        return map(self._make, self._things)
 
 
 def give_back() -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from certflow.heap import give_back, without_collector
+from certflow.heap import MadeAnew, give_back, without_collector
 
 
 @pytest.fixture(autouse=True)
@@ -49,6 +49,14 @@ def test_what_was_freed_between_what_is_used_goes_back():
     give_back()
     assert resident() < before - (40 << 20)
     assert len(kept) == 750
+
+
+def test_what_is_made_anew_is_a_sequence_that_keeps_nothing():
+    made = []
+    doubled = MadeAnew([1, 2, 3], lambda one: made.append(one) or 2 * one)
+    assert (len(doubled), made) == (3, [])
+    assert (list(doubled), doubled[-1], list(doubled[1:])) == ([2, 4, 6], 6, [4, 6])
+    assert made == [1, 2, 3, 3, 2, 3]
 
 
 def resident() -> int:

@@ -4,34 +4,16 @@ They list the rows that go on, with the values that will be printed on the certi
 rows that went back or wait are told on the sheet and stand on the forms of the file that corrects them.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from operator import attrgetter
 from pathlib import Path
-from typing import overload
 
 from certflow import forms
 from certflow.checks.feedback import answer_path
-from certflow.checks.judged import Judged, JudgedRow
+from certflow.checks.judged import Judged
 from certflow.findings import Outcome
+from certflow.heap import MadeAnew
 from certflow.settings import Settings
-
-
-class _Printed(Sequence[Mapping[str, str]]):
-    """Rows as they are printed and in that order, made anew whenever they are looked at: kept, they weigh too much."""
-
-    def __init__(self, rows: Sequence[JudgedRow]) -> None:
-        self._rows = sorted(rows, key=lambda row: forms.place(row.emitted))
-
-    def __len__(self) -> int:
-        return len(self._rows)
-
-    @overload
-    def __getitem__(self, at: int) -> Mapping[str, str]: ...
-
-    @overload
-    def __getitem__(self, at: slice) -> Sequence[Mapping[str, str]]: ...
-
-    def __getitem__(self, at: int | slice) -> Mapping[str, str] | Sequence[Mapping[str, str]]:
-        return [row.emitted for row in self._rows[at]] if isinstance(at, slice) else self._rows[at].emitted
 
 
 def write_forms(settings: Settings, account: str, lane: str, judged: Sequence[Judged]) -> list[Path]:
@@ -39,7 +21,8 @@ def write_forms(settings: Settings, account: str, lane: str, judged: Sequence[Ju
     written: list[Path] = []
     for one in judged:
         first = one.submission.files[0]
-        rows = _Printed([row for row in one.rows if row.outcome is Outcome.ACCEPTED])
+        accepted = (row for row in one.rows if row.outcome is Outcome.ACCEPTED)
+        rows = MadeAnew(sorted(accepted, key=lambda row: forms.place(row.emitted)), attrgetter("emitted"))
         if not rows or one.file_outcome is not Outcome.ACCEPTED or first.file_id is None or one.exam_code is None:
             continue
         rest = sum(row.outcome in (Outcome.HELD, Outcome.RETURNED) for row in one.rows)

@@ -17,14 +17,14 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
-from typing import Any, overload
+from typing import Any
 
 import certflow
 from certflow import excel, signing, vault
 from certflow.dispatch.readback import Judge, read_back, strictly
 from certflow.errors import ConfigurationError, Conflict, DigestMismatch
 from certflow.findings import FIELDS
-from certflow.heap import without_collector
+from certflow.heap import MadeAnew, without_collector
 from certflow.month import Month
 from certflow.naming import PackageName
 from certflow.reference import load_reference
@@ -298,7 +298,7 @@ def _stem(settings: Settings, batch: Batch, exam_code: str, place: str, count: i
 
 def _content(stem: str, rows: Sequence[PackRow]) -> _Content:
     """Texts and photos of a package; Conflict before anything is written when one name stands for two photos."""
-    texts = RowTexts(rows)
+    texts = row_texts(rows)
     photos: dict[str, Photo] = {}
     seen: dict[str, Photo] = {}
     for row, values in zip(rows, texts, strict=True):
@@ -310,29 +310,12 @@ def _content(stem: str, rows: Sequence[PackRow]) -> _Content:
     return _Content(stem, texts, dict(sorted(photos.items(), key=lambda item: item[0].encode())))
 
 
-class RowTexts(Sequence[Mapping[str, str]]):
-    """The 11 texts of each row as in its package's workbook, ZP included, made anew whenever they are looked at.
+def row_texts(rows: Sequence[PackRow]) -> Sequence[Mapping[str, str]]:
+    """The 11 texts of each row as in its package's workbook, ZP included; a package of 65 535 rows holds them once.
 
-    A package of 65 535 rows holds its values once. To look at an unusable photo name is a Conflict.
+    To look at an unusable photo name is a Conflict.
     """
-
-    def __init__(self, rows: Sequence[PackRow]) -> None:
-        self._rows = rows
-
-    def __len__(self) -> int:
-        return len(self._rows)
-
-    @overload
-    def __getitem__(self, at: int) -> Mapping[str, str]: ...
-
-    @overload
-    def __getitem__(self, at: slice) -> "RowTexts": ...
-
-    def __getitem__(self, at: int | slice) -> "Mapping[str, str] | RowTexts":
-        return RowTexts(self._rows[at]) if isinstance(at, slice) else _texts(self._rows[at])
-
-    def __iter__(self) -> Iterator[Mapping[str, str]]:
-        return map(_texts, self._rows)
+    return MadeAnew(rows, _texts)
 
 
 def _texts(row: PackRow) -> Mapping[str, str]:

@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 from certflow import forms, naming
-from certflow.dispatch.assemble import RowTexts
+from certflow.dispatch.assemble import row_texts
 from certflow.errors import Conflict, SubmissionError
 from certflow.registry import packages
 from certflow.registry.ledger import Actor, Registry, note
@@ -28,7 +28,7 @@ def write_package_forms(settings: Settings, registry: Registry, package_id: int,
         f"申报年月：{batch.folder}　　考试代码：{package.exam_code}　　报送单位：{unit}",
         f"数据文件：{package.stem}.XLS",
     ]
-    pair = forms.lay_out(settings, RowTexts(rows), lines)
+    pair = forms.lay_out(settings, row_texts(rows), lines)
     folder = settings.path("forms", batch.folder)
     names = [f"{package.stem}-{forms.NAMES[form.kind]}" for form in pair]
     if all(_stands(folder / f"{name}.xlsx", form) for name, form in zip(names, pair, strict=True)):
