@@ -79,6 +79,7 @@ def read(data: bytes, *, rows: int, columns: int) -> tuple[Look, list[Grid] | No
         return found, None
     try:
         texts = _shared_strings(stream) if any(one.run for one in strings) else []
+        del stream  # as large as the file: it need not lie beside the cells
         return found, [_grid(name, one, texts) for name, one in zip(names, strings, strict=True)]
     except (struct.error, IndexError, ValueError):
         return found, None
@@ -213,12 +214,11 @@ def _shared_strings(stream: bytes) -> list[str]:
         within = kind == _SST or (kind == _CONTINUE and within)
         if within:
             pieces.append(stream[at : at + length])
-    narrow = [piece.decode("latin-1") for piece in pieces]
     (count,) = struct.unpack_from("<I", pieces[0], 4)
     piece, at = 0, 8
     strings: list[str] = []
     while True:
-        at = _whole_strings(pieces[piece], narrow[piece], at, strings)
+        at = _whole_strings(pieces[piece], at, strings)
         if len(strings) >= count:
             return strings[:count]
         if at == len(pieces[piece]):
@@ -228,12 +228,9 @@ def _shared_strings(stream: bytes) -> list[str]:
             strings.append(text)
 
 
-def _whole_strings(piece: bytes, narrow: str, at: int, strings: list[str]) -> int:
-    """Append the strings from `at` on until one is cut or has more than its signs; where that one begins.
-
-    `narrow` is the piece as Latin-1, which strings without wide signs are cut out of.
-    """
-    end = len(piece)
+def _whole_strings(piece: bytes, at: int, strings: list[str]) -> int:
+    """Append the strings from `at` on until one is cut or has more than its signs; where that one begins."""
+    end, narrow = len(piece), piece.decode("latin-1")  # which strings without wide signs are cut out of
     header, append = struct.Struct("<HB").unpack_from, strings.append
     while at + 3 <= end:
         size, flags = header(piece, at)

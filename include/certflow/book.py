@@ -4,7 +4,7 @@ In looks rows and columns are 1-based, as Excel shows them.
 """
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 GRID_CELLS = 8_000_000
@@ -57,6 +57,11 @@ class Grid:
     def texts(self) -> list[list[str]]:
         """The texts row by row."""
         return list(map(list, zip(*(column.texts for column in self.columns), strict=True)))
+
+    def rows(self) -> Iterator[list[str]]:
+        """The texts row by row, one at a time, each from the first column a sheet can have."""
+        within = [""] * self.first_column
+        return ([*within, *row] for row in zip(*(column.texts for column in self.columns), strict=True))
 
     @property
     def kinds(self) -> list[str]:

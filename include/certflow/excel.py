@@ -143,7 +143,7 @@ def table(grids: Iterable[Grid]) -> Iterator[list[str]]:
     grid = next((grid for grid in grids if grid.columns), None)
     if grid is None:
         return
-    for offset, (texts, kinds) in enumerate(zip(_padded(grid), grid.kinds, strict=True)):
+    for offset, (texts, kinds) in enumerate(zip(grid.rows(), grid.kinds, strict=True)):
         row = [text[:10].replace("-", "") if kind == "d" else text
                for text, kind in zip(texts, " " * grid.first_column + kinds, strict=True)]  # fmt: skip
         for column, kind in enumerate(kinds, start=grid.first_column):
@@ -262,10 +262,6 @@ def _date(value: dt.datetime) -> tuple[str, str]:
     if value.time() == dt.time():
         return f"{value:%Y-%m-%d}", "d"
     return value.isoformat(" "), "d"
-
-
-def _padded(grid: Grid) -> list[list[str]]:
-    return [[""] * grid.first_column + row for row in grid.texts]
 
 
 _LOOKS: dict[str, tuple[str | None, str | None, bool]] = {

@@ -96,6 +96,17 @@ def test_a_truncated_zip_stops_the_package(read_back, tmp_path):
         read_back(path, STEM, ROWS, DIGESTS)
 
 
+@pytest.mark.parametrize("spoil", [lambda data: data[:3000], lambda data: data.replace(b"\n\0\0\0", b"\r\0\0\0")])
+def test_a_workbook_no_reader_can_follow_stops_the_package(read_back, tmp_path, spoil):
+    """Whatever a reader raises over broken records: the step says so, it does not end with a bare error."""
+    whole = excel.write_xls(FIELDS, [[one[field] for field in FIELDS] for one in ROWS])
+    path = tmp_path / "package.zip"
+    with path.open("wb") as stream:
+        write_zip(stream, [(f"{STEM}.XLS", spoil(whole)), *((f"{STEM}/{name}", PHOTO) for name in DIGESTS)])
+    with pytest.raises(DigestMismatch, match=r"workbook_damaged|PKG-"):
+        read_back(path, STEM, ROWS, DIGESTS)
+
+
 def test_a_flipped_bit_in_a_photo_stops_the_package(read_back, tmp_path):
     path = package(tmp_path)
     data = bytearray(path.read_bytes())
