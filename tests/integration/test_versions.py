@@ -282,3 +282,14 @@ def test_z16_z17_deeper_or_not_agreed_a_zip_of_zips_is_returned(settings, tmp_pa
     wanted = ["returned", "returned"] if agreement == "refuse" else ["accepted", "returned"]
     assert [one.verdict for one in found] == wanted
     assert [one.as_json(rows=False, unmasked=False)["file"] for one in found] == [str(flat.path), str(deeper.path)]
+
+
+def test_p22_a_photo_that_waits_for_its_row_is_taken_when_the_number_is_mended(office, registry, tmp_path):
+    """The number in the sheet was mistyped, the photo named rightly: it waits as nobody's until the row comes."""
+    right = PEOPLE[5]
+    wrong = Made(rows=[right | {"ZJHM": OTHER["ZJHM"], "ZP": ""}], photos={f"{right['ZJHM']} 照片.jpg": portrait(6)})
+    office(wrong.write(tmp_path / "1"))
+    office(made(tmp_path / "2", right))
+    with registry.read() as conn:
+        assert list(conn.execute(text("SELECT state FROM rows ORDER BY id")).scalars()) == ["RETURNED", "ACCEPTED"]
+        assert list(conn.execute(text("SELECT outcome FROM entries WHERE role = 'photo'")).scalars()) == ["accepted"]

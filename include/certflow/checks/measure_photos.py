@@ -40,7 +40,9 @@ COLUMNS = frozenset({
 })  # fmt: skip
 """Columns of the photo frame beside those named after a rule's code (``photo_extra``, ``zip_case``)."""
 _EXTENSIONS = re.compile(r"(?:\.jpe?g|\.jpe)+$", re.IGNORECASE)
-_NUMBER = re.compile(r"[0-9A-Z]{8,18}")
+_RUN = re.compile(r"[0-9A-Z]{8,}")
+_LONGEST = 18
+"""Signs of the longest ID number."""
 
 
 @dataclass(slots=True)
@@ -194,16 +196,29 @@ def _match(photos: Photos, rows: Rows, count: int) -> dict[int, int]:
 
 def numbers_in(name: str) -> set[str]:
     """The ID numbers a photo's file name may say, as comparison keys."""
-    stem = _EXTENSIONS.sub("", base_name(name)).strip()
-    return {keys.id_key(stem), *(keys.id_key(token) for token in _NUMBER.findall(keys.id_text(stem)))}
+    stem = _stem(name)
+    return {keys.id_key(stem), *_tokens(stem)}
+
+
+def _stem(name: str) -> str:
+    return _EXTENSIONS.sub("", base_name(name)).strip()
+
+
+def _tokens(stem: str) -> set[str]:
+    """What may be an ID number in a name, with and without what stands beside it (``1 37…``, ``IMG37…``; P20).
+
+    Of signs that follow each other without end, every piece as long as a number.
+    """
+    runs = {run for text in (stem, *stem.split()) for run in _RUN.findall(keys.id_text(text))}
+    return {keys.id_key(run[at : at + _LONGEST]) for run in runs for at in range(max(1, len(run) - _LONGEST + 1))}
 
 
 def _owners(name: str, applicants: _Applicants) -> tuple[Sequence[int], str]:
     """The rows a photo belongs to by its file name, and the column that says what is odd about the name."""
-    stem = _EXTENSIONS.sub("", name).strip()
+    stem = _stem(name)
     if found := applicants.by_id.get(keys.id_key(stem)):
         return found, ""
-    tokens = {keys.id_key(token) for token in _NUMBER.findall(keys.id_text(stem))}
+    tokens = _tokens(stem)
     named = [applicants.by_id[token] for token in tokens if token in applicants.by_id]
     if len(named) == 1:
         return named[0], "photo_renamed"
@@ -217,17 +232,19 @@ def _owners(name: str, applicants: _Applicants) -> tuple[Sequence[int], str]:
 
 
 def _settle_doubles(photos: Photos) -> dict[int, int]:
-    """The first photo of a person counts; equal others are repeats, different ones make a person decide (P23, Z29)."""
+    """The first photo of a row counts; equal others are repeats, different ones make a person decide (P23, Z29)."""
     matches: dict[int, int] = {}
+    repeats: set[int] = set()
     case_twins = photos.columns.get("zip_case", [None] * len(photos))
-    for first, *others in _by_row(photos).values():
-        for line in photos.rows[first]:
-            matches.setdefault(line, first)
+    for line, (first, *others) in _by_row(photos).items():
+        matches[line] = first
         for other in others:
             if photos.members[other][1].sha256 == photos.members[first][1].sha256:
-                photos.columns["photo_repeated"][other] = 1
+                repeats.add(other)
             elif not case_twins[other]:
                 photos.columns["photo_double"][first] = photos.columns["photo_double"][other] = 1
+    for other in repeats.difference(matches.values()):
+        photos.columns["photo_repeated"][other] = 1
     return matches
 
 
@@ -236,12 +253,13 @@ def base_name(text: str) -> str:
     return unicodedata.normalize("NFC", re.split(r"[\\/]", text)[-1]).strip()
 
 
-def _by_row(photos: Photos) -> dict[tuple[int, ...], list[int]]:
-    groups: dict[tuple[int, ...], list[int]] = defaultdict(list)
+def _by_row(photos: Photos) -> dict[int, list[int]]:
+    """Line of the row frame → its photos, as they lie in the zip."""
+    found: dict[int, list[int]] = defaultdict(list)
     for position, lines in enumerate(photos.rows):
-        if lines:
-            groups[tuple(lines)].append(position)
-    return groups
+        for line in lines:
+            found[line].append(position)
+    return found
 
 
 def _measure_rows(photos: Photos, rows: Rows, matches: dict[int, int], free_from: Sequence[int]) -> None:
@@ -263,13 +281,9 @@ def _measure_rows(photos: Photos, rows: Rows, matches: dict[int, int], free_from
             named_right[line] = None if given in ("", canonical) else False  # D36
         elif given:
             named_right[line] = False
-    lines: dict[int, list[int]] = defaultdict(list)
-    for position, owned in enumerate(photos.rows):
-        if not photos.columns["photo_repeated"][position]:
-            for line in owned:
-                lines[line].append(position)
+    repeated, lines = photos.columns["photo_repeated"], _by_row(photos)
     rows.columns |= {
-        "photo_lines": [lines.get(line, ()) for line in range(size)],
+        "photo_lines": [[one for one in lines.get(line, ()) if not repeated[one]] for line in range(size)],
         "photo": [matches.get(line) for line in range(size)],
         "photo_present": present, "photo_zp_ok": named_right, "photo_zp_exact": exact,
     }  # fmt: skip

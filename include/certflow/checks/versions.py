@@ -64,8 +64,10 @@ def earlier_photos(
     wanted = {keys.id_key(clean("ZJHM", text)) for text in submission.sheet.values.get("ZJHM", ())} - sent - {""}
     newest: dict[str, tuple[Received, Entry]] = {}
     for one in found:
-        number = keys.id_key(clean("ZJHM", one.id_number))
-        if number in wanted:
+        own = one.id_number
+        named = numbers_in(one.entry.base_name) if own is None else {keys.id_key(clean("ZJHM", own))}
+        if len(named & wanted) == 1:
+            (number,) = named & wanted
             path = settings.original(one.file_sha256)
             file = Received(path, one.file_name, one.file_sha256, one.file_size, account, one.file_id)
             newest[number] = (file, one.entry)

@@ -32,7 +32,8 @@ class Before:
 class EarlierPhoto:
     """A photo of an earlier version that nothing was wrong with, and the file it lies in."""
 
-    id_number: str
+    id_number: str | None
+    """Of its row; None: it waits as nobody's, and its name says whose it may be (P22)."""
     file_id: int
     file_name: str
     file_sha256: str
@@ -57,7 +58,7 @@ def before(
 
 
 def photos(conn: Connection, account: str, month: str, exam_code: str) -> list[EarlierPhoto]:
-    """Sound photos of the rows of all versions, oldest first."""
+    """Sound photos of all versions, of their rows and those that wait for one, oldest first."""
     found = conn.execute(text(_PHOTOS), {"account": account, "month": month, "exam": exam_code})
     return [
         EarlierPhoto(id_number, file_id, name, sha256, size, Entry(*entry))
@@ -101,12 +102,18 @@ _ROWS = f"""
     ORDER BY r.id
 """  # noqa: S608 (our own words)
 _PHOTOS = f"""
-    SELECT r.sent ->> 'ZJHM', f.id, f.name, f.sha256, f.size,
+    SELECT o.id_number, f.id, f.name, f.sha256, f.size,
         e.ordinal, e.name, e.raw_name, e.role, e.size, e.packed_size, e.method, e.data_offset, e.crc32, e.sha256
-    FROM rows r JOIN submissions s ON s.id = r.submission_id JOIN entries e ON e.id = r.photo_entry_id
-    JOIN files f ON f.id = e.file_id
-    WHERE {_SAME} AND s.lane = 'month'
-    AND NOT EXISTS (SELECT FROM findings n WHERE n.entry_id = e.id AND n.severity = 'error')
+    FROM (
+        SELECT r.sent ->> 'ZJHM' AS id_number, r.photo_entry_id AS entry_id, r.id AS since
+        FROM rows r JOIN submissions s ON s.id = r.submission_id
+        WHERE {_SAME} AND s.lane = 'month'
+        UNION ALL
+        SELECT NULL, w.id, (SELECT min(r.id) FROM rows r WHERE r.submission_id = s.id)
+        FROM entries w JOIN submissions s ON s.id = w.submission_id
+        WHERE {_SAME} AND s.lane = 'month' AND w.outcome = 'held' AND w.reason = 'PHOTO-EXTRA'
+    ) o JOIN entries e ON e.id = o.entry_id JOIN files f ON f.id = e.file_id
+    WHERE NOT EXISTS (SELECT FROM findings n WHERE n.entry_id = e.id AND n.severity = 'error')
     AND NOT EXISTS (SELECT FROM purged p WHERE p.kind = 'files' AND p.object_id = f.id)
-    ORDER BY r.id
+    ORDER BY o.since, o.id_number NULLS FIRST
 """  # noqa: S608 (our own words)

@@ -284,6 +284,21 @@ class TestPhotos:
             found = self.outcome(settings, tmp_path / str(number), {name: portrait(1)})
             assert found == (Outcome.ACCEPTED, ("PHOTO-RENAMED",))
 
+    @pytest.mark.parametrize("name", ["1 {}", "01 {} 张三", "20200501 {}", "{} 20200501", "IMG{}", "1{}", "证件照{}(2)"])
+    def test_p20_a_number_is_found_beside_other_signs(self, settings: Settings, tmp_path: Path, name: str) -> None:
+        found = self.outcome(settings, tmp_path, {f"{name.format(id_number(1))}.jpg": portrait(1)})
+        assert found == (Outcome.ACCEPTED, ("PHOTO-RENAMED",))
+
+    @pytest.mark.parametrize("between", ["", " ", "_"])
+    def test_p20_a_name_with_the_numbers_of_two_people_is_nobodys(
+        self, settings: Settings, tmp_path: Path, between: str
+    ) -> None:
+        made = Made(rows=[person(1, photo=True), person(2, photo=True)])
+        made.photos = {f"{id_number(1)}{between}{id_number(2)}.jpg": portrait(1)}
+        (judged,) = judge(settings, made.write(tmp_path))
+        assert [row.photo for row in judged.rows] == [None, None]
+        assert [row.outcome for row in judged.rows] == [Outcome.RETURNED] * 2
+
     def test_p20_a_photo_named_by_its_person_only_holds_the_row(self, settings: Settings, tmp_path: Path) -> None:
         found = self.outcome(settings, tmp_path, {f"{person(1)['KSXM']}.jpg": portrait(1)})
         assert found[0] is Outcome.HELD
@@ -301,6 +316,19 @@ class TestPhotos:
         )
         assert outcome is Outcome.HELD
         assert "PHOTO-DOUBLE" in codes
+
+    @pytest.mark.parametrize("turned", [False, True])
+    def test_p23_a_second_photo_for_one_of_a_persons_two_certificates_holds_both(
+        self, settings: Settings, tmp_path: Path, turned: bool
+    ) -> None:
+        """It is named in column ZP of one row; which one is printed must not hang on the order of the zip."""
+        one = person(1, photo=True)
+        made = Made(rows=[one | {"ZP": "zhang-new.jpg"}, one | {"ZSGLH": "201009034370000999", "BKZY": "公路工程"}])
+        photos = {f"{id_number(1)}.jpg": portrait(1), "zhang-new.jpg": portrait(2)}
+        made.photos = dict(reversed(photos.items())) if turned else photos
+        (judged,) = judge(settings, made.write(tmp_path))
+        assert [row.outcome for row in judged.rows] == [Outcome.HELD] * 2
+        assert "PHOTO-DOUBLE" in rules(judged, 2)
 
     def test_d36_a_wrong_photo_column_is_mended_where_the_photo_exists(
         self, settings: Settings, tmp_path: Path
