@@ -104,10 +104,17 @@ CASES = [
              {"PZRQ": "20190922"})
         for text in ("2019-9-22", "2019/09/22", "2019年9月22日", "2019.9.22")
     ),
+    Case("D34", "no day in the sheet", "accepted", ("DB-DATE-KEY",), {"PZRQ": "201809"}, {}, {"PZRQ": "20180915"}),
+    Case("D34", "no day in the database", "accepted", ("DB-DATE-KEY",), {"PZRQ": "20180915"}, {"PZRQ": "201809"},
+         {"PZRQ": "201809"}),
     Case("D34", "a date nobody can be sure of", "returned", ("DATE-FORM",), {"PZRQ": "05/09/2018"}),
     Case("D34", "a date with long dashes", "accepted", ("DATE-STYLE",), {"PZRQ": "2019–9–22"}, {"PZRQ": "20190922"},
          {"PZRQ": "20190922"}),
     Case("D35", "another city in 报名市", "held", ("CITY-BMS",), {"BMS": "青岛市"}),
+    Case("D35", "another city in the database", "held", ("DB-CITY",), {"BMS": "济南市"}, {"BMS": "青岛市"}),
+    Case("D35", "a merged city in the database", "accepted", ("DB-CITY-KEY",), {"BMS": "济南市"}, {"BMS": "莱芜市"},
+         {"BMS": "莱芜市"}),
+    Case("D35", "the city's short form", "accepted", ("DB-CITY-KEY",), {"BMS": "济南"}, {}, {"BMS": "济南市"}),
     Case("D36", "a path in the photo's column", "returned", ("PHOTO-MISSING", "PHOTO-ZP"), {"ZP": "C:\\照片\\1.jpg"}, OLD),
     *(
         Case("E35", f"{sign} where there is no specialty", "accepted", ("CELL-BLANKS",),

@@ -39,8 +39,8 @@ def measure(
     names = (
         "db_found", "db_person_ok", "db_name_equal", "db_name_unvaried", "db_name_exact", "db_id_equal", "db_id_exact",
         "db_type_equal", "db_level_equal", "db_level_exact", "db_specialty_equal", "db_specialty_exact",
-        "db_date_equal", "db_exam_equal", "db_paper", "db_exam", "certificate_id", "id_fifteen_known",
-        "id_checksum_known", *(f"db_{field}" for field in SOURCES),
+        "db_date_equal", "db_date_exact", "db_city_equal", "db_city_exact", "db_exam_equal", "db_paper", "db_exam",
+        "certificate_id", "id_fifteen_known", "id_checksum_known", *(f"db_{field}" for field in SOURCES),
     )  # fmt: skip
     if found is None:
         rows.columns |= {name: list(nothing) for name in names}
@@ -65,13 +65,14 @@ def measure(
         values = {name: column[line] for name, column in held.items()}
         owner = rows.owner[line]
         _compare(rows, told, line, values, standing=standings[owner], reference=reference, electronic=electronic[owner])
+    _compare_cities(rows, held["city"], standings, reference)
     _measure_fifteen(rows, told)
 
 
 _BESIDE = ("exam_code", "exam_name", "e_certificate")
 _SAME = (
     "db_person_ok", "db_name_equal", "db_name_unvaried", "db_name_exact", "db_id_equal", "db_id_exact",
-    "db_level_equal", "db_level_exact", "db_specialty_equal", "db_specialty_exact", "db_date_equal",
+    "db_level_equal", "db_level_exact", "db_specialty_equal", "db_specialty_exact", "db_date_equal", "db_date_exact",
 )  # fmt: skip
 """Columns that say yes where a row and its certificate say the same, sign by sign."""
 
@@ -204,7 +205,8 @@ def _compare_dates(rows: Rows, told: dict[str, list[object]], line: int, held: M
     sent, known = rows.text("approved")[line], keys.parse_date(held["approved_on"]).value
     if sent:
         shared = min(len(sent), len(known)) or 8
-        told["db_date_equal"][line] = sent[:shared] == known[:shared]
+        told["db_date_equal"][line] = equal = sent[:shared] == known[:shared]
+        told["db_date_exact"][line] = sent == known if equal else None
     birth, born = rows.text("birth")[line], keys.parse_date(held["birth_month"]).value[:6]
     if birth and born and birth != born:
         rows.columns["id_birth_ok"][line] = False  # D08
@@ -214,6 +216,23 @@ def _compare_dates(rows: Rows, told: dict[str, list[object]], line: int, held: M
         and (rows.text("clean_XB")[line] != held["sex"])
     ):
         rows.columns["id_sex_ok"][line] = False  # D07
+
+
+def _compare_cities(rows: Rows, held: Sequence[str], standings: Sequence[Standing], reference: Reference) -> None:
+    """The database's city is what is emitted: of a row that names its own city it must be that, too (D35)."""
+
+    def compared(one: tuple[int, bool, str, str]) -> tuple[bool | None, bool | None]:
+        owner, own, sent, known = one
+        city, home = reference.city_named(known), standings[owner].city
+        if not own or not known or home is None:
+            return None, None
+        equal = None if city is None else reference.city_today(city).account == home.account
+        return equal, None if equal is False else sent == known
+
+    pairs = zip(rows.columns["db_person_ok"], rows.columns["city_matches"], strict=True)
+    own = [person is True and matches is True for person, matches in pairs]
+    found = columns.by_value(compared, list(zip(rows.owner, own, rows.text("clean_BMS"), held, strict=True)))
+    rows.columns |= {"db_city_equal": [one for one, _ in found], "db_city_exact": [other for _, other in found]}
 
 
 def _respect_history(

@@ -138,6 +138,12 @@ def other_document_name(plant: Planter) -> None:
     plant.odd("证件类别与数据库写法不同", "DB-TYPE", parcel, row)
 
 
+def short_city(plant: Planter) -> None:
+    parcel, row = plant.fresh()
+    row.values["BMS"] = str(row.values["BMS"]).removesuffix("市")
+    plant.odd("报名市用简称", "DB-CITY-KEY", parcel, row)
+
+
 def every_date_style(plant: Planter) -> None:
     for number, style in enumerate(_BIRTH_STYLES):
         parcel, row = plant.fresh(holder=_PLAIN)
@@ -146,7 +152,8 @@ def every_date_style(plant: Planter) -> None:
     for number, style in enumerate(_APPROVAL_STYLES):
         parcel, row = plant.fresh()
         row.values["PZRQ"] = style.format(row.certificate.approved_on)
-        plant.odd(f"批准日期写法 {style.format(_SHOWN)}", "DATE-STYLE" if number else "", parcel, row)
+        rules = "DATE-STYLE " * (number > 0) + "DB-DATE-KEY" * ("day" not in style)
+        plant.odd(f"批准日期写法 {style.format(_SHOWN)}", rules, parcel, row)
 
 
 def living_level(plant: Planter) -> None:
@@ -234,7 +241,7 @@ def extra_column(plant: Planter) -> None:
 ODDITIES: Final[tuple[Callable[[Planter], None], ...]] = (
     edges_of_age, first_year_without_photo, permits, residence_permits, wide_number, longest_name, selector_in_name,
     wide_brackets_in_name, edges_of_number, longest_cell, unlisted_specialty, wide_specialty, other_document_name,
-    every_date_style, unnamed_photo, photo_twice, camera_data,
+    every_date_style, unnamed_photo, photo_twice, camera_data, short_city,
 )  # fmt: skip
 """Planted in the cities' own files, as often as the province is large."""
 ONCE: Final[tuple[Callable[[Planter], None], ...]] = (
