@@ -37,7 +37,7 @@ _WIDE = {code: code - 0xFEE0 for code in range(0xFF01, 0xFF5F)}
 
 
 def name_key(name: str) -> str:
-    """A person's name: NFKC, no variation selectors, one kind of middle dot, no padding (D14–D17, D19).
+    """A person's name: NFKC, no variation selectors, one kind of middle dot, no padding (D14–D17, D19, E33).
 
     The brackets around a homophone vanish (王晓[沛]).
 
@@ -175,7 +175,8 @@ _WORDED = re.compile(r"(?P<year>(?:19|20)[0-9]{2})年(?P<month>[0-9]{1,2})月(?:
 @lru_cache(maxsize=65_536)
 def _name_key(name: str) -> str:
     folded = unicodedata.normalize("NFKC", _SELECTORS.sub("", name))
-    folded = _HOMOPHONE.sub(r"\1", _DOTS.sub("\u00b7", _BLANKS.sub(" ", folded).strip()))
+    folded = _DOTS.sub("\u00b7", _APOSTROPHE.sub("", _BLANKS.sub(" ", folded).strip()).strip())
+    folded = _HOMOPHONE.sub(r"\1", folded)
     if _SPACED_NAME.fullmatch(folded):
         parts = folded.split(" ")
         dotted = min(map(len, parts)) > 1 and sum(map(len, parts)) >= 5

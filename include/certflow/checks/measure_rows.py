@@ -238,13 +238,12 @@ def _measure_dates(rows: Rows, standings: Sequence[Standing]) -> None:
     form, style = [""] * len(rows), [""] * len(rows)
     dated = rows.text("cell_date")
     for name in DATES:
-        values = rows.text(f"clean_{name}")
-        odd = columns.by_value(_is_odd_date, values)
+        values, typed = rows.text(f"clean_{name}"), rows.text(name)
+        odd = columns.by_value(_is_odd_date, typed)
         for line in columns.lines(np.array(odd, dtype=np.bool_)):
-            parsed = keys.parse_date(values[line])
-            if parsed.fault:
+            if values[line] and keys.parse_date(values[line]).fault:
                 form[line] = f"{form[line]},{name}" if form[line] else name
-            if parsed.styled and name not in dated[line]:
+            if keys.parse_date(typed[line]).styled and name not in dated[line]:
                 style[line] = f"{style[line]},{name}" if style[line] else name
     approved = columns.by_value(lambda text: keys.parse_date(text).value, rows.text("clean_PZRQ"))
     rows.columns |= {
