@@ -25,7 +25,9 @@ _AIRFLOW = (
 """How a task reads its DAG file, and what stands behind ``@task`` there."""
 _HEAVY = (
     "certflow.checks.judge",
-    # What a city's answers are written with; the program imports these where it uses them.
+    # What a city's sheet is read and its answers are written with; the program imports these where it uses them.
+    "fontTools.ttLib.ttCollection",
+    "python_calamine",
     "xlsxwriter",
     "simplejpeg",
     "typst",

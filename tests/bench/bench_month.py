@@ -1,9 +1,10 @@
 """A whole month through the use-cases, at several sizes: ``python tests/bench/bench_month.py``.
 
-Pull → check → reply for 16 cities, freeze, assemble, send, fetch, reconcile, apply, in one process against a real sshd
-where one is installed; every row with a photo. Beside it the usual spelling end to end (`usual.month`), and the sum of
-what the stages can come to at best on this machine: decode every photo, copy every package, move every zip with
-OpenSSH, COPY every row in and out. The database is filled once and its folder copied for each size
+Pull → check → reply for 16 cities, freeze, assemble, send, fetch, reconcile, apply, against a real sshd where one is
+installed; every row with a photo. A task is a process forked from one that has everything imported, as Airflow's
+scheduler does it; the largest of them is the peak. Beside it the usual spelling end to end (`usual.month`), and the
+sum of what the stages can come to at best on this machine: decode every photo, copy every package, move every zip
+with OpenSSH, COPY every row in and out. The database is filled once and its folder copied for each size
 (`--certificates 10000000`: 6 GB for the database, 6 GB for the copy at work); below `--home` the filled one and the
 cities' zips stay for the next run. `--sizes 1000,10000,100000 --usual-up-to 100000` is the whole comparison,
 `--cities 1 --sizes 60000 --usual-up-to 0` the largest city there can be.
@@ -22,6 +23,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import ExitStack
 from multiprocessing import get_context
@@ -38,11 +40,12 @@ from rounds import LIMIT, OURS, USUAL, Stage, Took  # noqa: E402
 
 from certflow.registry import certificates, open_registry  # noqa: E402
 from certflow.registry import server as database  # noqa: E402
-from certflow.registry.ledger import Actor  # noqa: E402
+from certflow.registry.ledger import Actor, Registry  # noqa: E402
 from certflow.settings import Folders, Settings  # noqa: E402
 
 ACTOR = Actor("bench")
 NAMES = Folders()
+CPU, WALL = 0, 1
 
 
 def padded(base: Path, count: int) -> Path:
@@ -99,9 +102,53 @@ class Steps:
         return result
 
 
+class Tasks:
+    """Runs one task after the other, each in a process of its own with a registry of its own."""
+
+    def __init__(self, settings: Settings, server: int) -> None:
+        self._settings, self._server = settings, server
+        self.took: dict[str, tuple[float, float]] = {}
+        self.peak = 0
+        """MB of the largest."""
+
+    def __call__(self, work: Callable[[Steps, Registry], object]) -> object:
+        whole = Steps(self._server)
+        result, took, peak = whole("task", self._forked, work)
+        self.peak = max(self.peak, peak)
+        rest = tuple(whole.took["task"][what] - summed(took, what) for what in (CPU, WALL))
+        for name, spent in {**took, "start": rest}.items():
+            cpu, wall = self.took.get(name, (0.0, 0.0))
+            self.took[name] = (cpu + spent[CPU], wall + spent[WALL])
+        return result
+
+    def _forked(self, work: Callable[[Steps, Registry], object]) -> tuple[object, dict, int]:
+        forked = get_context("fork")
+        receiver, sender = forked.Pipe(duplex=False)
+
+        def run() -> None:
+            step = Steps(self._server)
+            with open_registry(self._settings) as registry:
+                result = work(step, registry)
+            sender.send((result, step.took, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10))
+
+        process = forked.Process(target=run)
+        process.start()
+        sender.close()
+        told = receiver.recv()
+        process.join()
+        return told
+
+
 def ours(settings: Settings, month: made_month.Month, tree: Path, pid: int) -> tuple[dict, int, str]:
-    """Steps, peak of this process in MB, what came out; the imports are paid before."""
-    from certflow.checks import frame, judge, run  # noqa: F401 (once per process)
+    """Steps, peak of the largest task in MB, what came out; the imports are paid before."""
+    import fontTools.ttLib.ttCollection  # noqa: F401 (what `preloaded` imports for the tasks, here as well)
+    import python_calamine  # noqa: F401
+    import simplejpeg  # noqa: F401
+    import typst  # noqa: F401
+    import xlsxwriter  # noqa: F401
+    import xlwt  # noqa: F401
+
+    from certflow.checks import frame, judge, run  # noqa: F401
     from certflow.checks.package import package_judge
     from certflow.checks.returned import return_judge
     from certflow.dispatch import approve, assemble, send
@@ -114,28 +161,40 @@ def ours(settings: Settings, month: made_month.Month, tree: Path, pid: int) -> t
     from certflow.returns.fetch import fetch
     from certflow.returns.reconcile import reconcile
 
-    step = Steps(pid)
-    with open_registry(settings) as registry:
-        for account in sorted(month.zips):
+    def city(account: str) -> Callable[[Steps, Registry], None]:
+        def work(step: Steps, registry: Registry) -> None:
             step("pull", pull.pull, settings, registry, account, ACTOR)
             step("check", run.check_city, settings, registry, account, ACTOR)
             step("reply", pull.reply, settings, registry, account, ACTOR)
-        batch = step("freeze", freeze, registry, Month.parse(made_month.MONTH), ACTOR)
-        for exam in batch.exams:
-            step("assemble", assemble.assemble, settings, registry, batch.id, exam, ACTOR,
-                 judge=package_judge(settings))  # fmt: skip
+
+        return work
+
+    def sent(step: Steps, registry: Registry) -> None:
         step("approve", approve.approve, registry, batch.id, "bench", ACTOR, settings=settings)
         with registry.read() as conn:
             ids = [one.id for one in packages_of(conn, batch.id)]
         for package in ids:
             assert step("send", send.send, settings, registry, package, ACTOR) == "SENT"
-        answers(tree / NAMES.returned / "returned.csv", month.registry)
+
+    def answered(step: Steps, registry: Registry) -> str:
         [back] = step("fetch", fetch, settings, registry, ACTOR)
         step("reconcile", reconcile, settings, registry, back, ACTOR, judge=return_judge(settings))
         counts = step("apply", apply, settings, registry, back, ACTOR).counts
         step("answers", replies.write, settings, registry)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10
-    return step.took, peak, f"{counts['printed']} printed, {counts['refused']} refused, {counts['extra']} unknown"
+        return f"{counts['printed']} printed, {counts['refused']} refused, {counts['extra']} unknown"
+
+    task = Tasks(settings, pid)
+    for account in sorted(month.zips):
+        task(city(account))
+    batch = task(lambda step, registry: step("freeze", freeze, registry, Month.parse(made_month.MONTH), ACTOR))
+    for exam in batch.exams:
+        task(lambda step, registry, exam=exam: step(
+            "assemble", assemble.assemble, settings, registry, batch.id, exam, ACTOR, judge=package_judge(settings)
+        ))  # fmt: skip
+    task(sent)
+    answers(tree / NAMES.returned / "returned.csv", month.registry)
+    said = task(answered)
+    return task.took, task.peak, said
 
 
 def theirs(settings: Settings, month: made_month.Month, tree: Path, pid: int) -> tuple[dict, int, str]:
@@ -216,9 +275,6 @@ def floor(settings: Settings, month: made_month.Month, tree: Path, pid: int) -> 
 def has_openssh() -> bool:
     """Whether the limit of the transfers can be measured here."""
     return shutil.which("sftp") is not None
-
-
-CPU, WALL = 0, 1
 
 
 def summed(steps: dict, what: int) -> float:
