@@ -132,20 +132,18 @@ def _measure_zips(
     """Entries and photos; the workbook, where there is one. What was known of the entries is gone before it is read."""
     with ExitStack() as stack:
         archives = [stack.enter_context(zipfile.ZipFile(stack.enter_context(vault.reader(file)))) for file in files]
+        listed = [_spell(archive, names) for archive in archives]
         # Where workbook and photos are two zips, each of them has to hold its own.
-        shares: list[set[str]] = [{f"{stem}.XLS"}, {f"{stem}/{photo}" for photo in photos}]
-        shares = shares if len(archives) > 1 else [shares[0] | shares[1]]
-        entries: dict[str, _Entry] = {}
-        for archive, folder, wanted in zip(archives, (stem, f"{stem}.JPG"), shares, strict=False):
-            spelled = _spell(archive, names)
-            _measure_entries(archive, spelled, folder, wanted, whole)
-            entries |= {name: (archive, info) for name, info in spelled.items() if name in wanted}
-        whole["workbook_missing"] = int(f"{stem}.XLS" not in entries)
-        _measure_photos(entries, stem, photos, columns)
-        if whole["workbook_missing"]:
-            return None
-        archive, info = entries[f"{stem}.XLS"]
-        return archive.read(info)
+        inside, book = f"{stem}/", f"{stem}.XLS"
+        pictured = sum(name[len(inside) :] in photos for name in listed[-1] if name.startswith(inside))
+        shares = [(int(book in listed[0]), 1), (pictured, len(photos))]
+        if len(archives) == 1:
+            shares = [(sum(there for there, _ in shares), 1 + len(photos))]
+        for archive, spelled, folder, share in zip(archives, listed, (stem, f"{stem}.JPG"), shares, strict=False):
+            _measure_entries(archive, spelled, folder, share, whole)
+        whole["workbook_missing"] = int(book not in listed[0])
+        _measure_photos(archives[-1], listed[-1], inside, photos, columns)
+        return None if whole["workbook_missing"] else archives[0].read(listed[0][book])
 
 
 def _spell(archive: zipfile.ZipFile, names: Names) -> dict[str, zipfile.ZipInfo]:
@@ -159,24 +157,24 @@ def _spell(archive: zipfile.ZipFile, names: Names) -> dict[str, zipfile.ZipInfo]
     return found
 
 
-_Entry = tuple[zipfile.ZipFile, zipfile.ZipInfo]
-
-
 def _measure_entries(
     archive: zipfile.ZipFile,
     spelled: Mapping[str, zipfile.ZipInfo],
     folder: str,
-    wanted: set[str],
+    share: tuple[int, int],
     whole: dict[str, int],
 ) -> None:
-    """Add what one zip shows to what the others showed; `wanted` are the names that belong into it."""
+    """Add what one zip shows to what the others showed.
+
+    `share`: how many of the names that belong into it are there, and how many there should be.
+    """
     listed = archive.infolist()
     whole["entries_found"] += len(listed)
-    whole["entries_extra"] += len(listed) - len(wanted & set(spelled))
+    whole["entries_extra"] += len(listed) - share[0]
     whole["entries_order"] += int([*spelled] != sorted(spelled, key=str.encode))
     whole["entries_packed"] += sum(info.compress_type != zipfile.ZIP_STORED for info in listed)
     whole["names_gbk"] += sum(not _in_gbk(name) for name in spelled)
-    whole["names_unreadable"] += len(wanted - set(spelled))
+    whole["names_unreadable"] += share[1] - share[0]
     # Windows unpacks into a folder of the zip's name; its paths are counted in UTF-16 units.
     paths = (len(f"{folder}/{name}".encode("utf-16-le")) // 2 for name in spelled)
     whole["path_length"] = max(whole["path_length"], *paths, 0)
@@ -191,15 +189,19 @@ def _in_gbk(name: str) -> bool:
 
 
 def _measure_photos(
-    entries: Mapping[str, _Entry], stem: str, photos: Mapping[str, str | None], columns: dict[str, list[object]]
+    archive: zipfile.ZipFile,
+    spelled: Mapping[str, zipfile.ZipInfo],
+    inside: str,
+    photos: Mapping[str, str | None],
+    columns: dict[str, list[object]],
 ) -> None:
+    """Each photo in the folder `inside` of the zip."""
     for ordinal, (photo, digest) in enumerate(sorted(photos.items()), start=1):
-        entry = entries.get(f"{stem}/{photo}")
+        info = spelled.get(inside + photo)
         columns["photo"].append(ordinal)
-        columns["photo_missing"].append(int(entry is None))
+        columns["photo_missing"].append(int(info is None))
         differs = 0
-        if entry is not None:
-            archive, info = entry
+        if info is not None:
             try:  # read() checks the CRC; the digest is the one taken when the city's file was judged
                 differs = int(digest is not None and hashlib.sha256(archive.read(info)).hexdigest() != digest)
             except (zipfile.BadZipFile, zlib.error, EOFError):
