@@ -367,6 +367,23 @@ def test_what_is_still_being_written_is_left_for_the_next_round(home):
     assert list(drop.iterdir()) == []
 
 
+def test_what_a_device_writes_over_while_it_is_taken_in_stays_for_the_next_round(home, monkeypatch):
+    home.print(1)
+    home.day()
+    drop = home.evidence({"签名.bmp": b"BM" + b"A" * 100})
+    turn = deliveries.take_turn
+
+    def written_over(conn):
+        turn(conn)
+        home.evidence({"签名.bmp": b"BM" + b"B" * 100})  # a pad's pictures are all of one size
+
+    monkeypatch.setattr(deliveries, "take_turn", written_over)
+    pickup.import_folder(home.settings, home.registry, CITY, drop, actor=home.actor, take_away=True)
+    monkeypatch.undo()
+    assert [path.name for path in drop.iterdir()] == ["签名.bmp"]
+    assert (home.day().evidence, list(drop.iterdir())) == (1, [])
+
+
 def test_the_same_evidence_twice_is_one_file(home):
     home.print(1)
     home.day()

@@ -50,7 +50,7 @@ def run_city(settings: Settings, registry: Registry, reference: Reference, accou
                 whose = account if kind == CHOICES else ""
                 taken.append(take_file(settings, registry, kind, file, actor=actor, account=whose))
                 if taken[-1].state == "APPLIED":  # a held one stays for the operator
-                    drops.take_away(file, taken[-1].size)
+                    drops.take_away(file, taken[-1].sha256)
         evidence = orders.folder(settings, account, EVIDENCE_DROP)
         evidence.mkdir(mode=0o700, parents=True, exist_ok=True)
         dropped = pickup.import_folder(settings, registry, account, evidence, actor=actor, take_away=True)

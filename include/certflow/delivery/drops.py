@@ -24,7 +24,7 @@ def quiet(path: Path, seconds: float) -> bool:
     return age >= seconds or age < -seconds
 
 
-def take_away(path: Path, size: int) -> None:
-    """Remove a file whose bytes are in the store; one that has grown since stays for the next round."""
-    if vault.size(path) == size:
+def take_away(path: Path, digest: str) -> None:
+    """Remove a file whose bytes (SHA-256) are in the store; one written anew since stays for the next round."""
+    if vault.sha256(path) == digest:
         path.unlink()

@@ -141,7 +141,7 @@ def import_folder(
             note(conn, "pickup evidence", account=account, files=new, links=linked, handed=handed, closed=closed)
     if take_away:
         for path, piece in found:
-            drops.take_away(path, int(str(piece["size"])))
+            drops.take_away(path, str(piece["sha256"]))
     return Dropped(len(found), new, linked, left, refused, handed, closed)
 
 

@@ -43,6 +43,7 @@ class Taken:
     """APPLIED | HELD"""
     size: int
     """Bytes."""
+    sha256: str
     reason: str = ""
     counts: Mapping[str, int] = field(default_factory=dict)
     unknown: tuple[int, ...] = ()
@@ -70,8 +71,8 @@ def take_file(
     with registry.begin(actor) as conn:
         file_id, state = ledger.record_file(conn, arrived)
         if state == "APPLIED":
-            return Taken(file_id, name, state, len(data), _KNOWN, ledger.file_counts(conn, file_id))
-    whole = Taken(file_id, name, "APPLIED", len(data))
+            return Taken(file_id, name, state, len(data), digest, _KNOWN, ledger.file_counts(conn, file_id))
+    whole = Taken(file_id, name, "APPLIED", len(data), digest)
     try:
         lines = profiles.read_lines(settings, profile, data)
         with registry.begin(actor) as conn:
