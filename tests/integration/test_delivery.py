@@ -24,6 +24,7 @@ from certflow.delivery.daily import run_city
 from certflow.delivery.take import move, take_file
 from certflow.errors import Conflict
 from certflow.excel import Page, read_table, write_xlsx
+from certflow.month import Month
 from certflow.reference import load_reference
 from certflow.registry import deliveries, evidence, schema
 from certflow.registry.doctor import examine
@@ -51,6 +52,10 @@ class Home:
     def print(self, number=3):
         self.people = [Person(one) for one in range(1, number + 1)]
         print_month(self.settings, self.registry, self.people, self.folder)
+
+    def print_again(self, *people):
+        """The certificates of these are asked for once more, and come back printed."""
+        print_month(self.settings, self.registry, list(people), self.folder, when=Month(2023, 6))
 
     def list(self, name, *lines, kind="ems", account=""):
         file = self.folder / name
@@ -90,8 +95,8 @@ class Home:
     def state(self, person):
         return self.states()[person.management_no][0]
 
-    def evidence(self, files):
-        drop = orders.folder(self.settings, CITY, "领取凭证")
+    def evidence(self, files, drop=None):
+        drop = drop or orders.folder(self.settings, CITY, "领取凭证")
         for name, data in files.items():
             path = drop / name
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -394,6 +399,30 @@ def test_the_same_evidence_twice_is_one_file(home):
         for _ in range(2)
     )
     assert (first.new, first.linked, second.new, second.linked) == (1, 1, 0, 0)
+
+
+def test_evidence_that_was_linked_once_hands_out_no_other_certificate_when_it_comes_again(home):
+    one = Person(1)
+    other = Person(2, id_number=one.identity)
+    print_month(home.settings, home.registry, [one], home.folder)
+    home.day()
+    named = {f"{one.identity}_签名.png": b"s", f"{one.management_no}/身份证.jpg": b"i"}
+    bare = {"IMG.jpg": b"?"}
+
+    def take_in(files):
+        drop = home.evidence(files, home.folder / "高拍仪")
+        return pickup.import_folder(home.settings, home.registry, CITY, drop, actor=home.actor)
+
+    assert (take_in(named | bare).known, home.states()) == (0, {one.management_no: ("HANDED", "CLOSED")})
+    home.print_again(one, other)
+    home.day()
+    told = take_in(named | bare)
+    assert (told.new, told.known, told.linked, told.handed, told.closed) == (0, 2, 0, 0, 0)
+    assert home.states()[other.management_no] == ("KEPT", "PRINTED")
+    # What never belonged to a certificate may still find one, and one picture may show whose two certificates they are.
+    told = take_in({f"{other.management_no}/签名.jpg": b"?", f"{other.management_no}/身份证.png": b"both",
+                    f"{one.management_no}/身份证.png": b"both"})  # fmt: skip
+    assert (told.linked, home.states()[other.management_no]) == (3, ("HANDED", "CLOSED"))
 
 
 def test_i1_lost_evidence_is_named_by_the_doctor(settings, registry, actor, tmp_path):

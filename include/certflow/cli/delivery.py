@@ -246,6 +246,7 @@ def evidence_import(
     """导入一个文件夹（含下级文件夹）中的领取凭证；原文件不动，可重复导入。
 
     文件名或所在文件夹的名称中含管理号、记录编号或本人证件号码的，自动关联；其余列入待关联，由人关联，绝不丢弃。
+    以前已收并关联过的，再次导入不起作用；要改关联，用 evidence unlink、evidence link。
     有签名的即为已领取；凭证齐全的办结，代领须有双方身份证和委托书。
     例：certflow delivery evidence import /media/高拍仪/20200915 --account 370100
     """
@@ -260,6 +261,8 @@ def evidence_import(
         f"文件 {found.files} 个，新收 {found.new}，关联 {found.linked}；"
         f"领取 {found.handed} 本，办结 {found.closed} 本；待关联 {found.unlinked} 个"
     )
+    if found.known:
+        say(f"{found.known} 个以前已收并关联过，这次未起作用")
     if found.refused:
         complain(f"{found.refused} 个文件的类型或大小不对，未收，留在原处")
 

@@ -63,6 +63,8 @@ class Dropped:
 
     files: int
     new: int
+    known: int
+    """Linked before, whatever became of it: nothing was done about them."""
     linked: int
     unlinked: int
     refused: int
@@ -100,7 +102,7 @@ def load_rules(settings: Settings) -> Rules:
 def import_folder(
     settings: Settings, registry: Registry, account: str, folder: Path, *, actor: Actor, take_away: bool = False
 ) -> Dropped:
-    """Take in every file below a folder; may be repeated at any time.
+    """Take in every file below a folder; may be repeated at any time: a file that was linked once is left at that.
 
     `take_away`: leave what is still being written, and remove what is safely in the store.
 
@@ -126,15 +128,14 @@ def import_folder(
     with registry.begin(actor) as conn:
         deliveries.take_turn(conn)
         places = _Places(conn, account, [_folded(str(piece["name"])) for _, piece in found])
-        touched: set[int] = set()
-        for _, piece in found:
-            kept, is_new = pickups.record(conn, piece)
+        recorded = [(piece, *pickups.record(conn, piece)) for _, piece in found]
+        before = pickups.linked(conn, [kept.id for _, kept, _ in recorded])
+        for piece, kept, is_new in recorded:
             new += is_new
             place = places.of(_folded(str(piece["name"])))
-            if place is None or not piece["kind"]:
-                continue
-            linked += pickups.link(conn, kept.id, place.delivery_id, str(piece["kind"]), actor.who, person=False)
-            touched.add(place.delivery_id)
+            if place is None or not piece["kind"] or kept.id in before:
+                continue  # linked once, or taken back: its name may point to a certificate printed since
+            linked += pickups.link(conn, kept.id, place.delivery_id, str(piece["kind"]), actor.who)
         handed, closed = _settle(conn, rules, account)
         left = len(pickups.unlinked(conn, account))
         if new or linked:
@@ -142,7 +143,8 @@ def import_folder(
     if take_away:
         for path, piece in found:
             drops.take_away(path, str(piece["sha256"]))
-    return Dropped(len(found), new, linked, left, refused, handed, closed)
+    known = sum(kept.id in before for _, kept, _ in recorded)
+    return Dropped(len(found), new, known, linked, left, refused, handed, closed)
 
 
 def link(
@@ -166,7 +168,7 @@ def link(
         place = pickups.places_by_number(conn, piece.account, [management_no]).get(management_no)
         if place is None:
             raise Conflict("凭证所属的地市没有这个管理号的已印制证书")
-        pickups.link(conn, file_id, place.delivery_id, said, by, person=True)
+        pickups.link(conn, file_id, place.delivery_id, said, by)
         _settle(conn, rules, piece.account)
         note(conn, "pickup link", file=file_id, delivery=place.delivery_id, kind=said, by=by)
         return rules.missing(pickups.kinds(conn, [place.delivery_id])[place.delivery_id])

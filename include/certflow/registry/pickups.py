@@ -58,18 +58,21 @@ def piece(conn: Connection, file_id: int) -> Piece | None:
     return None if found is None else Piece(*found)
 
 
-def link(conn: Connection, file_id: int, delivery_id: int, kind: str, by: str, *, person: bool) -> bool:
+def link(conn: Connection, file_id: int, delivery_id: int, kind: str, by: str) -> bool:
     """Say that a file is evidence of this kind for this delivery; False when that is known already.
 
-    What a person took back only a person links again. The caller holds the turn of `deliveries`.
+    The caller holds the turn of `deliveries`.
     """
     same = (pickup_links.c.file_id == file_id, pickup_links.c.delivery_id == delivery_id)
-    holds = exists().where(*same, pickup_links.c.kind == kind, _HOLDS)
-    taken_back = exists().where(*same, ~_HOLDS)
-    if conn.scalar(select(holds if person else holds | taken_back)):
+    if conn.scalar(select(exists().where(*same, pickup_links.c.kind == kind, _HOLDS))):
         return False
     conn.execute(insert(pickup_links).values(file_id=file_id, delivery_id=delivery_id, kind=kind, by=by))
     return True
+
+
+def linked(conn: Connection, ids: Iterable[int]) -> set[int]:
+    """Those of the files that belong or once belonged to a certificate, by a link that holds or was taken back."""
+    return set(conn.scalars(select(pickup_links.c.file_id).where(pickup_links.c.file_id == func.any(list(ids)))))
 
 
 def unlink(conn: Connection, file_id: int, name: str, by: str, reason: str) -> list[tuple[int, str]]:
