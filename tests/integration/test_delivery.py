@@ -305,6 +305,26 @@ def test_withheld_and_released(home):
         move(home.registry, number, "SIGNED", by="李四", reason="", actor=home.actor)
 
 
+def test_a_decision_is_about_the_certificate_it_names_in_the_state_it_was_shown(home):
+    home.print(1)
+    (one,) = home.people
+    told = {"by": "李四", "reason": "误记", "actor": home.actor}
+    home.day()
+    move(home.registry, one.management_no, "HANDED", **told)
+    with home.registry.begin(home.actor) as conn:
+        conn.execute(update(schema.rows).where(schema.rows.c.state == "DELIVERED").values(state="CLOSED"))
+    home.print_again(one)
+    home.day()
+    old, new = ("370100-202005-034-v1-000001", "370100-202306-034-v1-000001")
+    assert move(home.registry, one.management_no, "WITHHELD", **told).record_id == new
+    with pytest.raises(Conflict, match="现在的状态是“已领取”"):
+        move(home.registry, old, "KEPT", shown="KEPT", **told)
+    assert move(home.registry, old, "KEPT", shown="HANDED", **told).record_id == old
+    assert home.state(one) == "WITHHELD"
+    with pytest.raises(Conflict, match="没有这个"):
+        move(home.registry, " ", "KEPT", **told)  # a certificate without a number is not the one meant
+
+
 def test_evidence_from_the_devices_closes_a_pick_up(home):
     home.print(3)
     home.day()

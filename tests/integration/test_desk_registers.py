@@ -95,14 +95,16 @@ def test_deliveries_are_counted_listed_and_moved_along_the_graph_alone(world, at
     listed = at().get("/deliveries", params={"city": "370100", "state": "PRINTED"})
     assert "印*" in listed.text
     assert "印济" not in listed.text
-    number = world.ask(
-        "SELECT r.management_no FROM rows r JOIN deliveries d ON d.row_id = r.id AND d.account = '370100'"
-    )
-    form = {"number": number[0], "state": "WITHHELD", "reason": "信息待核"}
+    record = world.ask("SELECT r.record_id FROM rows r JOIN deliveries d ON d.row_id = r.id AND d.account = '370100'")
+    form = {"record": record[0], "shown": "PRINTED", "state": "WITHHELD", "reason": "信息待核"}
+    for name, value in (("record", record[0]), ("shown", "PRINTED")):
+        assert f'<input type="hidden" name="{name}" value="{value}">' in listed.text
     assert at("viewer").post("/deliveries/move", data=form).status_code == 403
     assert at().post("/deliveries/move", data=form | {"state": "SENT"}).status_code == 400
     assert at().post("/deliveries/move", data=form | {"state": "SIGNED"}).status_code == 400  # no such step
     assert "暂扣" in words(at().post("/deliveries/move", data=form, follow_redirects=True))
+    late = at().post("/deliveries/move", data=form | {"state": "KEPT"})  # the page was opened before that
+    assert (late.status_code, "现在的状态是“暂扣”" in words(late)) == (400, True)
     assert at("viewer").get("/deliveries", params={"state": "nowhere"}).status_code == 404
 
 

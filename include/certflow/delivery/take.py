@@ -16,6 +16,7 @@ from certflow.delivery import profile as profiles
 from certflow.delivery import walk
 from certflow.delivery.pickup import SIGNATURE
 from certflow.delivery.profile import CHOICES, EMS, Line, Profile
+from certflow.delivery.states import WORDS
 from certflow.errors import ConfigurationError, Conflict, SubmissionError
 from certflow.privacy import mask_text
 from certflow.registry import deliveries as ledger
@@ -91,19 +92,24 @@ def take_file(
         return replace(whole, state="HELD", reason=reason)
 
 
-def move(registry: Registry, management_no: str, state: str, *, by: str, reason: str, actor: Actor) -> ledger.Known:
+def move(
+    registry: Registry, name: str, state: str, *, by: str, reason: str, actor: Actor, shown: str = ""
+) -> ledger.Known:
     """A person's decision about one certificate: withheld, released to the desk, to be picked up, handed out, signed.
 
-    What counts as handed out and never was goes back to the desk, unless a signature stands against it.
+    `name`: 管理号, whose newest certificate is meant, or record id; `shown`: the state the person decided upon. What
+    counts as handed out and never was goes back to the desk, unless a signature stands against it.
 
     Raises:
-        Conflict: no delivery of this number, or no way from its state to that one.
+        Conflict: no such delivery, it is no longer in the state shown, or no way from there to that one.
     """
     with registry.begin(actor) as conn:
         ledger.take_turn(conn)
-        found = ledger.by_number(conn, [management_no.strip()]).get(management_no.strip())
+        found = ledger.named(conn, name.strip())
         if found is None:
             raise Conflict("没有这个管理号的已印制证书")
+        if shown not in ("", found.state):
+            raise Conflict(f"这本证书现在的状态是“{WORDS[found.state]}”，与页面上的不同，未作更改；请刷新后再定")
         if (found.state, state) == ("HANDED", "KEPT"):
             if SIGNATURE in pickups.kinds(conn, [found.id])[found.id]:
                 raise Conflict("这本证书有领取签名；关联错了的，先用 certflow delivery evidence unlink 撤销关联")

@@ -55,14 +55,15 @@ def routes(desk: Desk) -> APIRouter:
 
     @router.post("/deliveries/move")
     def move(
-        request: Request, person: Annotated[Person, operator], number: Annotated[str, Form()] = "",
-        state: Annotated[str, Form()] = "", reason: Annotated[str, Form()] = "",
+        request: Request, person: Annotated[Person, operator], *, record: Annotated[str, Form()] = "",
+        shown: Annotated[str, Form()] = "", state: Annotated[str, Form()] = "", reason: Annotated[str, Form()] = "",
     ) -> Response:  # fmt: skip
-        if state not in BY_HAND or not reason.strip() or not number.isprintable():
+        if state not in BY_HAND or shown not in WORDS or not reason.strip() or not record.isprintable():
             raise HTTPException(400, "须选定状态并写明理由")
         found = take.move(
-            desk.registry, number, state, by=person.name, reason=reason.strip()[:500], actor=desk.actor(person)
-        )
+            desk.registry, record, state, shown=shown, by=person.name, reason=reason.strip()[:500],
+            actor=desk.actor(person),
+        )  # fmt: skip
         return desk.to(request, f"/deliveries?{urlencode({'city': found.account, 'state': state})}")
 
     return router

@@ -186,6 +186,13 @@ def by_number(conn: Connection, numbers: Iterable[str], account: str = "") -> di
     return {one.management_no: one for one in (Known(*row) for row in conn.execute(text(_KNOWN.format(where)), values))}
 
 
+def named(conn: Connection, name: str) -> Known | None:
+    """The delivery of this record id, or the newest one of this 管理号."""
+    where = ":name <> '' AND (r.management_no = :name OR r.record_id = :name)"
+    found = [Known(*row) for row in conn.execute(text(_KNOWN.format(where)), {"name": name})]
+    return found[-1] if found else None
+
+
 def known_events(conn: Connection, ids: Iterable[int]) -> defaultdict[int, set[tuple[str, str, dt.datetime]]]:
     """Delivery → waybill, state and moment of every line told before about it."""
     columns = (
