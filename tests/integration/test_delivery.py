@@ -154,6 +154,40 @@ def test_nothing_is_ordered_twice(home):
     assert len(list(orders.folder(home.settings, CITY, "EMS订单").iterdir())) == 1
 
 
+@pytest.mark.parametrize("recorded", [False, True])
+def test_a_list_that_was_not_recorded_never_lies_under_its_name(home, monkeypatch, recorded):
+    home.print(1)
+    home.choose(home.mail(home.people[0]))
+    tomorrow = dt.datetime.now(dt.UTC) + dt.timedelta(1)
+
+    def made(make, place):
+        """Make a list, the machine dying before or after its commit, and again the day after; the files there."""
+
+        def die(conn, *_, **__):
+            if recorded:
+                conn.commit()
+            raise OSError("the machine dies")
+
+        with monkeypatch.context() as patch:
+            patch.setattr(orders, "note", die)
+            with pytest.raises(OSError, match="dies"):
+                make()
+        assert not [path for path in place.iterdir() if path.suffix != ".part"]
+        with monkeypatch.context() as patch:
+            patch.setattr(orders, "_today", lambda: tomorrow)
+            make()
+        return [path.name for path in place.iterdir()]
+
+    day = f"{orders._today() if recorded else tomorrow:%Y%m%d}"
+    ems, province = orders.folder(home.settings, CITY, "EMS订单"), home.settings.path("delivery", "全省")
+    assert made(home.day, ems) == [f"EMS-{CITY}-{day}-1.xlsx"]
+    assert made(home.export, province) == [f"发放状态-{day}-1-全部.csv"]
+    stranger = ems / f"EMS-{CITY}-20200901-9.xlsx"
+    stranger.write_bytes(b"of an earlier version, or of a ledger that was restored")
+    assert examine(home.registry, home.settings)["I5"] == [f"EMS订单 中有台账没有的清单 {stranger.name}"]
+    stranger.unlink()
+
+
 def test_without_a_list_the_certificate_is_kept_for_pick_up(home):
     home.print(2)
     assert home.day().at_desk == 2

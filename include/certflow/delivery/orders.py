@@ -1,6 +1,7 @@
 """Lists about deliveries that we write: orders for EMS, what lies at the desk, states for the province's system.
 
-They carry names, telephone numbers and addresses, and lie in the protected folder ``delivery`` alone.
+They carry names, telephone numbers and addresses, and lie in the protected folder ``delivery`` alone. What the ledger
+has to record is a draft (``.part``) until it did: `_settle_drafts`.
 """
 
 import datetime as dt
@@ -19,7 +20,7 @@ from certflow.registry.ledger import Actor, Registry, note
 from certflow.settings import Settings
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
 _FOOTER = "第 &P 页/共 &N 页"
 
@@ -48,11 +49,10 @@ def folder(settings: Settings, account: str, *parts: str) -> Path:
 
 
 def order_list(settings: Settings, registry: Registry, account: str, city: str, actor: Actor) -> Order | None:
-    """Order what is to be mailed now and has not been ordered; None when there is nothing.
-
-    File and ledger agree at every moment: a list nobody recorded is written over by the next one of its name.
-    """
+    """Order what is to be mailed now and has not been ordered; None when there is nothing."""
     sheet = _sheet(settings, EMS)
+    place = folder(settings, account, "EMS订单")
+    _settle_drafts(registry, place, actor)
     with registry.begin(actor) as conn:
         ledger.take_turn(conn)
         due = ledger.due_for_mail(conn, account)
@@ -60,7 +60,7 @@ def order_list(settings: Settings, registry: Registry, account: str, city: str, 
             return None
         prefix = f"EMS-{account}-{_today():%Y%m%d}-"
         name = f"{prefix}{ledger.orders_named(conn, prefix) + 1}"
-        file = folder(settings, account, "EMS订单", f"{name}.{sheet.format}")
+        file = place / f"{name}.{sheet.format}"
         rows = [
             {
                 "序号": str(number), "订单号": f"{name}-{number:04d}", "收件人": one.recipient, "电话": one.phone,
@@ -68,12 +68,12 @@ def order_list(settings: Settings, registry: Registry, account: str, city: str, 
             }
             for number, one in enumerate(due, start=1)
         ]  # fmt: skip
-        write_list(file, sheet, rows, _FOOTER)
-        data = vault.read_bytes(file)
+        data = _draft(file, sheet, rows)
         digest = originals.keep(settings, data)  # what EMS was told outlives the operator's copy
         order = {"account": account, "name": name, "file_name": file.name, "sha256": digest, "size": len(data)}
         ledger.push(conn, order, due)
         note(conn, "ems order", order=name, account=account, lines=len(due), sha256=digest)
+    _settle_drafts(registry, place, actor)
     return Order(name, file, len(due))
 
 
@@ -113,6 +113,8 @@ def export_states(settings: Settings, registry: Registry, actor: Actor, *, whole
     What has changed since the export before; the first time, and by `whole`, every one.
     """
     sheet = _sheet(settings, EXCHANGE)
+    place = settings.path("delivery", "全省")
+    _settle_drafts(registry, place, actor)
     with registry.begin(actor) as conn:
         ledger.take_turn(conn)
         changed = None if whole else ledger.changed(conn)
@@ -129,12 +131,12 @@ def export_states(settings: Settings, registry: Registry, actor: Actor, *, whole
         ]  # fmt: skip
         prefix = f"发放状态-{_today():%Y%m%d}-"
         name = f"{prefix}{ledger.exports_named(conn, prefix) + 1}{'-全部' if changed is None else ''}.{sheet.format}"
-        file = settings.path("delivery", "全省", name)
-        write_list(file, sheet, rows, _FOOTER)
-        data = vault.read_bytes(file)
+        file = place / name
+        data = _draft(file, sheet, rows)
         digest = originals.keep(settings, data)
         ledger.record_export(conn, {"name": name, "sha256": digest, "size": len(data), "lines": len(rows)})
         note(conn, "delivery export", lines=len(rows), whole=changed is None, sha256=digest)
+    _settle_drafts(registry, place, actor)
     return Export(file, len(rows), changed is None)
 
 
@@ -152,6 +154,28 @@ def expire(settings: Settings, registry: Registry, reference: Reference, actor: 
 def keeping_rules(settings: Settings, reference: Reference, day: dt.date | None = None) -> RuleSet:
     """The rule set that says how long unclaimed paper is kept; where they go by their date, that of today."""
     return reference.rule_set_on(day or _today().date(), settings.rule_set)
+
+
+def _draft(file: Path, sheet: Sheet, rows: "Sequence[Mapping[str, str]]") -> bytes:
+    """Write a list beside its final name, to be recorded; its bytes."""
+    draft = file.with_name(f"{file.name}.part")
+    write_list(draft, sheet, rows, _FOOTER)
+    return vault.read_bytes(draft)
+
+
+def _settle_drafts(registry: Registry, place: Path, actor: Actor) -> None:
+    """Give what the ledger recorded its final name, and take away what it did not: its people are told of anew."""
+    drafts = sorted(place.glob("*.part"))
+    if not drafts:
+        return
+    with registry.begin(actor) as conn:
+        ledger.take_turn(conn)  # nobody is between his draft and his commit
+        told = ledger.lists_told(conn)
+        for draft in drafts:
+            final = draft.with_suffix("")
+            if draft.is_file() and vault.sha256(draft) == told.get(final.name):
+                draft.replace(final)
+            draft.unlink(missing_ok=True)
 
 
 def _sheet(settings: Settings, kind: str) -> Sheet:

@@ -280,6 +280,13 @@ def record_export(conn: Connection, export: Mapping[str, object]) -> None:
     conn.execute(insert(delivery_exports).values(**export, **reach))
 
 
+def lists_told(conn: Connection) -> dict[str, str]:
+    """Name of the file → SHA-256 of every order list and export there is."""
+    told = select(delivery_orders.c.file_name, delivery_orders.c.sha256)
+    told_too = select(delivery_exports.c.name, delivery_exports.c.sha256)
+    return {str(name): str(digest) for name, digest in conn.execute(told.union(told_too))}
+
+
 def punctuality(conn: Connection, limit_days: int, account: str = "") -> list[Punctuality]:
     """及时推送 per city; only cities that have anything to push."""
     values = {"limit": limit_days, "account": account}

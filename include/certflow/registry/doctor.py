@@ -40,7 +40,11 @@ def examine(
             "I2": [*unsettled(conn), *astray(conn)],
             "I3": doubly_open(conn),
             "I4": doubly_delivered(conn),
-            "I5": [*premises.wrong_packages(conn, settings), *premises.wrong_proofs(conn, settings)],
+            "I5": [
+                *premises.wrong_packages(conn, settings),
+                *premises.wrong_proofs(conn, settings),
+                *premises.unknown_lists(conn, settings),
+            ],
             "I6": unlawful_moves(conn),
             "I7": [
                 *chain.broken_links(conn, settings.audit_heads),

@@ -17,6 +17,7 @@ from sqlalchemy import Connection, func, select, union
 from certflow import vault
 from certflow.errors import SealBroken
 from certflow.registry import retention
+from certflow.registry.deliveries import lists_told
 from certflow.registry.packages import all_packages
 from certflow.registry.proofs import page_path
 from certflow.registry.schema import (
@@ -37,6 +38,8 @@ _KEPT = (files, returns, delivery_files, delivery_orders, delivery_exports, pick
 """Tables whose lines vouch for an original."""
 SETTLED = 3600
 """Seconds after which nobody is about to record a file that he just stored."""
+_LIST = re.compile(r"(EMS-[0-9A-Za-z]+|发放状态)-[0-9]{8}-[0-9]+(-全部)?\.(csv|xlsx)")
+"""Names that `delivery.orders` gives."""
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 
 
@@ -87,6 +90,16 @@ def wrong_packages(conn: Connection, settings: Settings) -> list[str]:
         if digest not in _manifest_digests(manifests[path]):
             problems.append(f"{path.parent.name}/{path.name} 的清单与数据包不符")
     return problems
+
+
+def unknown_lists(conn: Connection, settings: Settings) -> list[str]:
+    """I5, the lists about deliveries: what is named like one that others were told by is in the ledger."""
+    told = lists_told(conn)
+    return [
+        f"{path.parent.name} 中有台账没有的清单 {path.name}"
+        for path in sorted(settings.path("delivery").rglob("*.*"))
+        if _LIST.fullmatch(path.name) and path.name not in told
+    ]
 
 
 def wrong_package_contents(conn: Connection, settings: Settings) -> list[str]:
