@@ -197,6 +197,41 @@ def test_without_a_list_the_certificate_is_kept_for_pick_up(home):
     assert home.state(home.people[0]) == "PUSHED"
 
 
+def test_a_choice_counts_for_the_delivery_it_was_made_for_alone(home):
+    home.print(3)
+    one, two, three = home.people
+    home.mailed([one])
+    home.choose((two.management_no, "自取", "", "", "", ""), home.mail(three), name="others.csv")
+    home.day()
+    home.track(("", "W1", "已签收", "2020-09-03 09:00"), name="signed.csv")
+    move(home.registry, two.management_no, "HANDED", by="李四", reason="本人来领", actor=home.actor)
+    with home.registry.begin(home.actor) as conn:
+        conn.execute(update(schema.rows).where(schema.rows.c.state == "DELIVERED").values(state="CLOSED"))
+    home.choose(home.mail(two), name="early.csv")  # before the certificate is even asked for once more
+    home.print_again(one, two)
+    day = home.day(delivery_way="mail")
+    assert (day.ordered, day.without_address) == (1, 1)
+    assert (home.state(one), home.state(two)) == ("PRINTED", "PUSHED")
+    home.choose(home.mail(one, "青岛市某路2号"), name="later.csv")
+    assert home.day().ordered == 1
+    with home.registry.read() as conn:
+        ways = [found.way for found in deliveries.standing(conn, CITY)]
+    assert ways == ["mail", "mail", "pickup", "mail", "mail"]
+
+
+def test_no_parcel_is_sent_to_an_address_that_was_erased(home):
+    home.print(2)
+    one, two = home.people
+    home.choose((one.management_no, "自取", "", "", "", ""), name="first.csv")
+    home.choose(home.mail(one), home.mail(two))
+    with home.registry.begin(home.actor) as conn:
+        empty = dict.fromkeys(("recipient", "phone", "postcode", "address"), "")
+        where = schema.delivery_choices.c.management_no == one.management_no
+        conn.execute(update(schema.delivery_choices).where(where).values(empty))
+    day = home.day(delivery_way="mail")
+    assert (day.ordered, day.at_desk, day.without_address, home.state(one)) == (1, 0, 1, "PRINTED")
+
+
 def test_where_mail_is_the_default_a_missing_address_is_told(home):
     home.print(2)
     day = home.day(delivery_way="mail")

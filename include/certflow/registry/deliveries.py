@@ -298,13 +298,24 @@ SELECT DISTINCT r.management_no FROM rows r JOIN submissions s ON s.id = r.submi
 WHERE s.account = :account AND r.management_no = ANY(:numbers) AND r.management_no <> ''
 """
 
-# The newest choice of the row's number in its own city.
+# The newest choice of the row's number in its own city that was made for this delivery: after all that became of
+# earlier ones of the number, before there was a later one, and before this one came to its holder. A mail choice whose
+# address was purged or erased is none.
 _CHOICE = """
 LEFT JOIN LATERAL (
-    SELECT c.id, c.way, c.recipient, c.phone, c.postcode, c.address FROM delivery_choices c
+    SELECT c.id, c.way, c.recipient, c.phone, c.postcode, c.address
+    FROM delivery_choices c JOIN delivery_files f ON f.id = c.file_id
+    CROSS JOIN LATERAL (SELECT coalesce(c.made_at, f.received_at) AS at) made
     WHERE c.management_no = r.management_no AND c.account = d.account AND r.management_no <> ''
+        AND NOT EXISTS (
+            SELECT FROM rows q JOIN deliveries p ON p.row_id = q.id
+            JOIN moves v ON v.kind = 'delivery' AND v.object_id = p.id JOIN audit a ON a.seq = v.audit_seq
+            CROSS JOIN LATERAL (SELECT (a.payload::jsonb ->> 'at')::timestamptz AS at) moved
+            WHERE q.management_no = r.management_no AND (p.id <> d.id OR p.state IN ('SIGNED', 'HANDED'))
+                AND CASE WHEN p.id < d.id THEN moved.at >= made.at
+                         ELSE moved.at < made.at AND (p.id > d.id OR v.to_state = p.state) END)
     ORDER BY c.id DESC LIMIT 1
-) c ON true
+) c ON (c.way = 'pickup' OR c.recipient <> '' AND c.address <> '')
 """
 
 _KEEP = f"""

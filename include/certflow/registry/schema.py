@@ -567,9 +567,11 @@ delivery_choices = Table(
     Column("phone", Text, nullable=False),
     Column("postcode", Text, nullable=False),
     Column("address", Text, nullable=False),
+    Column("made_at", DateTime(timezone=True), server_default=func.now()),  # empty: when its list came (revision 0001)
     Index("ix_delivery_choices_management_no", "management_no"),
 )  # fmt: skip
-"""How an applicant wants the new certificate (DOMAIN §5); append-only, the newest line of a number counts."""
+"""How an applicant wants the new certificate (DOMAIN §5); append-only, the newest line of a number counts, for the
+delivery it was made for alone."""
 
 delivery_orders = Table(
     "delivery_orders", metadata, _id(),

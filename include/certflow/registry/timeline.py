@@ -141,7 +141,8 @@ SELECT d.id, d.state, coalesce(d.waybill, '') AS waybill, d.attempt, coalesce(o.
 FROM deliveries d LEFT JOIN delivery_orders o ON o.id = d.order_id WHERE d.row_id = :id
 """
 _CHOICES = """
-SELECT c.way, c.row_no, f.sha256, f.received_at FROM deliveries d JOIN rows r ON r.id = d.row_id
+SELECT c.way, c.row_no, f.sha256, coalesce(c.made_at, f.received_at) AS received_at
+FROM deliveries d JOIN rows r ON r.id = d.row_id
 JOIN delivery_choices c ON c.management_no = r.management_no AND c.account = d.account AND r.management_no <> ''
 JOIN delivery_files f ON f.id = c.file_id WHERE d.id = :id ORDER BY c.id
 """

@@ -1,0 +1,17 @@
+"""Say of each choice of way when it was made: the same list may come once more, and old ones count for nothing new.
+
+Choices from before have no moment: they were made when their list came.
+"""
+
+from alembic import op
+
+revision = "0002"
+down_revision = "0001"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    """Add the column; its default after it, or it would be written into what was there."""
+    op.execute("ALTER TABLE delivery_choices ADD COLUMN made_at timestamp with time zone")
+    op.execute("ALTER TABLE delivery_choices ALTER COLUMN made_at SET DEFAULT now()")
