@@ -28,6 +28,7 @@ from certflow.month import Month
 from certflow.reference import load_reference
 from certflow.registry import deliveries, evidence, schema
 from certflow.registry.doctor import examine
+from certflow.registry.purge import purge
 from certflow.registry.timeline import timeline
 from certflow.reports.story import events
 
@@ -274,7 +275,7 @@ def test_tracking_in_any_order_and_twice_comes_to_the_same(home):
     assert home.states()[home.people[0].management_no] == ("SIGNED", "CLOSED")
     again = home.track(*late, name="all.csv")
     assert (again.counts["moved"], again.counts["repeated"]) == (0, 2)
-    assert home.track(*late, name="all.csv").reason == "以前已经导入过"
+    assert home.track(*late, name="all.csv").reason == "以前已经导入过，这次未起作用"
     with home.registry.read() as conn:
         effects = conn.scalars(select(schema.delivery_events.c.effect).order_by(schema.delivery_events.c.id)).all()
     assert effects == ["waybill", "moved", "late"]
@@ -361,6 +362,66 @@ def test_returned_mail_goes_out_again_to_a_new_address_or_is_picked_up(home):
     assert second.order.endswith("-2-0001")
     home.track((second.order, "W9", "已签收", "2020-09-10 09:00"), name="second.csv")
     assert home.state(one) == "SIGNED"
+
+
+def test_the_same_list_again_takes_effect_where_the_mail_came_back_or_the_way_was_changed(home):
+    home.print(3)
+    one, two, three = home.people
+    first = (home.mail(one), home.mail(two), home.mail(three))
+    counts = {"lines": 3, "mail": 3, "pickup": 0}
+
+    def again():
+        told = home.choose(*first, name="mailed.csv")
+        return told.reason, {key: told.counts.get(key, 0) for key in ("mail", "repeated")}
+
+    home.mailed()
+    assert again() == ("以前已经导入过，这次未起作用", {"mail": 3, "repeated": 0})  # on its way: as was asked for
+    home.choose((two.management_no, "自取", "", "", "", ""), name="desk.csv")
+    home.track(("", "W1", "退回", "2020-09-03 09:00"), ("", "W3", "已签收", "2020-09-03 09:00"), name="back.csv")
+    assert again() == ("以前已经导入过，有变动的这次重新起作用", {"mail": 2, "repeated": 1})
+    assert again()[0] == "以前已经导入过，这次未起作用"
+    assert (home.day().ordered, [state for state, _ in home.states().values()]) == (1, ["PUSHED", "PUSHED", "SIGNED"])
+    home.print_again(three)  # the same bytes may well be the choice for the next certificate of that number
+    assert again()[0] == "以前已经导入过，有变动的这次重新起作用"
+    assert (home.day().ordered, again()[0]) == (1, "以前已经导入过，这次未起作用")
+    with home.registry.read() as conn:
+        kept = conn.scalar(select(schema.delivery_files.c.counts).where(schema.delivery_files.c.name == "mailed.csv"))
+    assert kept == counts
+
+
+def test_a_list_whose_time_is_over_says_nothing_about_a_later_reissue(home):
+    home.print(1)
+    home.mailed()
+    home.track(("", "W1", "已签收", "2020-09-03 09:00"))
+    purge(home.settings, home.registry, dt.datetime.now(dt.UTC) + dt.timedelta(4000), home.actor)
+    home.print_again(*home.people)
+    assert home.choose(home.mail(home.people[0]), name="mailed.csv").reason == "以前已经导入过，这次未起作用"
+    assert home.day(delivery_way="mail").without_address == 1
+
+
+def test_a_list_that_a_run_left_behind_when_it_died_is_not_sent_again(home, monkeypatch):
+    home.print(1)
+    (one,) = home.people
+    drop = orders.folder(home.settings, CITY, "收件名单")
+    drop.mkdir(parents=True)
+    head = "管理号,领取方式,收件人,联系电话,邮编,收件地址"
+
+    def put(name, line):
+        (drop / name).write_text(f"{head}\n{line}\n", encoding="utf-8")
+        os.utime(drop / name, (1, 1))
+
+    put("b.csv", ",".join(home.mail(one)))
+    with monkeypatch.context() as patch:
+        patch.delattr("certflow.delivery.drops.take_away")
+        with pytest.raises(AttributeError):
+            home.day()
+    put("a.csv", f"{one.management_no},自取,,,,")  # changed his mind since
+    day = home.day()
+    assert (day.applied, day.unchanged, day.ordered, home.state(one)) == (1, 1, 0, "KEPT")
+    assert list(drop.iterdir()) == []
+    put("b.csv", ",".join(home.mail(one)))  # and once more
+    day = home.day()
+    assert (day.applied, day.ordered, home.state(one)) == (1, 1, "PUSHED")
 
 
 def test_withheld_and_released(home):

@@ -46,7 +46,8 @@ def choose(file: _File, *, account: _Account, json: AsJson = False) -> None:
 
     列：管理号、领取方式（邮寄 或 现场领取）、收件人、联系电话、邮编、收件地址。
 
-    同一管理号以最后一份名单为准；邮件退回后再报一次名单，即改址重寄或转现场领取。有一行不对，整份不采用，退出码为 1。
+    同一管理号以最后一份名单为准；邮件退回后再报一次名单，即重寄或转现场领取。有一行不对，整份不采用，退出码为 1。
+    同一个文件再报一次，只对报过以后邮件已退回、方式已另报的证书起作用，其余不变。
     例：certflow delivery choose 济南市名单.xlsx --account 370100
     """
     from certflow.delivery.profile import CHOICES
@@ -98,6 +99,8 @@ def run(
                     f"入库保管 {day.at_desk} 本，凭证 {day.evidence} 个，领取 {day.handed} 本，办结 {day.closed} 本，"
                     f"待关联凭证 {day.unlinked} 个"
                 )
+            if day.unchanged:
+                say(f"{reference.cities[account].name}：{day.unchanged} 份名单以前已经导入过，这次未起作用")
             if day.held:
                 complain(f"{reference.cities[account].name}：{len(day.held)} 份名单未采用，用 choose 或 track 查看原因")
             if day.without_address:
@@ -417,7 +420,7 @@ def _take(kind: str, file: Path, *, account: str = "", json: bool) -> None:
         as_json(asdict(taken))
     elif taken.state == "APPLIED":
         told = "，".join(f"{word} {taken.counts[key]}" for key, word in _EFFECTS.items() if taken.counts.get(key))
-        say(f"{'以前已经导入过：' if taken.reason else ''}{told}")
+        say(f"{taken.reason}{'：' if taken.reason else ''}{told}")
         for words, rows in (("不是我们的", taken.unknown), ("与已知矛盾，请人工核实", taken.against)):
             if rows:
                 complain(f"{words}：第 {'、'.join(map(str, rows))} 行")

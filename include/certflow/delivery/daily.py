@@ -5,7 +5,7 @@ from typing import Any
 
 from certflow.delivery import drops, orders, pickup
 from certflow.delivery.profile import CHOICES, EMS
-from certflow.delivery.take import Taken, take_file
+from certflow.delivery.take import KNOWN, Taken, take_file
 from certflow.reference import Reference
 from certflow.registry import deliveries as ledger
 from certflow.registry.ledger import Actor, Registry
@@ -22,6 +22,8 @@ class Day:
 
     account: str
     applied: int
+    unchanged: int
+    """Lists that came again and changed nothing."""
     held: tuple[int, ...]
     """Ids of lists that wait for a person."""
     evidence: int
@@ -48,7 +50,8 @@ def run_city(settings: Settings, registry: Registry, reference: Reference, accou
                 if not drops.quiet(file, settings.look_seconds):
                     continue
                 whose = account if kind == CHOICES else ""
-                taken.append(take_file(settings, registry, kind, file, actor=actor, account=whose))
+                placed = file.stat().st_ctime  # what copying keeps of a file's times is not this one
+                taken.append(take_file(settings, registry, kind, file, actor=actor, account=whose, placed=placed))
                 if taken[-1].state == "APPLIED":  # a held one stays for the operator
                     drops.take_away(file, taken[-1].sha256)
         evidence = orders.folder(settings, account, EVIDENCE_DROP)
@@ -62,7 +65,8 @@ def run_city(settings: Settings, registry: Registry, reference: Reference, accou
             lacking = ledger.without_address(conn, account) if settings.delivery_way == "mail" else 0
     return Day(
         account=account,
-        applied=sum(one.state == "APPLIED" for one in taken),
+        applied=sum(one.state == "APPLIED" and one.reason != KNOWN for one in taken),
+        unchanged=sum(one.reason == KNOWN for one in taken),
         held=tuple(one.file_id for one in taken if one.state == "HELD"),
         evidence=dropped.new,
         at_desk=kept,

@@ -1,10 +1,12 @@
 """Lists about deliveries come in: choices of a city, waybills and tracking of EMS, issue data of the province's system.
 
 A list is an original like any other, is applied whole or, with the reason, not at all (HELD), and counts once however
-often it comes. Tracking lines come late, twice and in any order: each is recorded once, and the certificate is only
-ever moved forward along its graph.
+often it comes. Only choices may come again with the same bytes and mean something: where the mail came back, or a later
+list chose otherwise. Tracking lines come late, twice and in any order: each is recorded once, and the certificate is
+only ever moved forward along its graph.
 """
 
+import datetime as dt
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -20,7 +22,7 @@ from certflow.delivery.states import WORDS
 from certflow.errors import ConfigurationError, Conflict, SubmissionError
 from certflow.privacy import mask_text
 from certflow.registry import deliveries as ledger
-from certflow.registry import pickups
+from certflow.registry import pickups, retention
 from certflow.registry.ledger import Actor, Registry, note
 from certflow.settings import Settings
 
@@ -28,7 +30,8 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
 _SHOWN = 20
-_KNOWN = "以前已经导入过"
+KNOWN = "以前已经导入过，这次未起作用"
+_AGAIN = "以前已经导入过，有变动的这次重新起作用"
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,9 +57,19 @@ class Taken:
 
 
 def take_file(
-    settings: Settings, registry: Registry, kind: str, file: Path, *, actor: Actor, account: str = ""
+    settings: Settings,
+    registry: Registry,
+    kind: str,
+    file: Path,
+    *,
+    actor: Actor,
+    account: str = "",
+    placed: float | None = None,
 ) -> Taken:
     """Take in one list; `account` for the choices of a city. May be repeated at any time.
+
+    `placed`: second at which a file came into its drop folder; where its choices were made after that, a run died
+    before it took the file away, and nobody sent it again.
 
     Raises:
         ConfigurationError: the file cannot be opened, or its profile is wrong.
@@ -71,18 +84,21 @@ def take_file(
     arrived = {"kind": kind, "account": account, "name": name, "sha256": digest, "size": len(data)}
     with registry.begin(actor) as conn:
         file_id, state = ledger.record_file(conn, arrived)
-        if state == "APPLIED":
-            return Taken(file_id, name, state, len(data), digest, _KNOWN, ledger.file_counts(conn, file_id))
-    whole = Taken(file_id, name, "APPLIED", len(data), digest)
+        whole = Taken(file_id, name, "APPLIED", len(data), digest)
+        if state == "APPLIED" and (kind != CHOICES or _over(conn, whole, placed)):
+            return _unchanged(conn, whole)
     try:
         lines = profiles.read_lines(settings, profile, data)
         with registry.begin(actor) as conn:
             ledger.take_turn(conn)
-            if ledger.record_file(conn, arrived)[1] == "APPLIED":
-                return replace(whole, reason=_KNOWN, counts=ledger.file_counts(conn, file_id))
-            taken = _choose(conn, whole, account, lines) if kind == CHOICES else _track(conn, whole, profile, lines)
-            ledger.settle_file(conn, file_id, "APPLIED", "", taken.counts)
-            note(conn, "delivery list", file=file_id, kind=kind, account=account, sha256=digest, **taken.counts)
+            again = ledger.record_file(conn, arrived)[1] == "APPLIED"
+            if kind == CHOICES:
+                taken = _choose(conn, whole, account, lines, again=again)
+            else:
+                taken = _unchanged(conn, whole) if again else _track(conn, whole, profile, lines)
+            if taken.reason != KNOWN:
+                ledger.settle_file(conn, file_id, "APPLIED", "", taken.counts)
+                note(conn, "delivery list", file=file_id, kind=kind, account=account, sha256=digest, **taken.counts)
             return taken
     except SubmissionError as error:
         reason = profiles.told(profile, error)
@@ -123,7 +139,19 @@ def move(
     return found
 
 
-def _choose(conn: "Connection", whole: Taken, account: str, lines: Sequence[Line]) -> Taken:
+def _over(conn: "Connection", whole: Taken, placed: float | None) -> bool:
+    """Whether an applied list of choices was left behind in its drop folder, or its time to be kept is over."""
+    if placed is not None and dt.datetime.fromtimestamp(placed, dt.UTC) < ledger.chosen_at(conn, whole.file_id):
+        return True
+    return whole.sha256 in retention.gone(conn)
+
+
+def _unchanged(conn: "Connection", whole: Taken) -> Taken:
+    return replace(whole, reason=KNOWN, counts=ledger.file_counts(conn, whole.file_id))
+
+
+def _choose(conn: "Connection", whole: Taken, account: str, lines: Sequence[Line], *, again: bool) -> Taken:
+    """Write the choices of a list; of one that comes `again` those that differ from what counts now."""
     known = ledger.requested(conn, account, [line.texts["management_no"] for line in lines])
     rows: dict[str, int] = {}
     for line in lines:
@@ -133,13 +161,26 @@ def _choose(conn: "Connection", whole: Taken, account: str, lines: Sequence[Line
         if number in rows:
             raise SubmissionError("DELIVERY-VALUE", f"第 {line.row_no} 行与第 {rows[number]} 行是同一个管理号")
         rows[number] = line.row_no
-    fields = ("management_no", "recipient", "phone", "postcode", "address")
+    fields = ("way", "recipient", "phone", "postcode", "address")
+    choices = {
+        one.texts["management_no"]: {key: one.texts.get(key, "") for key in fields} | {"way": one.word} for one in lines
+    }
+    if again:
+        now = ledger.counting(conn, account, list(choices))
+        choices = {
+            number: one for number, one in choices.items() if number in now and tuple(one.values()) != now[number]
+        }
+        if not choices:
+            return _unchanged(conn, whole)
     ledger.add_choices(
         conn, whole.file_id, account,
-        [{"row_no": one.row_no, "way": one.word} | {key: one.texts.get(key, "") for key in fields} for one in lines],
+        [{"row_no": rows[number], "management_no": number} | one for number, one in choices.items()],
     )  # fmt: skip
-    ways = Counter(line.word for line in lines)
-    return replace(whole, counts={"lines": len(lines), "mail": ways["mail"], "pickup": ways["pickup"]})
+    ways = Counter(one["way"] for one in choices.values())
+    counts = {"lines": len(lines), "mail": ways["mail"], "pickup": ways["pickup"]}
+    if again:
+        return replace(whole, reason=_AGAIN, counts=counts | {"repeated": len(lines) - len(choices)})
+    return replace(whole, counts=counts)
 
 
 def _track(conn: "Connection", whole: Taken, profile: Profile, lines: Sequence[Line]) -> Taken:

@@ -100,14 +100,33 @@ def record_file(conn: Connection, arrived: Mapping[str, object]) -> tuple[int, s
 
 
 def settle_file(conn: Connection, file_id: int, state: str, reason: str, counts: Mapping[str, int]) -> None:
-    """APPLIED, or HELD with the reason (no personal data)."""
-    where = delivery_files.c.id == file_id
-    conn.execute(update(delivery_files).where(where).values(state=state, reason=reason, counts=dict(counts)))
+    """APPLIED, or HELD with the reason (no personal data); a list that was applied stays so."""
+    where = (delivery_files.c.id == file_id, delivery_files.c.state == "HELD")
+    conn.execute(update(delivery_files).where(*where).values(state=state, reason=reason, counts=dict(counts)))
 
 
 def file_counts(conn: Connection, file_id: int) -> dict[str, int]:
     """What became of the lines of an applied list."""
     return dict(conn.execute(select(delivery_files.c.counts).where(delivery_files.c.id == file_id)).scalar_one())
+
+
+def chosen_at(conn: Connection, file_id: int) -> dt.datetime:
+    """When choices of a list were made for the last time; when it came, where it held none."""
+    made = func.max(func.coalesce(delivery_choices.c.made_at, delivery_files.c.received_at))
+    both = delivery_files.outerjoin(delivery_choices, delivery_choices.c.file_id == delivery_files.c.id)
+    moment: dt.datetime = conn.execute(
+        select(made).select_from(both).where(delivery_files.c.id == file_id)
+    ).scalar_one()
+    return moment
+
+
+def counting(conn: Connection, account: str, numbers: Sequence[str]) -> dict[str, tuple[str, ...]]:
+    """管理号 → way, recipient, phone, postcode and address that count now, of a city's requests that are not settled.
+
+    All empty where nothing counts: no choice was made, or the parcel it sent on its way came back.
+    """
+    found = conn.execute(text(_COUNTING), {"account": account, "numbers": list(numbers)})
+    return {str(number): tuple(map(str, choice)) for number, *choice in found}
 
 
 def requested(conn: Connection, account: str, numbers: Sequence[str]) -> set[str]:
@@ -317,6 +336,21 @@ LEFT JOIN LATERAL (
     ORDER BY c.id DESC LIMIT 1
 ) c ON (c.way = 'pickup' OR c.recipient <> '' AND c.address <> '')
 """
+
+_COUNTING = f"""
+SELECT r.management_no, coalesce(c.way, ''), coalesce(c.recipient, ''), coalesce(c.phone, ''),
+       coalesce(c.postcode, ''), coalesce(c.address, '')
+FROM (SELECT DISTINCT ON (r.management_no) r.id, r.management_no
+      FROM rows r JOIN submissions s ON s.id = r.submission_id
+      WHERE s.account = :account AND r.management_no = ANY(:numbers) AND r.management_no <> ''
+          AND r.state IN ('HELD', 'ACCEPTED', 'PACKED', 'SENT', 'PRINTED')
+      ORDER BY r.management_no, r.id DESC) r
+CROSS JOIN LATERAL (
+    SELECT CAST(:account AS text) AS account, coalesce(max(x.id), 9223372036854775807) AS id,
+           max(x.choice_id) FILTER (WHERE x.state NOT IN ('PUSHED', 'COLLECTED', 'UNDERWAY')) AS spent
+    FROM deliveries x WHERE x.row_id = r.id
+) d {_CHOICE} AND c.id > coalesce(d.spent, 0)
+"""  # noqa: S608 (parts of our own)
 
 _KEEP = f"""
 UPDATE deliveries SET state = 'KEPT', kept_at = now()
