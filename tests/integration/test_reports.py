@@ -6,10 +6,13 @@ import json
 import zipfile
 
 import pytest
+from small_month import Person, SmallMonth
 from sqlalchemy import text
 from tests.simulated_years import EXAMS, Years
 
 from certflow import signing
+from certflow.dispatch.assemble import assemble
+from certflow.dispatch.freeze import freeze
 from certflow.errors import Conflict
 from certflow.month import Month
 from certflow.reference import load_reference
@@ -326,6 +329,23 @@ def test_alerts_tell_each_recipient_once_and_a_silence_ends_by_itself(settings, 
         assert silences.in_force(conn, soon + dt.timedelta(days=4)) == set()
     with pytest.raises(Conflict, match="截止日期"):
         alerts.silence(registry, "city-missing", "", until=dt.date(2020, 1, 1), by="赵一", reason="x", actor=actor)
+
+
+def test_a_month_that_was_not_sent_is_told_however_old_it_is(settings, registry):
+    packed = SmallMonth(settings, registry)
+    packed.submit([Person(1)])
+    assemble(settings, registry, freeze(registry, Month(2020, 5), packed.actor).id, "034", packed.actor)
+    SmallMonth(settings, registry, month="202006").submit([Person(2)], account="370200")
+
+    def told(day):
+        now = dt.datetime.fromisoformat(f"{day}T08:00:00+08:00")
+        return {one.subject: one.text for one in alerts.due(settings, registry, now) if one.kind == "month-not-sent"}
+
+    assert told("2020-06-05") == {}
+    assert set(told("2020-06-06")) == {"202005"}
+    assert set(told("2020-07-06")) == set(told("2022-12-06")) == {"202005", "202006"}
+    assert "0 行未组包、1 个数据包未送达" in told("2022-12-06")["202005"]
+    assert "1 行未组包、0 个数据包未送达" in told("2022-12-06")["202006"]
 
 
 def test_the_quality_history_counts_what_the_stories_say(registry, years):

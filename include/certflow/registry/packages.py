@@ -157,6 +157,25 @@ def waiting_rows(conn: Connection, month: str) -> int:
     return int(conn.scalar(count) or 0)
 
 
+def unsent(conn: Connection) -> dict[str, tuple[int, int]]:
+    """Month → (its accepted rows in no package, its packages that were neither sent nor rejected), where any are."""
+    loose = (
+        select(submissions.c.month, func.count())
+        .select_from(rows.join(submissions))
+        .where(submissions.c.lane == "month", rows.c.state == "ACCEPTED")
+        .group_by(submissions.c.month)
+    )
+    live = (
+        select(batches.c.month, func.count())
+        .select_from(packages.join(batches))
+        .where(packages.c.state.not_in(("SENT", "REJECTED")))
+        .group_by(batches.c.month)
+    )
+    waiting = {str(month): int(count) for month, count in conn.execute(loose)}
+    under_way = {str(month): int(count) for month, count in conn.execute(live)}
+    return {month: (waiting.get(month, 0), under_way.get(month, 0)) for month in sorted({*waiting, *under_way})}
+
+
 def open_batch(conn: Connection, month: str, number: int, rule_set: str) -> Batch:
     """Create the batch and take every accepted row of the month that has none."""
     made = insert(batches).values(month=month, number=number, rule_set=rule_set).returning(batches.c.id)

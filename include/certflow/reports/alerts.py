@@ -127,22 +127,13 @@ def _missing_cities(settings: Settings, registry: Registry, today: dt.date) -> l
 
 def _unsent(registry: Registry, today: dt.date) -> list[Alert]:
     found = []
-    for back in range(1, 4):
-        month = Month(today.year, today.month).plus(-back)
-        limit = _first(month.plus(1)) + dt.timedelta(days=_SEND_DAYS)
-        if today < limit:
-            continue
-        with registry.read() as conn:
-            waiting = packages.waiting_rows(conn, str(month))
-            live = [
-                one
-                for batch in packages.batches_of(conn, str(month))
-                for one in packages.packages_of(conn, batch.id)
-                if one.state not in {"SENT", "REJECTED"}
-            ]
-        if waiting or live:
-            text = f"{month} 尚有 {waiting} 行未组包、{len(live)} 个数据包未送达；请查看月末流程"
-            found.append(Alert("month-not-sent", str(month), PROVINCE, text, limit))
+    with registry.read() as conn:
+        unsent = packages.unsent(conn)
+    for month, (waiting, live) in unsent.items():
+        limit = _first(Month.parse(month).plus(1)) + dt.timedelta(days=_SEND_DAYS)
+        if today >= limit:
+            text = f"{month} 尚有 {waiting} 行未组包、{live} 个数据包未送达；请查看月末流程"
+            found.append(Alert("month-not-sent", month, PROVINCE, text, limit))
     return found
 
 
