@@ -276,6 +276,13 @@ def test_a_removed_operator_is_out_at_once(web, settings):
     assert web.get("/log", auth=("jinan", web.password)).status_code == 401
 
 
+def test_an_old_password_is_out_at_once(web, settings):
+    assert web.get("/log", auth=("jinan", web.password)).status_code == 200
+    fresh = operators.add_operator(settings, "jinan", "370100")
+    assert web.get("/log", auth=("jinan", web.password)).status_code == 401
+    assert web.get("/log", auth=("jinan", fresh)).status_code == 200
+
+
 def test_a_code_shows_the_status_and_a_masked_name(web, proof, settings, registry, actor):
     page = web.get(f"/{codes.typed(proof.printed['code'])}")
     assert page.status_code == 200

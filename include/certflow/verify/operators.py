@@ -43,6 +43,11 @@ def operators(settings: Settings) -> dict[str, str]:
     return {login: entry["account"] for login, entry in sorted(_read(settings).items())}
 
 
+def stored_digest(settings: Settings, login: str) -> str:
+    """What is stored of a login's password, "" for an unknown login; another one each time a password is made."""
+    return _read(settings).get(login, {}).get("digest", "")
+
+
 def recognise(settings: Settings, login: str, password: str) -> Operator | None:
     """The operator with this login and password; as slow for an unknown login as for a wrong password."""
     entry = _read(settings).get(login)
