@@ -240,10 +240,10 @@ def test_a_bundle_that_was_handed_out_closes_the_requests_of_cancelled_exams(off
     bad = next(proof for proof in register(month) if proof.printed["management_no"] == wrong.management_no)
     issue.revoke(registry, bad.number, by="李四", reason="照片有误", actor=actor)
 
-    done = binding.hand_out(registry, made.name, by="李四", actor=actor)
+    done = binding.hand_out(month.settings, registry, made.name, by="李四", actor=actor)
     assert (done.proofs, done.closed, done.revoked) == (2, 1, 1)
     assert month.states(ids) == ["ACCEPTED", "CLOSED", "ISSUED"]
-    assert binding.hand_out(registry, made.name, by="李四", actor=actor).closed == 0
+    assert binding.hand_out(month.settings, registry, made.name, by="李四", actor=actor).closed == 0
     good = [proof for proof in register(month) if proof.number != bad.number]
     assert {proof.kind: proof.handed_out for proof in good} == {SCORE: False, QUALIFICATION: True}
     with registry.read() as conn:
@@ -257,13 +257,13 @@ def test_one_proof_is_handed_out_by_its_number_and_revoked_ones_are_not(office, 
     requests.answer_qualifications(office, "370100")
     (proof,) = register(month)
     with pytest.raises(Conflict, match="没有这一册"):
-        binding.hand_out(registry, "370100-20200601-1", by="李四", actor=actor)
-    binding.hand_out(registry, proof.number, by="李四", actor=actor)
+        binding.hand_out(month.settings, registry, "370100-20200601-1", by="李四", actor=actor)
+    binding.hand_out(month.settings, registry, proof.number, by="李四", actor=actor)
     assert month.states([row_id]) == ["CLOSED"]
     assert proofs_of(month) == ["valid"]
     issue.revoke(registry, proof.number, by="李四", reason="写错", actor=actor)
     with pytest.raises(Conflict, match="撤销"):
-        binding.hand_out(registry, proof.number, by="李四", actor=actor)
+        binding.hand_out(month.settings, registry, proof.number, by="李四", actor=actor)
 
 
 def test_a_proof_that_was_wrong_is_issued_anew_even_after_it_was_handed_out(office, month, registry, actor):
@@ -271,7 +271,7 @@ def test_a_proof_that_was_wrong_is_issued_anew_even_after_it_was_handed_out(offi
     (row_id,) = month.submit([person], exam="902")
     requests.answer_qualifications(office, "370100")
     number = register(month)[0].number
-    binding.hand_out(registry, number, by="李四", actor=actor)
+    binding.hand_out(month.settings, registry, number, by="李四", actor=actor)
     assert issue.issue_one(office, "370100", person.management_no, "").number == number
     _, lines = ask(office, month, [[person.management_no, ""]])
     assert "职/执业资格证明已经发放" in lines[0][5]
@@ -346,6 +346,30 @@ def test_the_paper_bundle_holds_a_list_and_every_proof_once(office, month):
         codes.typed(proof.printed["code"]) for proof in reversed(register(month))
     ]
     assert binding.bundle(office, "370100", "济南市") is None
+
+
+def test_a_proof_that_has_ended_is_neither_bound_nor_handed_out(office, month, registry, actor):
+    early, late, cancelled = Person(1), Person(2), Person(3, state="PROOF")
+    ids = month.submit([early, late])
+    month.submit([cancelled], exam="902")
+    ask(office, month, [[early.management_no, ""]])
+    requests.answer_qualifications(office, "370100")
+    bound = binding.bundle(office, "370100", "济南市")
+    assert bound.proofs == 2
+    ask(office, month, [[late.management_no, ""]])
+    with registry.begin(month.actor) as conn:
+        for state in ("PACKED", "SENT", "PRINTED"):
+            conn.execute(update(schema.rows).where(schema.rows.c.id.in_(ids)).values(state=state))
+    assert sorted(proofs_of(month)) == ["ended", "ended", "valid"]
+    assert binding.bundle(office, "370100", "济南市") is None
+    done = binding.hand_out(month.settings, registry, bound.name, by="李四", actor=actor)
+    assert (done.proofs, done.closed, done.revoked, done.ended) == (1, 1, 0, 1)
+    number = next(proof.number for proof in register(month) if proof.printed["management_no"] == late.management_no)
+    with pytest.raises(Conflict, match="失效"):
+        binding.hand_out(month.settings, registry, number, by="李四", actor=actor)
+    longer = replace(month.settings, proof_ends="delivered")
+    assert binding.hand_out(longer, registry, bound.name, by="李四", actor=actor).proofs == 2
+    assert binding.bundle(replace(office, settings=longer), "370100", "济南市").proofs == 1
 
 
 def test_a_bundle_is_never_bound_from_pages_that_changed_since(office, month, settings):
@@ -424,5 +448,5 @@ def test_the_command_line_issues_shows_checks_and_revokes(month, settings, monke
     assert bound.exit_code == 0, bound.output
     (file,) = settings.path("proofs", "bundles").glob("*.pdf")
     handed = run("proofs", "hand-out", file.stem, "--by", "李四", "--json")
-    assert json.loads(handed.stdout) == {"proofs": 1, "closed": 1, "revoked": 0}
+    assert json.loads(handed.stdout) == {"proofs": 1, "closed": 1, "revoked": 0, "ended": 0}
     assert [one["handed_out"] for one in json.loads(run("proofs", "list", "--json").stdout)] == [True, False]

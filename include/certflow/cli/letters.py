@@ -172,16 +172,16 @@ def proofs_hand_out(
 ) -> None:
     """登记证明已经发放：交给地市的一册，或本人领走的一份。职/执业资格证明的申请随之办结；可重复登记。
 
-    成绩合格证明不因发放而办结：新证书一到，它自行失效。已撤销的不计在内。
+    成绩合格证明不因发放而办结：新证书一到，它自行失效。已撤销和已失效的不计在内。
     """
     from certflow.proofs.bundle import hand_out
 
     with desk() as at:
-        done = hand_out(at.registry, name.strip(), by=by, actor=at.actor)
+        done = hand_out(at.settings, at.registry, name.strip(), by=by, actor=at.actor)
     if json:
         as_json(asdict(done))
     else:
-        left_out = f"；已撤销 {done.revoked} 份，未计" if done.revoked else ""
+        left_out = f"；已撤销 {done.revoked} 份、已失效 {done.ended} 份，未计" if done.revoked or done.ended else ""
         say(f"{name} 由 {by} 登记发放 {done.proofs} 份，办结申请 {done.closed} 件{left_out}")
 
 

@@ -33,11 +33,15 @@ class Bundle:
 
 @dataclass(frozen=True, slots=True)
 class HandedOut:
-    """What a person recorded as handed out: `proofs` in all, requests `closed` by it now, proofs `revoked` before."""
+    """What a person recorded as handed out: `proofs` in all, requests `closed` by it now.
+
+    Left out: proofs that were `revoked` or had `ended` before.
+    """
 
     proofs: int
     closed: int
     revoked: int
+    ended: int
 
 
 def bundle(office: Office, account: str, city: str) -> Bundle | None:
@@ -48,7 +52,7 @@ def bundle(office: Office, account: str, city: str) -> Bundle | None:
     """
     now = dt.datetime.now(dt.UTC).replace(microsecond=0)
     with office.registry.begin(office.actor) as conn:
-        proofs = ledger.unbundled(conn, account, lock=True)[:LIMIT]
+        proofs = ledger.unbundled(conn, account, office.settings.proof_ends, lock=True)[:LIMIT]
         if not proofs:
             return None
         prefix = f"{account}-{now.astimezone(SHANGHAI):%Y%m%d}-"
@@ -66,23 +70,25 @@ def bundle(office: Office, account: str, city: str) -> Bundle | None:
     return Bundle(name, file, len(proofs))
 
 
-def hand_out(registry: Registry, name: str, *, by: str, actor: Actor) -> HandedOut:
+def hand_out(settings: Settings, registry: Registry, name: str, *, by: str, actor: Actor) -> HandedOut:
     """Record that a bundle, or one proof by its number, was handed out; may be recorded again.
 
     A 职/执业资格证明 ends its request with that (ISSUED → CLOSED); a 成绩合格证明 does not, it ends when the
-    certificate arrives. A revoked proof is not handed out. Conflict when there is no such bundle or number.
+    certificate arrives. A proof that was revoked or has ended is not handed out. Conflict when there is no such bundle
+    or number, or nothing to hand out.
     """
     with registry.begin(actor) as conn:
         one = ledger.by_number(conn, name, lock=True)
         found = [one] if one is not None else ledger.bundled(conn, name, lock=True)
         if not found:
             raise Conflict("没有这一册，登记簿中也没有这个编号")
-        good = [proof for proof in found if proof.revoked_at is None]
+        worth = [proof.status(settings.proof_ends) for proof in found]
+        good = [proof for proof, status in zip(found, worth, strict=True) if status == "valid"]
         if not good:
-            raise Conflict("这些证明都已撤销，不能发放")
+            raise Conflict("这些证明都已撤销或已失效，不能发放")
         closed = ledger.closed(conn, [proof.row_id for proof in good if proof.kind == ledger.QUALIFICATION])
         note(conn, "proofs handed out", bundle=found[0].bundle, proofs=[proof.id for proof in good], by=by)
-    return HandedOut(len(good), closed, len(found) - len(good))
+    return HandedOut(len(good), closed, worth.count("revoked"), worth.count("ended"))
 
 
 def bundle_file(settings: Settings, name: str) -> Path:

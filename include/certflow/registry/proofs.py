@@ -187,11 +187,12 @@ def register(
     return [Proof(*row) for row in conn.execute(query)]
 
 
-def unbundled(conn: Connection, account: str, *, lock: bool = False) -> list[Proof]:
-    """Proofs of a city that are in no paper bundle yet, by register number; revoked ones are left out."""
+def unbundled(conn: Connection, account: str, ends: str, *, lock: bool = False) -> list[Proof]:
+    """Proofs of a city that hold (`ends` as `Settings.proof_ends`) and are in no paper bundle, by register number."""
     query = _PROOF.where(proofs.c.account == account, proofs.c.bundle.is_(None), proofs.c.revoked_at.is_(None))
     query = query.order_by(proofs.c.kind.desc(), proofs.c.year, proofs.c.serial)
-    return [Proof(*row) for row in conn.execute(query.with_for_update(of=proofs) if lock else query)]
+    found = [Proof(*row) for row in conn.execute(query.with_for_update(of=proofs) if lock else query)]
+    return [proof for proof in found if proof.status(ends) == "valid"]
 
 
 def bundled(conn: Connection, name: str, *, lock: bool = False) -> list[Proof]:
