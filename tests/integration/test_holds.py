@@ -1,5 +1,6 @@
 """What is held waits in one queue, a person decides, and it flows on: to the month, to the next 补报, or back."""
 
+import datetime as dt
 import io
 import json
 import threading
@@ -8,6 +9,7 @@ from pathlib import Path
 
 import openpyxl
 import pytest
+from at_the_desk import sit_down, words
 from made_submissions import Made, person, portrait, write_registry
 from sqlalchemy import text
 from typer.testing import CliRunner
@@ -17,10 +19,11 @@ from certflow.checks.run import check_city
 from certflow.cli import app
 from certflow.dispatch.freeze import freeze
 from certflow.errors import CertflowError, Conflict
-from certflow.month import Month
+from certflow.month import SHANGHAI, Month
 from certflow.registry import certificates, holds, submissions, transfers
 from certflow.registry.doctor import examine
 from certflow.registry.ledger import Actor, Registry
+from certflow.reports import alerts
 from certflow.settings import Settings
 
 PEOPLE = [person(serial) for serial in range(1, 13)]
@@ -240,6 +243,32 @@ def test_d30_a_held_row_of_a_cancelled_exam_can_only_become_a_proof(office: Offi
         office.hold("accept", record)
     office.hold("proof", record)
     assert office.states() == ["PROOF"]
+    assert office.sound()
+
+
+def test_a_row_that_is_tied_to_no_certificate_becomes_no_proof(office: Office, actor: Actor, tmp_path: Path) -> None:
+    old = CANCELLED | {"ZSGLH": "", "ZJHM": PEOPLE[10]["ZJHM"], "KSXM": PEOPLE[10]["KSXM"], "XB": PEOPLE[10]["XB"]}
+    known = write_registry(tmp_path / "o.csv", [old | {"KSDM": "902", "KSMC": "注册税务师"}])
+    certificates.load(office.registry, actor, known)
+    office.take(Made(rows=[old], code="902", exam="注册税务师"))
+    (hold,) = queue(office.registry)
+    assert shown(office.settings, hold, unmasked=False)["choices"] == ["return"]
+    with pytest.raises(Conflict, match=r"没有对应到证书数据库中的证书.*请该市补填后重报"):
+        office.hold("proof", hold.record)
+    assert office.states() == ["HELD"]
+    page = sit_down(office.settings, office.registry).get(f"/holds/{hold.record}")
+    assert "请该市补填后重报" in words(page)
+
+    def told() -> list[str]:
+        found = alerts.due(office.settings, office.registry, dt.datetime.now(SHANGHAI))
+        return [one.text for one in found if one.subject == hold.record]
+
+    assert told() == []
+    with office.registry.begin(actor) as conn:  # as it could be decided in earlier versions
+        holds.move_rows(conn, [hold.id], "PROOF")
+    (text_,) = told()
+    assert "已转开证明" in text_
+    assert "请该市补填后重报" in text_
     assert office.sound()
 
 

@@ -77,7 +77,7 @@ def shown(settings: Settings, hold: "Hold", *, unmasked: bool) -> dict[str, obje
     return {
         "record": hold.record, "kind": hold.kind, "account": hold.account, "month": hold.month, "exam": hold.exam_code,
         "row": hold.row_no, "rows": hold.rows, "rules": list(hold.rules), "age_days": hold.age_days,
-        "limit_days": LIMIT_DAYS, "choices": [one for one in CHOICES[hold.kind] if one != _unfit(hold)],
+        "limit_days": LIMIT_DAYS, "choices": [one for one in CHOICES[hold.kind] if not unfit(hold, one)],
         "evidence": [
             {
                 "rule": one.rule, "field": one.field, "message": one.message if unmasked else one.masked,
@@ -129,9 +129,19 @@ def photo_page(settings: Settings, hold: "Hold") -> "Path | None":
     return fitting[0] if fitting else None
 
 
-def _unfit(hold: "Hold") -> str:
-    """The decision that does not fit a row: no reissue where its exam is cancelled, else no proof."""
-    return "accept" if hold.cancelled else "proof"
+def unfit(hold: "Hold", decision: str) -> str:
+    """Why a hold cannot be decided so, in words; empty when it can."""
+    from certflow.registry.holds import UNTIED
+
+    if decision not in CHOICES[hold.kind]:
+        return f"{hold.record} 是{_KINDS[hold.kind]}，只能决定 {' 或 '.join(CHOICES[hold.kind])}"
+    if decision == "accept" and hold.cancelled:
+        return f"{hold.record} 的考试已取消，不能补发证书，请决定 proof（转开证明）或 return"
+    if decision == "proof" and not hold.cancelled:
+        return f"{hold.record} 的考试没有取消，只有已取消的考试才转开证明"
+    if decision == "proof" and not hold.tied:
+        return f"{hold.record} {UNTIED}，本行决定 return（退回）"
+    return ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,13 +207,8 @@ def _waiting(conn: "Connection", records: Sequence[str], decision: str) -> "list
                 raise Conflict(f"{record} 不在待确认的数据中（所在文件待确认时，请先决定文件）")
             what, who, at = before
             raise Conflict(f"{record} 已由 {who} 于 {at.astimezone(SHANGHAI):%Y-%m-%d %H:%M} 决定：{DECISIONS[what]}")
-        one = found[record]
-        if decision not in CHOICES[one.kind]:
-            raise Conflict(f"{record} 是{_KINDS[one.kind]}，只能决定 {' 或 '.join(CHOICES[one.kind])}")
-        if decision == "accept" and one.cancelled:
-            raise Conflict(f"{record} 的考试已取消，不能补发证书，请决定 proof（转开证明）或 return")
-        if decision == "proof" and not one.cancelled:
-            raise Conflict(f"{record} 的考试没有取消，只有已取消的考试才转开证明")
+        if why := unfit(found[record], decision):
+            raise Conflict(why)
     return [found[record] for record in records]
 
 

@@ -103,7 +103,7 @@ def routes(desk: Desk) -> APIRouter:  # noqa: C901, PLR0915 (one nested function
             shown=holds.shown(desk.settings, hold, unmasked=full), full=full, photos=photos,
             done=_done(desk, person, done),
             compared=holds.compared(desk.registry, hold, unmasked=full), titles=_titles(desk), decisions=DECISIONS,
-            remedies=list(dict.fromkeys(one.remedy for one in hold.evidence if one.remedy)), keys=_KEYS,
+            remedies=_remedies(hold), keys=_KEYS,
             sheet=full and holds.photo_page(desk.settings, hold) is not None, misnamed=_misnamed(hold),
             cities=desk.tables.cities,
         )  # fmt: skip
@@ -158,6 +158,12 @@ def _query(asked: "Mapping[str, str]") -> str:
 
 def _titles(desk: Desk) -> dict[str, str]:
     return {rule.code: rule.title for rule in suites.load(desk.settings)}
+
+
+def _remedies(hold: ledger.Hold) -> list[str]:
+    """What is to be done about it; why a row of a cancelled exam becomes no proof is said first."""
+    unproved = [holds.unfit(hold, "proof")] if hold.cancelled and not hold.tied else []
+    return list(dict.fromkeys([*unproved, *(one.remedy for one in hold.evidence if one.remedy)]))
 
 
 def _misnamed(hold: ledger.Hold) -> bool:

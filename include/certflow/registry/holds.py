@@ -23,6 +23,10 @@ CANCELLED = "EXAM-CANCELLED"
 """The finding of a row whose exam is cancelled: it gets a proof, no reissue (notice 二(二)2)."""
 
 
+UNTIED = "没有对应到证书数据库中的证书，开不出证明；请查明管理号（数据库中没有这本证书的先补录），请该市补填后重报"
+"""What is to be done about a row of a cancelled exam that is tied to no certificate, so that no proof can be made."""
+
+
 @dataclass(frozen=True, slots=True)
 class Evidence:
     """Why something is held, or what else was found about it; `message`, `sent` and `registry` are personal data."""
@@ -62,6 +66,8 @@ class Hold:
     """What holds it; empty for a sound row that waits for the others of its file (setting `partial_files`)."""
     cancelled: bool = False
     """The row's exam is cancelled."""
+    tied: bool = True
+    """The row is tied to a certificate of the database."""
 
     @property
     def age_days(self) -> int:
@@ -118,6 +124,7 @@ def queue(
             kind=one["kind"], id=one["id"], record=one["record"], account=one["account"], month=one["month"],
             exam_code=one["exam_code"], file_id=one["file_id"], row_no=one["row_no"], rows=one["rows"],
             since=one["since"], evidence=about.holding(one), cancelled=one["cancelled"],
+            tied=one["tied"],
         )
         for one in found
     ]  # fmt: skip
@@ -133,6 +140,13 @@ def decided(conn: Connection, record: str) -> tuple[str, str, datetime] | None:
         .limit(1)
     ).one_or_none()
     return None if row is None else (str(row.decision), str(row.by), row.at)
+
+
+def unprovable(conn: Connection) -> list[tuple[str, datetime]]:
+    """Rows that wait for a proof and are tied to no certificate, so that none can be made: record id, when judged."""
+    query = select(rows.c.record_id, submissions.c.judged_at).join(submissions)
+    query = query.where(rows.c.state == "PROOF", rows.c.certificate_id.is_(None), submissions.c.lane == "month")
+    return [(str(record), at) for record, at in conn.execute(query.order_by(rows.c.id))]
 
 
 def both_sides(conn: Connection, row_id: int) -> tuple[Mapping[str, str], Mapping[str, str]]:
@@ -379,7 +393,8 @@ _ROWS = _Query(
     SELECT 'row' AS kind, r.id, r.record_id AS record, s.account, s.month, s.exam_code, r.row_no, 1 AS rows,
         coalesce(a.at, s.judged_at) AS since, ARRAY[r.submission_id] AS submissions, r.photo_entry_id AS photo,
         (SELECT min(x.file_id) FROM submission_files x WHERE x.submission_id = s.id) AS file_id,
-        EXISTS (SELECT FROM findings c WHERE c.row_id = r.id AND c.rule = '{CANCELLED}') AS cancelled
+        EXISTS (SELECT FROM findings c WHERE c.row_id = r.id AND c.rule = '{CANCELLED}') AS cancelled,
+        r.certificate_id IS NOT NULL AS tied
     FROM rows r JOIN submissions s ON s.id = r.submission_id {_SINCE.format(kind="row", id="r.id")}
     WHERE r.state = 'HELD' AND s.lane = 'month'
     AND NOT EXISTS (SELECT FROM submission_files x JOIN files f ON f.id = x.file_id
@@ -393,7 +408,7 @@ _FILES = _Query(
     SELECT 'file' AS kind, f.id, {_TAG} AS record, f.account, coalesce(f.month, '') AS month,
         coalesce(s.exams[1], '') AS exam_code, NULL AS row_no, coalesce(s.waiting, 0) AS rows,
         coalesce(a.at, f.received_at) AS since, coalesce(s.ids, '{{}}') AS submissions, NULL AS photo, f.id AS file_id,
-        false AS cancelled
+        false AS cancelled, true AS tied
     FROM files f {_SINCE.format(kind="file", id="f.id")}
     LEFT JOIN LATERAL (SELECT array_agg(DISTINCT s.id) AS ids, array_agg(DISTINCT s.exam_code) AS exams,
             count(r.id) FILTER (WHERE r.state = 'HELD') AS waiting
@@ -411,7 +426,7 @@ _PHOTOS = _Query(
         coalesce(s.exam_code, '') AS exam_code, NULL AS row_no, 0 AS rows,
         coalesce(s.judged_at, f.received_at) AS since,
         CASE WHEN s.id IS NULL THEN '{{}}' ELSE ARRAY[s.id] END AS submissions, e.id AS photo, f.id AS file_id,
-        false AS cancelled
+        false AS cancelled, true AS tied
     FROM entries e JOIN files f ON f.id = e.file_id LEFT JOIN submissions s ON s.id = e.submission_id
     WHERE e.outcome = 'held' AND e.role = 'photo' AND f.state <> 'HELD' AND f.lane = 'month'
     AND NOT EXISTS (SELECT FROM rows r WHERE r.submission_id = e.submission_id AND r.photo_entry_id = e.id)

@@ -155,10 +155,15 @@ def _overdue(registry: Registry, today: dt.date, days: int) -> list[Alert]:
 def _held(registry: Registry, today: dt.date) -> list[Alert]:
     with registry.read() as conn:
         late = [one for one in holds.queue(conn) if one.age_days >= holds.LIMIT_DAYS]
+        stuck = holds.unprovable(conn)
     return [
         Alert("held-too-long", one.record, PROVINCE, f"{one.record} 已待核实 {one.age_days} 天；请作出决定",
               today - dt.timedelta(days=one.age_days - holds.LIMIT_DAYS))
         for one in late
+    ] + [
+        Alert("held-too-long", record, PROVINCE, f"{record} 已转开证明，但{holds.UNTIED}",
+              at.astimezone(SHANGHAI).date())
+        for record, at in stuck
     ]  # fmt: skip
 
 
