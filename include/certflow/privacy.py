@@ -44,10 +44,20 @@ _NUMBER = "|".join(
     )
 )
 _STOP = r"""\s/\\'"<>|:：,，;；=()（）\[\]{}"""
-_PHOTO = rf"(?<![^{_STOP}])(?P<photo>[^{_STOP}]+)(?=\.(?i:jpe?g)(?![0-9A-Za-z]))"
+_HAN = r"[\u3007\u3400-\u9fff\U00020000-\U0003ffff]"
+_ASIDE = rf"(?:[ \u3000]{{0,2}}[(（\[{{][^{_STOP}]*[)）\]}}]|(?<={_HAN})[ \u3000]{{1,3}}(?={_HAN}))"
+"""Inside a photo's name: ``(1)``, ``[沛]``, the blank of ``张 三``; behind a slash any blank is inside."""
+_END = r"[ \u3000]{0,3}\.(?i:jpe?g|png)"
+_BEFORE_END = f"(?={_END}(?![0-9A-Za-z]))"
+_PHOTO = (
+    rf"(?P<path>(?<=[/\\])[^\t\r\n/\\'\"<>|:：,，;；=]+?){_BEFORE_END}"
+    rf"|(?<![^{_STOP}])(?P<photo>(?:[^{_STOP}]+|{_ASIDE}[^{_STOP}]*)(?:{_ASIDE}[^{_STOP}]*){{0,8}}){_BEFORE_END}"
+)
 _LABELLED = r"""(?P<label>(?:KSXM|姓名)["']?\s*(?:[:：=]|为|是)\s*["'「“]?)(?P<name>[^\s"',，;；。)）\]}」”]+)"""
 _SENSITIVE = re.compile(f"{_KEPT}|{_LABELLED}|{_PHOTO}|(?P<number>{_NUMBER})")
 _ANY_NUMBER = re.compile(_NUMBER)
+_MASKED = re.compile(rf".?\*|(?:{_D}|{_A}){{0,6}}\*+(?:{_D}|{_A}){{0,4}}")
+_FILE = re.compile(rf"(?P<stem>.*?)(?P<end>{_END})?", re.DOTALL)
 
 
 def mask_id(number: str) -> str:
@@ -70,6 +80,12 @@ def mask_name(name: str) -> str:
     """``张*``: the first character, and one star however long the rest is."""
     stripped = name.strip()
     return f"{stripped[0]}*" if stripped else ""
+
+
+def mask_photo(name: str) -> str:
+    """A photo's file name, with or without its ending: the stem masked, whatever stands in it."""
+    match = _FILE.fullmatch(name)
+    return _mask_stem(match["stem"]) + (match["end"] or "") if match else ""
 
 
 def mask_text(text: str) -> str:
@@ -257,14 +273,14 @@ def _masked(match: re.Match[str]) -> str:
         return match["kept"]
     if match["label"] is not None:
         return match["label"] + (match["name"] if match["name"].endswith("*") else mask_name(match["name"]))
-    if match["photo"] is not None:
-        return _mask_photo(match["photo"])
+    if (stem := match["path"] or match["photo"]) is not None:
+        return _mask_stem(stem)
     return mask_id(match["number"])
 
 
-def _mask_photo(stem: str) -> str:
+def _mask_stem(stem: str) -> str:
     """The stem of a photo's file name: a number, a person's name, or both; one of them stays, masked."""
-    if "*" in stem:
+    if _MASKED.fullmatch(stem):
         return stem
     number = _ANY_NUMBER.search(stem)
     return mask_id(number[0]) if number else mask_name(stem)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from certflow.checks.suites import EVERY_FIELD, Rule
 from certflow.findings import FIELD_NAMES, Finding, Scope, Severity
-from certflow.privacy import mask_id, mask_name, mask_text
+from certflow.privacy import mask_id, mask_name, mask_photo, mask_text
 
 if TYPE_CHECKING:
     from certflow.checks.judge import Breach
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 _MASKS: Mapping[str, Callable[[str], str]] = {
     "KSXM": mask_name,
     "ZJHM": mask_id,
+    "ZP": mask_photo,
     "CSNY": lambda text: "*" * len(text),
 }
 """Fields that are personal by themselves; other texts go through `mask_text`."""
