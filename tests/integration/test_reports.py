@@ -5,7 +5,10 @@ import hashlib
 import json
 import zipfile
 
+import desk_world
 import pytest
+from at_the_desk import sit_down
+from openpyxl import load_workbook
 from small_month import Person, SmallMonth
 from sqlalchemy import text
 from tests.simulated_years import EXAMS, Years
@@ -20,7 +23,7 @@ from certflow.registry import appeals as kept_room
 from certflow.registry import quality, silences
 from certflow.reports import alerts, appeals, printing, scorecard, yearbook
 from certflow.reports import month as month_room
-from certflow.reports.figures import Score
+from certflow.reports.figures import Score, ranked
 from certflow.reports.history import history
 
 FIRST, LAST = "201901", "202012"
@@ -164,6 +167,48 @@ def test_an_upheld_appeal_changes_exactly_the_figures_it_should(settings, regist
         appeals.decide(settings, registry, filed.id, upheld=False, by="孙三", reason="再议", actor=actor)
     with pytest.raises(Conflict, match="已有申诉"):
         appeals.file_appeal(registry, finding_id, by="某市", reason="再申", actor=actor)
+
+
+@pytest.fixture
+def late(settings, registry, actor, tmp_path):
+    """A closed month in which 济南 and 青岛 have sent one faulty request more since."""
+    world = desk_world.build(settings, registry, actor, tmp_path, papers=False)
+    assert appeals.close(settings, registry, "202006", by="赵一", actor=actor)
+    for account, number in (("370100", 30998), ("370200", 30999)):
+        (row,) = world.month.submit([Person(number, state="RETURNED")], account=account)
+        desk_world.found(world, row, "DB-NAME", "error", field="KSXM")
+    return world
+
+
+def test_an_appeal_changes_its_own_city_alone_whatever_came_after_closing(settings, registry, actor, late):
+    filed = appeals.file_appeal(registry, late.errors["370100"], by="某市", reason="数据库当时有误", actor=actor)
+    decided = appeals.decide(settings, registry, filed.id, upheld=True, by="钱二", reason="属实", actor=actor)
+    assert decided == ["202006"]
+    with registry.read() as conn:
+        kept = kept_room.kept(conn, "202006")
+    figures = {(one.account, one.version): one.figures for one in kept}
+    for account in ("370100", ""):
+        first, second = figures[account, 1], figures[account, 2]
+        assert first["faulty"] - second["faulty"] == 1
+        assert {name for name, value in first.items() if second[name] != value} <= {"faulty", "causes", "rank"}
+        assert sum(count for _, count in first["causes"]) - sum(count for _, count in second["causes"]) == 1
+    for (account, version), one in figures.items():
+        if account not in ("370100", ""):
+            assert one | {"rank": None} == figures[account, 1] | {"rank": None}, version
+    newest = {one.account: Score.from_json(one.figures) for one in kept if one.account}
+    assert {account: one.rank for account, one in newest.items()} == {
+        account: ranked(newest.values()).get(account) for account in newest
+    }
+
+
+def test_the_evidence_of_a_closed_card_adds_up(settings, registry, late):
+    (file,) = (one for one in scorecard.write_cards(settings, registry, "202006", ["370200"]) if one.suffix == ".xlsx")
+    words = [line[-1] for line in load_workbook(file)["差错明细"].iter_rows(min_row=2, values_only=True)]
+    now = {one.account: one for one in scorecard.standing(settings, registry, "202006").cities}
+    assert words == ["计入", "结账后，未计入"]
+    assert now["370200"].faulty == words.count("计入")
+    page = sit_down(settings, registry).get("/cities/370200/202006").text
+    assert page.count("结账后，未计入") == 1
 
 
 def test_a_number_somebody_typed_into_a_reason_reaches_neither_ledger_nor_pack(

@@ -69,7 +69,7 @@ def routes(desk: Desk) -> APIRouter:  # noqa: C901, PLR0915 (one nested function
         stand, states, files = None, [], []
         with desk.registry.read() as conn:
             known = months.known(conn)
-            evidence = quality.evidence(conn, *quality.months_of(period), account)
+            evidence = quality.evidence(conn, *quality.months_of(period), account, ledger.closed_at(conn, period))
             contested = {one.finding_id for one in ledger.all_appeals(conn, account=account)}
             if len(period) == 6:
                 stand = stands.standing(conn, account, period)
@@ -86,6 +86,7 @@ def routes(desk: Desk) -> APIRouter:  # noqa: C901, PLR0915 (one nested function
             by_exam=by_exam, words=STATES, shown=[one for one in STATES if any(line[one] for line in by_exam.values())],
             files=[(one, mask_text(one.name), rules.get(one.reason or "")) for one in files], rules=rules,
             exams=desk.tables.exams, evidence=evidence[-SHOWN:][::-1], many=len(evidence), contested=contested,
+            counts=scorecard.counts,
             appeals=filed[::-1],
             title=scorecard.period_name(period), papers=[one.name for one in _mine(desk, period, account)],
             files_appeals=_may_file(person, account), judges=person.may(OPERATOR, APPROVER, province=True),

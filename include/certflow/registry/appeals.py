@@ -9,6 +9,9 @@ from sqlalchemy import Connection, func, insert, select, text
 
 from certflow.registry.schema import appeal_decisions, appeals, files, findings, rows, scores, submissions
 
+CLOSED, CLOSED_AGAIN = "结账", "重新结账"
+"""Causes of versions that a person closed a period with; the others follow from appeals."""
+
 
 @dataclass(frozen=True, slots=True)
 class Appeal:
@@ -127,9 +130,21 @@ def kept(conn: Connection, period: str) -> list[Kept]:
     return [Kept(*row) for row in conn.execute(query)]
 
 
+def closed_at(conn: Connection, period: str) -> datetime | None:
+    """When a period's figures were counted: what was judged later is not in them. None: it is not closed."""
+    causes = scores.c.cause.in_((CLOSED, CLOSED_AGAIN))
+    found: datetime | None = conn.scalar(select(func.max(scores.c.at)).where(scores.c.period == period, causes))
+    return found
+
+
+def lock(conn: Connection) -> None:
+    """Nobody else keeps figures, or judges an appeal that changes them, until the transaction ends."""
+    conn.execute(text("SELECT pg_advisory_xact_lock(4849336, 5)"))
+
+
 def keep(conn: Connection, period: str, figures: Mapping[str, Mapping[str, Any]], *, cause: str, by: str) -> int:
     """Write a new version for each account (→ figures) whose newest one says something else; how many were written."""
-    conn.execute(text("SELECT pg_advisory_xact_lock(4849336, 5)"))  # two people close one period at once
+    lock(conn)  # two people close one period at once
     newest = {one.account: one for one in kept(conn, period)}
     lines = [
         {

@@ -76,16 +76,19 @@ class Evidence:
     masked: str
     at: datetime
     excused: bool
+    late: bool
+    """Came after the figures of its period were closed: not in them."""
 
 
 _JUDGED = """
     WITH judged AS (
         SELECT r.id, r.state, r.record_id, s.id AS submission_id, s.account, s.month, s.exam_code, s.version,
-            coalesce(nullif(r.management_no, ''), nullif(r.id_number, ''), r.record_id) AS request,
+            s.judged_at, coalesce(nullif(r.management_no, ''), nullif(r.id_number, ''), r.record_id) AS request,
             m.to_state AS verdict
         FROM rows r JOIN submissions s ON s.id = r.submission_id
             JOIN moves m ON m.kind = 'row' AND m.object_id = r.id AND m.from_state = 'JUDGED'
-        WHERE s.lane = 'month' AND s.month BETWEEN :first AND :last AND m.to_state <> 'IGNORED' {mine}
+        WHERE s.lane = 'month' AND s.month BETWEEN :first AND :last AND m.to_state <> 'IGNORED'
+            AND s.judged_at <= coalesce(CAST(:until AS timestamptz), 'infinity') {mine}
     ), excused AS (
         SELECT a.finding_id FROM appeals a JOIN appeal_decisions d ON d.appeal_id = a.id AND d.upheld
     ), faults AS (
@@ -97,8 +100,8 @@ _THROUGH = ("ACCEPTED", "PACKED", "SENT", "PRINTED", "DELIVERED", "CLOSED", "PRO
 """States of a row that the checks, or a person after them, let through."""
 
 
-def city_months(conn: Connection, first: str, last: str) -> list[CityMonth]:
-    """Every account, month and exam between two months (both included) that has judged rows."""
+def city_months(conn: Connection, first: str, last: str, until: datetime | None = None) -> list[CityMonth]:
+    """Every account, month and exam between two months (both included) that has rows judged `until` then."""
     found = conn.execute(
         _about_judged(
             """
@@ -125,13 +128,13 @@ def city_months(conn: Connection, first: str, last: str) -> list[CityMonth]:
     FROM requests JOIN versions USING (month, account, exam_code)
     GROUP BY month, account, exam_code ORDER BY month, account, exam_code"""
         ),
-        {"first": first, "last": last, "through": list(_THROUGH)},
+        {"first": first, "last": last, "until": until, "through": list(_THROUGH)},
     )
     return [CityMonth(*row) for row in found]
 
 
-def city_files(conn: Connection, first: str, last: str) -> list[CityFiles]:
-    """Every account and month between two months that sent a file; repeats and ignored files do not count."""
+def city_files(conn: Connection, first: str, last: str, until: datetime | None = None) -> list[CityFiles]:
+    """Every account and month between two months that sent a file `until` then; no repeats, no ignored files."""
     found = conn.execute(
         text(
             """
@@ -141,6 +144,7 @@ def city_files(conn: Connection, first: str, last: str) -> list[CityFiles]:
         SELECT f.id, f.account, f.kind, f.state,
             coalesce(f.month, to_char(f.received_at AT TIME ZONE 'Asia/Shanghai', 'YYYYMM')) AS month
         FROM files f WHERE f.lane = 'month' AND f.duplicate_of IS NULL AND f.state <> 'IGNORED'
+            AND f.received_at <= coalesce(CAST(:until AS timestamptz), 'infinity')
     ), faults AS (
         SELECT DISTINCT f.file_id FROM findings f
         WHERE f.severity = 'error' AND f.scope = 'file' AND f.id NOT IN (SELECT finding_id FROM excused)
@@ -152,12 +156,12 @@ def city_files(conn: Connection, first: str, last: str) -> list[CityFiles]:
     WHERE month BETWEEN :first AND :last
     GROUP BY month, account ORDER BY month, account"""
         ),
-        {"first": first, "last": last},
+        {"first": first, "last": last, "until": until},
     )
     return [CityFiles(*row) for row in found]
 
 
-def causes(conn: Connection, first: str, last: str) -> list[Cause]:
+def causes(conn: Connection, first: str, last: str, until: datetime | None = None) -> list[Cause]:
     """Requests by rule: errors that count (not the excused ones), and holds, warnings and infos as they were found."""
     found = conn.execute(
         _about_judged(
@@ -168,18 +172,21 @@ def causes(conn: Connection, first: str, last: str) -> list[Cause]:
     GROUP BY j.month, j.account, j.exam_code, f.rule, f.severity
     ORDER BY j.month, j.account, j.exam_code, f.rule, f.severity"""
         ),
-        {"first": first, "last": last},
+        {"first": first, "last": last, "until": until},
     )
     return [Cause(*row) for row in found]
 
 
-def evidence(conn: Connection, first: str, last: str, account: str) -> list[Evidence]:
-    """Every error behind one account's figures, excused ones marked; record ids and masked texts only."""
+def evidence(
+    conn: Connection, first: str, last: str, account: str, closed_at: datetime | None = None
+) -> list[Evidence]:
+    """Every error behind one account's figures, excused ones and those after `closed_at` marked; masked texts only."""
     found = conn.execute(
         _about_judged(
             """
     SELECT f.id, coalesce(j.month, o.month), o.account, coalesce(j.exam_code, ''), coalesce(j.record_id, ''), o.sha256,
-        f.row_no, f.rule, coalesce(f.field, ''), f.masked, o.received_at, f.id IN (SELECT finding_id FROM excused)
+        f.row_no, f.rule, coalesce(f.field, ''), f.masked, o.received_at, f.id IN (SELECT finding_id FROM excused),
+        coalesce(coalesce(j.judged_at, o.received_at) > CAST(:closed_at AS timestamptz), false)
     FROM findings f JOIN (
             SELECT id, account, sha256, received_at, lane, duplicate_of, state,
                 coalesce(month, to_char(received_at AT TIME ZONE 'Asia/Shanghai', 'YYYYMM')) AS month FROM files
@@ -191,7 +198,7 @@ def evidence(conn: Connection, first: str, last: str, account: str) -> list[Evid
     ORDER BY coalesce(j.month, o.month), f.id""",
             of_account=True,
         ),
-        {"first": first, "last": last, "account": account},
+        {"first": first, "last": last, "until": None, "account": account, "closed_at": closed_at},
     )
     return [Evidence(*row) for row in found]
 

@@ -2,9 +2,11 @@
 
 A person's words go into reports and the pack of the year: ID numbers in them are masked on their way in.
 Nothing is overwritten: an upheld appeal leaves the finding where it is and takes it out of the score, and every
-closed period it touches gets a further version that says why.
+closed period it touches gets a further version that says why: of the city's and the province's figures, and of ranks.
+What came after a period was closed stays out of it.
 """
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from certflow.errors import Conflict
@@ -12,10 +14,13 @@ from certflow.privacy import mask_text
 from certflow.registry import appeals
 from certflow.registry.appeals import Appeal
 from certflow.registry.ledger import Actor, Registry, note
+from certflow.reports.figures import Score, corrected
 from certflow.reports.scorecard import figures_of
 from certflow.settings import Settings
 
 if TYPE_CHECKING:
+    import datetime as dt
+
     from sqlalchemy import Connection
 
 
@@ -44,17 +49,25 @@ def decide(
     """Judge an appeal; the closed periods whose figures changed by it. Conflict when it was judged already."""
     _said(by, reason)
     with registry.begin(actor) as conn:
+        appeals.lock(conn)
         found = appeals.appeal(conn, appeal_id)
         if found is None:
             raise Conflict(f"没有编号为 {appeal_id} 的申诉")
         if found.upheld is not None:
             word = "成立" if found.upheld else "不成立"
             raise Conflict(f"申诉 {appeal_id} 已由 {found.decided_by} 判为{word}")
+        places, periods = (found.account, ""), (found.month, found.month[:4])
+        closed = {period: at for period in periods if upheld and (at := appeals.closed_at(conn, period))}
+        before = {period: _counted(settings, conn, period, at, places) for period, at in closed.items()}
         appeals.decide(conn, appeal_id, upheld=upheld, by=by, reason=mask_text(reason))
         note(conn, "appeal decided", appeal=appeal_id, upheld=upheld, by=by)
-        touched = [period for period in (found.month, found.month[:4]) if period in appeals.kept_periods(conn)]
-        cause = f"申诉 {appeal_id} 成立"
-        return [period for period in touched if upheld and _keep(settings, conn, period, cause=cause, by=by)]
+        changed = []
+        for period, at in closed.items():
+            kept = {one.account: Score.from_json(one.figures) for one in appeals.kept(conn, period)}
+            scores = corrected(kept, before[period], _counted(settings, conn, period, at, places))
+            if _keep(conn, period, scores, cause=f"申诉 {appeal_id} 成立", by=by):
+                changed.append(period)
+        return changed
 
 
 def close(settings: Settings, registry: Registry, period: str, *, by: str, actor: Actor) -> int:
@@ -64,15 +77,20 @@ def close(settings: Settings, registry: Registry, period: str, *, by: str, actor
     """
     _said(by, "—")
     with registry.begin(actor) as conn:
-        cause = "结账" if period not in appeals.kept_periods(conn) else "重新结账"
-        return _keep(settings, conn, period, cause=cause, by=by)
+        cause = appeals.CLOSED if period not in appeals.kept_periods(conn) else appeals.CLOSED_AGAIN
+        cities, province = figures_of(settings, conn, period)
+        return _keep(conn, period, [*cities, province], cause=cause, by=by)
 
 
-def _keep(settings: Settings, conn: "Connection", period: str, *, cause: str, by: str) -> int:
-    cities, province = figures_of(settings, conn, period)
-    written = appeals.keep(
-        conn, period, {one.account: one.as_json() for one in (*cities, province)}, cause=cause, by=by
-    )
+def _counted(
+    settings: Settings, conn: "Connection", period: str, until: "dt.datetime", places: Sequence[str]
+) -> dict[str, Score]:
+    cities, province = figures_of(settings, conn, period, until=until)
+    return {one.account: one for one in (*cities, province) if one.account in places}
+
+
+def _keep(conn: "Connection", period: str, scores: Sequence[Score], *, cause: str, by: str) -> int:
+    written = appeals.keep(conn, period, {one.account: one.as_json() for one in scores}, cause=cause, by=by)
     if written:
         note(conn, "scores kept", period=period, versions=written, cause=cause, by=by)
     return written

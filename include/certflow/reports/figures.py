@@ -6,7 +6,7 @@ The definitions are printed on every card, so that whoever is judged can count a
 import math
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from fractions import Fraction
 from typing import Any
 
@@ -118,7 +118,7 @@ def scores(
         for account, city in sorted(cities.items())
     ]  # fmt: skip
     ranks = ranked(made)
-    made = [_with_rank(one, ranks.get(one.account)) for one in made]
+    made = [replace(one, rank=ranks.get(one.account)) for one in made]
     total: Counter[str] = Counter()
     for account in cities:
         total += wrong[account]
@@ -128,6 +128,24 @@ def scores(
         sum(one.months_missing for one in made),
     )  # fmt: skip
     return made, province
+
+
+def corrected(kept: Mapping[str, Score], before: Mapping[str, Score], after: Mapping[str, Score]) -> list[Score]:
+    """Kept scores (by account) of which some changed by an appeal, with ranks anew.
+
+    `before`, `after`: what changes, counted without and with the appeal from the rows that the kept scores count.
+    """
+    made = dict(kept)
+    for account in kept.keys() & after.keys():
+        old, was, now = kept[account], before[account], after[account]
+        made[account] = replace(
+            old,
+            faulty=old.faulty + now.faulty - was.faulty,
+            files_returned=old.files_returned + now.files_returned - was.files_returned,
+            causes=old.causes if now.causes == was.causes else now.causes,
+        )
+    ranks = ranked(one for one in made.values() if one.account)
+    return [replace(one, rank=ranks.get(one.account)) for one in made.values()]
 
 
 def _score(
@@ -143,10 +161,6 @@ def _score(
         sum(box.files for box in files), sum(box.returned for box in files), missing,
         tuple(sorted(wrong.items(), key=lambda item: (-item[1], item[0]))[:TOP]),
     )  # fmt: skip
-
-
-def _with_rank(one: Score, rank: int | None) -> Score:
-    return Score.from_json(one.as_json() | {"rank": rank})
 
 
 def percent(share: float | None) -> str:

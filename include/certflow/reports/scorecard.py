@@ -57,6 +57,8 @@ class Standing:
     """When the newest of these figures was counted."""
     kept: Mapping[str, Kept] = field(default_factory=dict)
     """Account (``""``: the province) → its newest version; empty while the period is open."""
+    closed_at: dt.datetime | None = None
+    """What was judged later is not in the figures; None: the period is open."""
 
     def version(self, account: str) -> int:
         """Which version a city's figures are; 0: the period is open, these are the figures of this moment."""
@@ -72,13 +74,24 @@ class Standing:
 
 
 def figures_of(
-    settings: Settings, conn: "Connection", period: str, counted: Counted | None = None
+    settings: Settings,
+    conn: "Connection",
+    period: str,
+    counted: Counted | None = None,
+    *,
+    until: dt.datetime | None = None,
 ) -> tuple[list[Score], Score]:
-    """Every living city's score and the province's, counted now. Conflict when `period` is no month and no year."""
+    """Every living city's score and the province's, counted now, of what was judged `until` then.
+
+    Conflict when `period` is no month and no year.
+    """
     first, last = _months(period)
     cities = {a: city.name for a, city in sorted(load_reference(settings).cities.items()) if not city.historic}
-    months, causes = (counted or Counted()).between(conn, first, last)
-    return scores(period, cities, months, quality.city_files(conn, first, last), causes)
+    if until is None:
+        months, causes = (counted or Counted()).between(conn, first, last)
+    else:
+        months, causes = quality.city_months(conn, first, last, until), quality.causes(conn, first, last, until)
+    return scores(period, cities, months, quality.city_files(conn, first, last, until), causes)
 
 
 def standing(settings: Settings, registry: Registry, period: str, counted: Counted | None = None) -> Standing:
@@ -89,10 +102,11 @@ def standing(settings: Settings, registry: Registry, period: str, counted: Count
         if not kept:
             cities, province = figures_of(settings, conn, period, counted)
             return Standing(period, tuple(cities), province, dt.datetime.now(dt.UTC))
+        closed_at = appeals.closed_at(conn, period)
     newest = {one.account: one for one in kept}
     found = [Score.from_json(one.figures) for account, one in sorted(newest.items()) if account]
     province = Score.from_json(newest[""].figures)
-    return Standing(period, tuple(found), province, max(one.at for one in kept), newest)
+    return Standing(period, tuple(found), province, max(one.at for one in kept), newest, closed_at)
 
 
 def card(settings: Settings, registry: Registry, period: str, account: str, counted: Counted) -> Report:
@@ -114,7 +128,7 @@ def write_cards(settings: Settings, registry: Registry, period: str, accounts: S
     with registry.read() as conn:
         months = quality.city_months(conn, begin, last)
         evidence = {
-            one.account: quality.evidence(conn, first, last, one.account)
+            one.account: quality.evidence(conn, first, last, one.account, now.closed_at)
             for one in now.cities
             if not accounts or one.account in accounts
         }
@@ -131,6 +145,11 @@ def write_cards(settings: Settings, registry: Registry, period: str, accounts: S
     if not accounts:
         written += printing.write(house, folder / f"{period}-全省排名", _ranking(now), at=now.at)
     return written
+
+
+def counts(one: quality.Evidence) -> str:
+    """Whether a finding is in the figures, in words."""
+    return "申诉成立，不计" if one.excused else "结账后，未计入" if one.late else "计入"
 
 
 def period_name(period: str) -> str:
@@ -263,7 +282,7 @@ def _evidence_page(found: Sequence[quality.Evidence], titles: Mapping[str, str])
         [
             str(one.finding_id), one.month, one.exam_code, one.record_id or f"文件 {one.file_sha256[:12]}",
             str(one.row_no or ""), one.rule, titles.get(one.rule, ""), one.field, one.masked,
-            f"{one.at.astimezone(SHANGHAI):%Y-%m-%d %H:%M}", "申诉成立，不计" if one.excused else "计入",
+            f"{one.at.astimezone(SHANGHAI):%Y-%m-%d %H:%M}", counts(one),
         ]
         for one in found[:_RECORD_LINES]
     ]  # fmt: skip
