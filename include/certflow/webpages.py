@@ -5,7 +5,9 @@ is measured before anybody reads it.
 """
 
 import datetime as dt
+import logging
 import secrets
+import traceback
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from types import MappingProxyType
@@ -29,7 +31,13 @@ _HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "X-Robots-Tag": "noindex",
 }
+_FAILED = "系统出错，未能完成；请稍后再试，仍然如此请把时间告诉管理员，原因记在日志里"
+_PLACES = 8
+"""Of an error nobody foresaw, how many of the innermost places are logged."""
 _WORDS = {401: "请先登录", 403: "没有权限", 404: "没有这个页面", 405: "没有这个页面"}
+
+
+_log = logging.getLogger(__name__)
 
 
 class Pages:
@@ -88,7 +96,11 @@ def guard(
         elif int(size) > (most := larger.get(_path(request), body_bytes)):
             response = pages.show(request, "message", status=413, text=f"提交的内容超过 {_size(most)}")
         else:
-            response = await go_on(request)
+            try:
+                response = await go_on(request)
+            except Exception as error:  # noqa: BLE001 (nobody foresaw it; whoever waits is told in words all the same)
+                _log.error("page failed: %s", _where(error))
+                response = pages.show(request, "message", status=500, text=_FAILED)
         for name, value in _HEADERS.items():
             response.headers.setdefault(name, value.replace("{nonce}", request.state.nonce))
         return response
@@ -113,6 +125,12 @@ def guard(
     @app.exception_handler(RequestValidationError)
     async def refuse(request: Request, _error: RequestValidationError) -> Response:
         return pages.show(request, "message", status=400, text="提交的内容不完整")
+
+
+def _where(error: Exception) -> str:
+    """What kind of error it is and where it happened, the innermost place first; no value of it."""
+    places = traceback.extract_tb(error.__traceback__)[-_PLACES:]
+    return " < ".join([type(error).__name__, *(f"{one.name} ({one.filename}:{one.lineno})" for one in places[::-1])])
 
 
 def _path(request: Request) -> str:

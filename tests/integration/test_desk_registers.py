@@ -1,17 +1,22 @@
 """One certificate's story, proofs, deliveries, the city's page and the quality pages: what they show, and on record."""
 
 import json
+import os
+import threading
 import zipfile
 from functools import cache
 from io import BytesIO
+from pathlib import Path
 
 import pytest
 from at_the_desk import sit_down, words
 from desk_world import MARKUP, build
 from openpyxl import load_workbook
 
+from certflow import reference
 from certflow.registry.doctor import examine
-from certflow.reports import scorecard
+from certflow.reports import appeals, scorecard
+from certflow.reports.printing import DRAFT
 
 
 @pytest.fixture
@@ -155,6 +160,66 @@ def test_papers_are_written_and_taken_by_their_own_names_alone(plain, at, settin
         assert at("jinan").get(path).status_code in (403, 404), path
     for path in (f"{place}/papers/..%2Fsecret.pdf", "/papers/202006/..%2Fsecret.pdf", "/papers/..%2Fx/secret.pdf"):
         assert at().get(path).status_code == 404, path
+
+
+def test_two_people_write_the_same_papers_at_once(plain, settings, registry):
+    gate, told = threading.Barrier(3), []
+
+    def press():
+        at = sit_down(settings, registry)
+        gate.wait()
+        told.append(at.post("/cities/370100/202006/papers", follow_redirects=False).status_code)
+
+    people = [threading.Thread(target=press) for _ in range(gate.parties)]
+    for one in people:
+        one.start()
+    for one in people:
+        one.join()
+    assert told == [303] * gate.parties
+    folder = settings.reports / "scores" / "202006"
+    stem = "202006-370100-济南市-评分表"
+    assert sorted(path.name for path in folder.iterdir()) == [f"{stem}.pdf", f"{stem}.xlsx"]
+    assert zipfile.ZipFile(folder / f"{stem}.xlsx").testzip() is None
+
+
+def test_the_draft_of_an_attempt_that_died_is_taken_away(plain, at, settings):
+    folder = settings.reports / "scores" / "202006"
+    folder.mkdir(parents=True)
+    old, young = (folder / f"{DRAFT}{name}.part" for name in ("old", "young"))
+    for path in (old, young):
+        path.touch()
+    os.utime(old, (0, 0))
+    at().post("/cities/370100/202006/papers")
+    assert (old.exists(), young.exists()) == (False, True)
+
+
+def test_a_city_that_came_after_closing_is_told_so_in_words(plain, settings, registry, actor, tmp_path):
+    appeals.close(settings, registry, "202006", by="赵一", actor=actor)
+    shipped = next(Path(reference.__file__).parent.rglob("cities.csv")).read_text("utf-8-sig").rstrip("\n")
+    line = {"code": "370001", "name": "省直", "account": "370001"}
+    file = tmp_path / "cities.csv"
+    head = shipped.splitlines()[1].split(",")
+    file.write_text(f"{shipped}\n{','.join(line.get(name, '') for name in head)}\n", "utf-8")
+    reference.load_table(settings, "cities", file)
+    at = sit_down(settings, registry)
+    assert at.get("/cities/370001/202005").status_code == 200
+    for answer in (at.get("/cities/370001/202006"), at.post("/cities/370001/202006/papers")):
+        assert answer.status_code == 400
+        assert "2020年6月结账时还没有这个地市：370001" in words(answer)
+
+
+def test_an_error_nobody_foresaw_is_told_in_words_and_logged_without_values(plain, at, monkeypatch, caplog):
+    def break_down(*_, **__):
+        raise ValueError("110105********002X 张三")
+
+    monkeypatch.setattr(scorecard, "standing", break_down)
+    answer = at().get("/cities/370100/202006")
+    assert answer.status_code == 500
+    assert "系统出错，未能完成" in words(answer)
+    assert answer.headers["cache-control"] == "no-store"
+    assert "ValueError" in caplog.text
+    assert "break_down" in caplog.text
+    assert "张三" not in caplog.text + answer.text
 
 
 def test_quality_tells_each_rules_history_and_shows_data_docs_without_their_scripts(plain, at, settings):

@@ -4,7 +4,9 @@ All three come from the same `Report`, so they cannot say different things; none
 """
 
 import datetime as dt
-from collections.abc import Sequence
+import secrets
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -13,7 +15,10 @@ from jinja2 import Environment, FileSystemLoader
 from certflow import excel
 from certflow.excel import Cell, Page
 from certflow.pdf import Press
+from certflow.registry.premises import SETTLED
 
+DRAFT = ".report-"
+"""How the name of a file that is still being written begins."""
 _FOOTER = "第 &P 页/共 &N 页"
 _PAGES = Path(__file__).with_name("pages")
 
@@ -54,17 +59,22 @@ class Report:
 def write(
     house: Press, stem: Path, report: Report, *, at: dt.datetime, more: Sequence[Page] = (), page: bool = False
 ) -> list[Path]:
-    """``<stem>.xlsx`` (the sheets of `more` behind it), ``<stem>.pdf`` and, where a page is wanted, ``<stem>.html``."""
+    """``<stem>.xlsx`` (the sheets of `more` behind it), ``<stem>.pdf`` and, where a page is wanted, ``<stem>.html``.
+
+    Two may write the same report at once: each file is one of theirs, whole.
+    """
     stem.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    _take_away_drafts(stem.parent)
     written = [stem.with_name(f"{stem.name}.xlsx"), stem.with_name(f"{stem.name}.pdf")]
-    excel.write_xlsx(written[0], [_sheet(report), *more])
+    _settle(written[0], lambda draft: excel.write_xlsx(draft, [_sheet(report), *more]))
     data = asdict(report)
     for section in data["sections"]:
         section["numbers"] = sorted(section["numbers"])
-    _settle(written[1], house.print("report", data, title=report.title, at=at.astimezone(dt.UTC)))
+    printed = house.print("report", data, title=report.title, at=at.astimezone(dt.UTC))
+    _settle(written[1], lambda draft: draft.write_bytes(printed))
     if page:
         written.append(stem.with_name(f"{stem.name}.html"))
-        _settle(written[2], as_html(report).encode())
+        _settle(written[2], lambda draft: draft.write_text(as_html(report), encoding="utf-8"))
     return written
 
 
@@ -96,7 +106,21 @@ def _sheet(report: Report) -> Page:
     return Page("报表", rows, widths, landscape=report.landscape, footer=_FOOTER)
 
 
-def _settle(path: Path, content: bytes) -> None:
-    draft = path.with_name(f".{path.name}.part")
-    draft.write_bytes(content)
-    draft.replace(path)
+def _settle(path: Path, write: Callable[[Path], object]) -> None:
+    draft = path.with_name(f"{DRAFT}{secrets.token_hex(8)}.part")
+    try:
+        write(draft)
+        draft.replace(path)
+    except BaseException:
+        draft.unlink(missing_ok=True)
+        raise
+
+
+def _take_away_drafts(folder: Path) -> None:
+    """Drafts of attempts that died; those of somebody who is still writing stay."""
+    for draft in folder.glob(f"{DRAFT}*"):
+        try:
+            if time.time() - draft.stat().st_mtime >= SETTLED:
+                draft.unlink()
+        except FileNotFoundError:  # somebody else was faster
+            continue

@@ -112,6 +112,7 @@ def standing(settings: Settings, registry: Registry, period: str, counted: Count
 def card(settings: Settings, registry: Registry, period: str, account: str, counted: Counted) -> Report:
     """The card of one city as it stands now; what `write_cards` prints, without the evidence."""
     now = standing(settings, registry, period, counted)
+    _present(now, [account])
     (one,) = (score for score in now.cities if score.account == account)
     _, last = _months(period)
     with registry.read() as conn:
@@ -122,6 +123,7 @@ def card(settings: Settings, registry: Registry, period: str, account: str, coun
 def write_cards(settings: Settings, registry: Registry, period: str, accounts: Sequence[str] = ()) -> list[Path]:
     """The cards of these cities (none named: all, and the ranking) below ``reports/scores/<period>/``."""
     now = standing(settings, registry, period)
+    _present(now, accounts)
     first, last = _months(period)
     begin = str(Month.parse(last).plus(1 - _TREND))
     titles = {rule.code: rule.title for rule in suites.load(settings)}
@@ -132,9 +134,6 @@ def write_cards(settings: Settings, registry: Registry, period: str, accounts: S
             for one in now.cities
             if not accounts or one.account in accounts
         }
-    unknown = sorted(set(accounts) - set(evidence))
-    if unknown:
-        raise Conflict(f"没有账号为 {'、'.join(unknown)} 的地市")
     house, folder = press(settings), settings.path("reports", "scores", period)
     written: list[Path] = []
     for one in now.cities:
@@ -162,6 +161,15 @@ def _months(period: str) -> tuple[str, str]:
         return quality.months_of(period)
     except ValueError:
         raise Conflict("期间写成年月 YYYYMM 或年份 YYYY，如 202005、2020") from None
+
+
+def _present(now: Standing, accounts: Sequence[str]) -> None:
+    """Conflict for a city that the figures do not know: none of the table, or added after the period was closed."""
+    if unknown := sorted(set(accounts) - {one.account for one in now.cities}):
+        names = "、".join(unknown)
+        raise Conflict(
+            f"{period_name(now.period)}结账时还没有这个地市：{names}" if now.kept else f"没有账号为 {names} 的地市"
+        )
 
 
 def _card(now: Standing, one: Score, months: Sequence[quality.CityMonth], titles: Mapping[str, str]) -> Report:
