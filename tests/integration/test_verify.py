@@ -17,9 +17,9 @@ from certflow.errors import CertflowError, Conflict
 from certflow.proofs import codes, issue, requests
 from certflow.reference import load_reference
 from certflow.registry import proofs, schema
-from certflow.verify import operators
+from certflow.verify import limits, operators
 from certflow.verify.app import create_app, own_login
-from certflow.verify.certificates import FIELDS, Counter, Operator, Request
+from certflow.verify.certificates import FIELDS, LIST_LIMIT, Counter, Operator, Request
 from certflow.verify.limits import MISSES, Slowed
 
 ASKS = Request("某某建设集团有限公司", "投标资格审查")
@@ -183,6 +183,21 @@ def test_a_list_is_no_way_round_the_limit(counter, registry, actor):
     good = certificate(registry, actor, 1)
     answer = counter.verify_list(ASKS, book([[good["管理号"], f"猜{n}", good["证件号码"], ""] for n in range(100)]))
     assert answer.unanswered == 100 - MISSES
+
+
+def test_a_list_that_was_cut_off_says_by_what(counter, registry, actor, monkeypatch, tmp_path):
+    assert LIST_LIMIT <= limits.TRIES
+    monkeypatch.setattr(limits, "TRIES", 3)
+    good = [[*certificate(registry, actor, n).values(), ""] for n in range(1, 6)]
+    answer = counter.verify_list(ASKS, book(good))
+    assert (answer.matched, answer.unanswered) == (3, 2)
+    path = tmp_path / "answer.xlsx"
+    path.write_bytes(answer.workbook)
+    told = [line[-1] for line in excel.read_table(path)][4:]
+    assert told[:3] == ["一致"] * 3
+    assert all(words.startswith("未核对：十分钟内核对过多，请") for words in told[3:])
+    with pytest.raises(Slowed, match="十分钟内查询过多"):
+        counter.verify(ASKS, certificate(registry, actor, 6))
 
 
 ROUTES = [("GET", "/certificate"), ("POST", "/certificate"), ("POST", "/list"), ("GET", "/log")]

@@ -21,10 +21,10 @@ from certflow.reference import Reference
 from certflow.registry import verifications as ledger
 from certflow.registry.ledger import Actor, Registry, note
 from certflow.settings import Settings
-from certflow.verify.limits import Slowed, take_turn
+from certflow.verify.limits import TRIES, Slowed, take_turn
 
-LIST_LIMIT = 1000
-"""Rows of one list."""
+LIST_LIMIT = TRIES
+"""Rows of one list: as many as may be asked about in one window."""
 LIST_BYTES = 4 << 20
 FIELDS = {"管理号": "management_no", "姓名": "name", "证件号码": "id_number", "考试名称": "exam", "级别": "level",
           "专业": "specialty", "批准日期": "approved_on"}  # fmt: skip
@@ -108,17 +108,17 @@ class Counter:
             raise Conflict(f"名单超过 {LIST_LIMIT} 行，请分次提交")
         digest = hashlib.sha256(data).hexdigest()
         answers: list[Answer | None] = []
-        slowed = False
+        slowed: Slowed | None = None
         for line in lines:
             if line.numeric & {"管理号", "证件号码"} or not all(line.values.get(name) for name in _IDENTITY):
                 answers.append(None)
                 continue
             try:
                 answers.append(None if slowed else self._answer(request, line.values, way="batch", batch=digest))
-            except Slowed:
-                slowed = True
+            except Slowed as error:
+                slowed = error
                 answers.append(None)
-        workbook = self._workbook(request, digest, lines, answers, slowed=slowed)
+        workbook = self._workbook(request, digest, lines, answers, slowed)
         made = hashlib.sha256(workbook).hexdigest()
         matched = sum(answer is not None and answer.result == "match" for answer in answers)
         with self.registry.begin(self._actor) as conn:
@@ -195,8 +195,7 @@ class Counter:
         digest: str,
         lines: Sequence[lists.Line],
         answers: Sequence[Answer | None],
-        *,
-        slowed: bool,
+        slowed: Slowed | None,
     ) -> bytes:
         columns = [name for name in FIELDS if any(name in line.values for line in lines)]
         now = f"{dt.datetime.now(SHANGHAI):%Y-%m-%d %H:%M}"
@@ -208,13 +207,7 @@ class Counter:
         ]
         for line, answer in zip(lines, answers, strict=True):
             if answer is None:
-                late = slowed and not line.numeric and all(line.values.get(name) for name in _IDENTITY)
-                words = (
-                    "未核对：不符的行过多，请核实名单后再提交"
-                    if late
-                    else "未核对：须有管理号、姓名、证件号码，且均为文本格式"
-                )
-                result = Cell(words, "fix")
+                result = Cell(f"未核对：{_unanswered(line, slowed)}", "fix")
             else:
                 result = Cell(answer.text, "good" if answer.result == "match" else "bad")
             rows.append([str(line.row_no), *(line.values.get(name, "") for name in columns), result])
@@ -224,6 +217,14 @@ class Counter:
             target = Path(folder) / "result.xlsx"
             excel.write_xlsx(target, [page])
             return vault.read_bytes(target)
+
+
+def _unanswered(line: lists.Line, slowed: Slowed | None) -> str:
+    if slowed is None or line.numeric or not all(line.values.get(name) for name in _IDENTITY):
+        return "须有管理号、姓名、证件号码，且均为文本格式"
+    if slowed.often:
+        return f"十分钟内核对过多，请 {max(1, slowed.seconds // 60)} 分钟后再提交余下的行"
+    return "不符的行过多，请核实名单后再提交"
 
 
 def _check_request(request: Request) -> None:

@@ -12,7 +12,7 @@ from certflow.registry import verifications as ledger
 from certflow.registry.ledger import Actor, Registry
 
 WINDOW = dt.timedelta(minutes=10)
-TRIES = 600
+TRIES = 1000
 """Questions somebody may ask in one window."""
 MISSES = 20
 """Of them, questions that met nothing."""
@@ -22,11 +22,12 @@ PUBLIC = "public"
 
 
 class Slowed(Conflict):
-    """Too many questions; `seconds` says when to come again."""
+    """Too many misses, or too many questions (`often`); `seconds` says when to come again."""
 
-    def __init__(self, seconds: int) -> None:
-        super().__init__(f"查询过于频繁或多次不符，请 {max(1, seconds // 60)} 分钟后再试")
-        self.seconds = seconds
+    def __init__(self, seconds: int, *, often: bool) -> None:
+        why = "十分钟内查询过多" if often else "查询多次不符"
+        super().__init__(f"{why}，请 {max(1, seconds // 60)} 分钟后再试")
+        self.seconds, self.often = seconds, often
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,5 +59,5 @@ def take_turn(registry: Registry, actor: Actor, subject: str) -> Turn:
             allowed[PUBLIC] = ALL_MISSES
             free = ledger.count_try(conn, PUBLIC, began)[1] <= ALL_MISSES
     if not free:
-        raise Slowed(int(WINDOW.total_seconds()) - seconds)
+        raise Slowed(int(WINDOW.total_seconds()) - seconds, often=tries > TRIES)
     return Turn(registry, actor, tuple(allowed), began)
