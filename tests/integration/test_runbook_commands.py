@@ -12,6 +12,9 @@ from small_month import Person, SmallMonth
 
 from certflow.cli import main
 from certflow.demo.servers import AuthoritySftp, CitySftp
+from certflow.month import SHANGHAI
+from certflow.registry import appeals as ledger
+from certflow.reports import appeals
 
 RUNBOOK = Path(__file__).parents[2] / "docs" / "runbook.zh-CN.md"
 ELSEWHERE = {"certflow up", "certflow down"}
@@ -83,6 +86,19 @@ def run(settings, registry, actor, tmp_path, monkeypatch, capsys):
             for name, value in servers.enter_context(server).address.environment(variable).items():
                 monkeypatch.setenv(name, value)
         yield call
+
+
+def test_states_and_moments_are_told_in_the_words_and_the_time_of_the_office(run, settings, registry, actor):
+    for line in ("month prepare 202005", "month approve 202005 --by 王"):
+        assert run(f"certflow {line}")[0] == 0
+    code, told = run("certflow month status 202005")
+    assert (code, set(re.findall("[A-Z]{4,}", told))) == (0, set())
+    assert "待核实 2、已组包 3" in told
+    assert "已批准" in told
+    appeals.close(settings, registry, "202005", by="王", actor=actor)
+    with registry.read() as conn:
+        at = ledger.kept(conn, "202005")[0].at.astimezone(SHANGHAI)
+    assert f"{at:%Y-%m-%d %H:%M}" in run("certflow report versions 202005")[1]
 
 
 def test_every_command_of_the_run_book_does_what_it_says_or_tells_why_not(run):

@@ -55,6 +55,7 @@ def intake(
 def month_status(month: InMonth, *, json: AsJson = False) -> None:
     """各市报了没有，每个考试有多少行、在哪一步，有哪些数据包。"""
     from certflow.dispatch.month import month_status as look
+    from certflow.reports.month import PACKAGES
 
     with desk() as (settings, registry, _actor):
         found = look(registry, settings, month)
@@ -73,7 +74,7 @@ def month_status(month: InMonth, *, json: AsJson = False) -> None:
         table(
             f"{batch['folder']}",
             ("编号", "数据包", "行", "照片", "状态"),
-            [(one["id"], one["file"], one["rows"], one["photos"], one["state"]) for one in batch["packages"]],
+            [(one["id"], one["file"], one["rows"], one["photos"], PACKAGES[one["state"]]) for one in batch["packages"]],
         )
 
 
@@ -176,6 +177,7 @@ def month_send(month: InMonth, *, number: _Number = None, json: AsJson = False) 
     from certflow.dispatch.approve import pass_gate
     from certflow.dispatch.send import send
     from certflow.registry.packages import packages_of
+    from certflow.reports.month import PACKAGES
 
     with desk() as at:
         settings, registry, actor = at
@@ -193,7 +195,7 @@ def month_send(month: InMonth, *, number: _Number = None, json: AsJson = False) 
         if not packages:
             say(f"{batch.folder} 没有数据包")
         for package in packages:
-            say(f"{package.file_name}：{states[package.id]}")
+            say(f"{package.file_name}：{PACKAGES[states[package.id]]}")
     if any(state != "SENT" for state in states.values()):
         complain("有数据包无法确认是否送达：请与上级核对后，用 certflow month resolve 记录结果")
         raise typer.Exit(1)
@@ -211,10 +213,11 @@ def month_resolve(
 ) -> None:
     """记录人对“无法确认是否送达”的数据包的核实结果。"""
     from certflow.dispatch.send import resolve_unknown
+    from certflow.reports.month import PACKAGES
 
     with desk() as (_settings, registry, actor):
         state = resolve_unknown(registry, package, delivered=delivered, by=by, reason=reason, actor=actor)
-    say(f"数据包 {package}：{state}")
+    say(f"数据包 {package}：{PACKAGES[state]}")
 
 
 def batch_of(at: Desk, month: Month, number: int | None) -> "Batch":
@@ -232,6 +235,9 @@ def batch_of(at: Desk, month: Month, number: int | None) -> "Batch":
 
 
 def _exams(exams: dict[str, dict[str, int]]) -> str:
+    from certflow.reports.month import STATES
+
     return "；".join(
-        f"{exam} {'、'.join(f'{state} {rows}' for state, rows in counts.items())}" for exam, counts in exams.items()
+        f"{exam} {'、'.join(f'{STATES[state]} {counts[state]}' for state in STATES if state in counts)}"
+        for exam, counts in exams.items()
     )

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from certflow.cli.show import AsJson, By, InMonth, as_json, desk, say, table
+from certflow.month import SHANGHAI
 
 app = typer.Typer()
 report_app = typer.Typer(help="月报、评分表、排名、质量历史、年度考评材料。", no_args_is_help=True)
@@ -83,7 +84,7 @@ def versions(period: Period, *, json: AsJson = False) -> None:
         ("账号", "地市", "版", "差错件", "申请件", "名次", "原因", "经办", "时间"),
         [
             (one.account or "—", one.figures["city"], one.version, one.figures["faulty"], one.figures["requests"],
-             one.figures["rank"] or "—", one.cause, one.by, f"{one.at:%Y-%m-%d %H:%M}")
+             one.figures["rank"] or "—", one.cause, one.by, f"{one.at.astimezone(SHANGHAI):%Y-%m-%d %H:%M}")
             for one in found
         ],
     )  # fmt: skip

@@ -26,10 +26,11 @@ STATES = {
 }  # fmt: skip
 """States of a row in the words of the office, in the order in which they are counted."""
 _STATUS = {"reported": "已报送", "nil": "零报", "missing": "未报"}
-_PACKAGES = {
+PACKAGES = {
     "BUILT": "待批准", "APPROVED": "已批准", "REJECTED": "已退回", "SENDING": "发送中", "SENT": "已送达",
     "UNKNOWN": "待确认是否送达",
 }  # fmt: skip
+"""States of a package, likewise."""
 _DECISIONS = {"prepared": "经办", "approved": "批准", "rejected": "退回"}
 _YEAR = 12
 
@@ -163,7 +164,7 @@ def _packages(status: Mapping[str, Any], exams: Mapping[str, str]) -> Section:
         name = "本月" if batch["number"] == 0 else f"补报 {batch['number']}"
         lines += [
             [
-                name, exams.get(one["exam"], one["exam"]), _PACKAGES[one["state"]], str(one["rows"]),
+                name, exams.get(one["exam"], one["exam"]), PACKAGES[one["state"]], str(one["rows"]),
                 str(one["photos"]), str(one["revision"]), one["sha256"],
             ]
             for one in batch["packages"]
