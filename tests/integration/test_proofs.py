@@ -348,6 +348,27 @@ def test_the_paper_bundle_holds_a_list_and_every_proof_once(office, month):
     assert binding.bundle(office, "370100", "济南市") is None
 
 
+@pytest.mark.parametrize("recorded", [False, True])
+def test_a_bundle_that_was_not_recorded_never_lies_under_its_name(office, month, monkeypatch, recorded):
+    """Died before its commit, it is bound anew, the next day under another name; died after it, it is finished."""
+    month.submit([Person(1, state="PROOF")], exam="902")
+    requests.answer_qualifications(office, "370100")
+    with monkeypatch.context() as dying:
+        place, name = (binding.Path, "replace") if recorded else (binding.ledger, "put_in_bundle")
+        dying.setattr(place, name, lambda *_: (_ for _ in ()).throw(OSError("gone")))
+        with pytest.raises(OSError, match="gone"):
+            binding.bundle(office, "370100", "济南市")
+    folder = month.settings.path("proofs", "bundles")
+    assert [one.suffix for one in folder.iterdir()] == [".part"]
+    with monkeypatch.context() as later:
+        later.setattr(binding, "_today", lambda now: "20991231")
+        bound = binding.bundle(office, "370100", "济南市")
+    (file,) = folder.iterdir()
+    assert file.suffix == ".pdf"
+    assert (bound is None) is recorded
+    assert [proof.bundle for proof in register(month)] == [file.stem]
+
+
 def test_a_proof_that_has_ended_is_neither_bound_nor_handed_out(office, month, registry, actor):
     early, late, cancelled = Person(1), Person(2), Person(3, state="PROOF")
     ids = month.submit([early, late])

@@ -45,29 +45,48 @@ class HandedOut:
 
 
 def bundle(office: Office, account: str, city: str) -> Bundle | None:
-    """Bind what the city has not got yet; None when there is nothing.
+    """Bind what the city has not got yet; None when there is nothing. A draft (``.part``) until the ledger knows it.
 
-    Conflict when a template or a font was changed after a proof was issued: the bundle would not show what the
-    register holds.
+    Raises:
+        Conflict: a template or a font was changed after a proof was issued: the bundle would not show what the
+            register holds.
+        Busy: the city's proofs are being bound at this moment.
     """
+    settings, registry = office.settings, office.registry
     now = dt.datetime.now(dt.UTC).replace(microsecond=0)
-    with office.registry.begin(office.actor) as conn:
-        proofs = ledger.unbundled(conn, account, office.settings.proof_ends, lock=True)[:LIMIT]
-        if not proofs:
-            return None
-        prefix = f"{account}-{now.astimezone(SHANGHAI):%Y%m%d}-"
-        name = f"{prefix}{ledger.bundles(conn, prefix) + 1}"
-        made = _bind(office, name, city, proofs, now)
-        file = bundle_file(office.settings, name)
-        file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        part = file.with_suffix(".part")
-        with vault.create(part, 0o666) as stream:
-            stream.write(made)
-            vault.finish(stream)
-        part.replace(file)
-        ledger.put_in_bundle(conn, [proof.id for proof in proofs], name)
-        note(conn, "proof bundle", bundle=name, proofs=len(proofs), sha256=hashlib.sha256(made).hexdigest())
+    with registry.lock(f"bundle:{account}"):
+        _settle_drafts(settings, registry, account)
+        with registry.begin(office.actor) as conn:
+            proofs = ledger.unbundled(conn, account, settings.proof_ends, lock=True)[:LIMIT]
+            if not proofs:
+                return None
+            prefix = f"{account}-{_today(now)}-"
+            name = f"{prefix}{ledger.bundles(conn, prefix) + 1}"
+            made = _bind(office, name, city, proofs, now)
+            file = bundle_file(settings, name)
+            file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            with vault.create(file.with_suffix(".part"), 0o666) as stream:
+                stream.write(made)
+                vault.finish(stream)
+            ledger.put_in_bundle(conn, [proof.id for proof in proofs], name)
+            note(conn, "proof bundle", bundle=name, proofs=len(proofs), sha256=hashlib.sha256(made).hexdigest())
+        _settle_drafts(settings, registry, account)
     return Bundle(name, file, len(proofs))
+
+
+def _settle_drafts(settings: Settings, registry: Registry, account: str) -> None:
+    """Give bundles the ledger knows their final name, and take away the others: their proofs are bound anew."""
+    for draft in sorted(settings.path("proofs", "bundles").glob(f"{account}-*.part")):
+        with registry.read() as conn:
+            known = ledger.bundled(conn, draft.stem)
+        if known:
+            draft.replace(draft.with_suffix(".pdf"))
+        else:
+            draft.unlink()
+
+
+def _today(now: dt.datetime) -> str:
+    return f"{now.astimezone(SHANGHAI):%Y%m%d}"
 
 
 def hand_out(settings: Settings, registry: Registry, name: str, *, by: str, actor: Actor) -> HandedOut:
@@ -119,6 +138,6 @@ def _bind(office: Office, name: str, city: str, proofs: list[ledger.Proof], now:
     ]  # fmt: skip
     cover = {
         "title": "证明发放清单", "city": city, "bundle": name, "lines": lines,
-        "issued_on": press_room.chinese_date(f"{now.astimezone(SHANGHAI):%Y%m%d}"),
+        "issued_on": press_room.chinese_date(_today(now)),
     }  # fmt: skip
     return press.bind([(press.template("proof-list"), cover), *parts], title=f"证明发放清单 {name}", at=now)
