@@ -22,6 +22,15 @@ SIGN_IN = f"{ROOT}/api/v2/auth/login?next="
 SIGN_OUT = f"{ROOT}/api/v2/auth/logout"
 
 
+def own_address() -> str:
+    """Where this server reaches itself: its public name may lead to a proxy that is not reached from inside."""
+    if conf.get("api", "ssl_cert", fallback=""):
+        return str(conf.get("api", "base_url")).rstrip("/")  # the name its certificate is for
+    host = str(conf.get("api", "host", fallback=""))
+    host = host if host.strip("0.:") else "127.0.0.1"  # it listens on all of its addresses
+    return f"http://{host}:{conf.getint('api', 'port', fallback=8080)}{ROOT}"
+
+
 def verification() -> "ASGIApp":
     """The verification pages: every login of Airflow may check a code, the cities' verifiers certificates."""
     from airflow.api_fastapi.auth.managers.models.base_user import BaseUser
@@ -67,8 +76,9 @@ def desk() -> "ASGIApp":
     def known(user: Annotated[BaseUser, Depends(get_user)]) -> Person:
         return person(logins(settings).get(user.get_name()), user.get_name())
 
-    airflow = Airflow(conf.get("api", "base_url", fallback="http://127.0.0.1:8080"))
-    return create_app(settings, open_registry(settings), known, airflow=airflow, sign_in=SIGN_IN, sign_out=SIGN_OUT)
+    return create_app(
+        settings, open_registry(settings), known, airflow=Airflow(own_address()), sign_in=SIGN_IN, sign_out=SIGN_OUT
+    )
 
 
 class CertflowPages(AirflowPlugin):

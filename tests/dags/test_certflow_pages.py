@@ -12,7 +12,7 @@ from sqlalchemy import insert
 from certflow.errors import CertflowError
 from certflow.logins import begin, logins
 from certflow.registry import schema
-from certflow_pages import CertflowPages, Mounted, desk, verification
+from certflow_pages import ROOT, CertflowPages, Mounted, desk, own_address, verification
 
 PERSON = {"management_no": "2018034370000001", "name": "测试甲", "id_number": "11010519491231002X"}
 ASKED = {"requester": "某某建设集团有限公司", "reason": "投标"} | PERSON
@@ -135,3 +135,17 @@ def test_while_the_pages_cannot_be_built_they_say_so_and_are_tried_again():
         first = client.get("/x/")
         assert (first.status_code, "no database" in first.text) == (503, False)
         assert client.get("/x/").status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("public", "certificate", "asked"),
+    [
+        ("https://certflow.example.org/office", "", "http://127.0.0.1:8123"),
+        ("https://certflow.example.org:8123", "/run/secrets/tls.pem", "https://certflow.example.org:8123"),
+    ],
+)
+def test_the_desk_asks_airflow_where_it_runs_itself(monkeypatch, public, certificate, asked):
+    """Not by its public name: from inside, the proxy may not be reached, or its certificate not be known."""
+    for name, value in (("BASE_URL", public), ("PORT", "8123"), ("SSL_CERT", certificate)):
+        monkeypatch.setenv(f"AIRFLOW__API__{name}", value)
+    assert own_address() == asked + ROOT
