@@ -94,7 +94,7 @@ class FolderSession:
     def makedirs(self, folder: str) -> None:
         self._call(folder).mkdir(parents=True, exist_ok=True)
 
-    def list(self, folder: str) -> list[RemoteFile]:
+    def list(self, folder: str | bytes) -> list[RemoteFile]:
         there = self._call(folder)
         return [_remote(path) for path in sorted(there.iterdir())] if there.is_dir() else []
 

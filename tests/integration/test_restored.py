@@ -114,6 +114,53 @@ def test_b06_f42_a_restored_database_sends_nothing_before_it_was_compared_and_no
     assert len(list(office.home.glob("audit-heads*.log"))) == 2  # the old heads are kept
 
 
+def restored_without(office, registry, actor, far, backup, lose):
+    """A database that has forgotten a 补报 of one row; `lose` is called before, with the folders of both packages."""
+    make, restore = backup
+    first = prepared(office, registry, actor, [Person(1)])
+    assert send.send(office, registry, first, actor) == "SENT"
+    make()
+    second = prepared(office, registry, actor, [Person(2)], account="370200")
+    assert send.send(office, registry, second, actor) == "SENT"
+    lose(far / "上报" / "202005", far / "上报" / "202005-补报1")
+    registry.engine.dispose()
+    restore()
+    return restored.compare(office, registry)
+
+
+def test_f42_a_package_of_the_same_name_in_the_archive_does_not_hide_an_unknown_one(
+    office, registry, actor, far, backup
+):
+    def taken(first, _second):
+        (far / "归档").mkdir()
+        first.rename(far / "归档" / first.name)
+
+    found = restored_without(office, registry, actor, far, backup, taken)
+    (name,) = {path.name for path in far.rglob("*.zip")}
+    assert (found.known, found.unknown) == (1, (f"上报/202005-补报1/{name}",))
+    with pytest.raises(Conflict, match="台账不知道"):
+        restored.accept(office, registry, by="值班员", reason="磁盘损坏", actor=actor)
+
+
+def test_f42_a_zip_without_manifest_counts_by_its_own_digest(office, registry, actor, far, backup):
+    def tidied(*folders):
+        for folder in folders:
+            for manifest in folder.glob("*.manifest.json"):
+                manifest.unlink()
+
+    found = restored_without(office, registry, actor, far, backup, tidied)
+    assert (found.known, [place.split("/")[1] for place in found.unknown]) == (1, ["202005-补报1"])
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"[]", b"{}", b'{"file": "a.zip"}', b'"\xff"', b"7"])
+def test_f42_a_manifest_that_names_nothing_is_told_and_the_rest_is_compared(office, registry, actor, far, content):
+    package = prepared(office, registry, actor, [Person(1)])
+    assert send.send(office, registry, package, actor) == "SENT"
+    (far / "上报" / "外来11010519491231002X.manifest.json").write_bytes(content)
+    found = restored.compare(office, registry)
+    assert (found.known, found.unknown) == (1, ("上报/外来110105********002X.manifest.json",))
+
+
 def test_f42_heads_that_are_gone_count_as_a_restored_database(office, registry, actor, far):
     package = prepared(office, registry, actor, [Person(1)])
     office.audit_heads.unlink()

@@ -2,7 +2,8 @@
 
 The ledger has forgotten what was done since the backup; the authority has not. Packages are deterministic, so what the
 restored ledger builds again has the digest of what lies there, and `dispatch.send` finds it. What lies there and the
-ledger does *not* know holds rows that would go up twice: nothing is sent until it is known again.
+ledger does *not* know holds rows that would go up twice: nothing is sent until it is known again. A name says nothing:
+two batches may have packages of one name.
 """
 
 import hashlib
@@ -14,6 +15,7 @@ from tempfile import TemporaryDirectory
 
 from certflow import vault
 from certflow.errors import ConfigurationError, Conflict
+from certflow.privacy import mask_text
 from certflow.registry import anchors, chain, packages
 from certflow.registry.ledger import Actor, Registry, note
 from certflow.settings import Settings
@@ -31,20 +33,24 @@ class Comparison:
     known: int
     """Packages at the authority that the ledger knows by digest, whatever their state."""
     unknown: tuple[str, ...]
-    """File names of the others (they name nobody)."""
+    """Where the others lie, and manifests that cannot be read; masked."""
 
 
 def compare(settings: Settings, registry: Registry) -> Comparison:
-    """Read every manifest at the authority. Raises as `sftp`; ConfigurationError without a server."""
+    """Read every manifest at the authority, and every zip that none names.
+
+    Raises as `sftp`; ConfigurationError without a server.
+    """
     if settings.authority_sftp is None:
         raise ConfigurationError("没有配置上级服务器：请设置 CERTFLOW_AUTHORITY_SFTP")
     with registry.read() as conn:
         behind = chain.restored(conn, settings)
-        ours = {package.sha256 for _, package in packages.all_packages(conn)}
+        ours = {file.sha256: package.id for _, package in packages.all_packages(conn) for file in package.files}
     with connect(settings.authority_sftp, settings.transfer_timeout) as session, TemporaryDirectory() as folder:
-        there = dict(_manifests(settings, session, Path(folder) / "manifest"))
-    unknown = sorted(name for name, digest in there.items() if digest not in ours)
-    return Comparison(behind, len(there) - len(unknown), tuple(unknown))
+        there = list(_packages(settings, session, Path(folder) / "manifest"))
+    known = {ours[digest] for _, digest in there if digest in ours}
+    unknown = sorted(mask_text(place) for place, digest in there if digest not in ours)
+    return Comparison(behind, len(known), tuple(unknown))
 
 
 def accept(settings: Settings, registry: Registry, *, by: str, reason: str, actor: Actor) -> Comparison:
@@ -61,7 +67,8 @@ def accept(settings: Settings, registry: Registry, *, by: str, reason: str, acto
     if found.unknown:
         raise Conflict(
             f"上级有 {len(found.unknown)} 个数据包是台账不知道的：{'、'.join(found.unknown)}。请用更新的备份恢复；"
-            "没有的话，把备份之后各市的文件从已接收移回报送，重新收取、冻结、组包，台账中有了同样的数据包再核对"
+            "没有的话，把备份之后各市的文件从已接收移回报送，重新收取、冻结、组包，台账中有了同样的数据包再核对；"
+            "确认不是本系统上报的，请上级移出后再核对"
         )
     with registry.read() as conn:
         exported = anchors.read(settings, settings.audit_export) if settings.audit_export is not None else []
@@ -78,16 +85,40 @@ def accept(settings: Settings, registry: Registry, *, by: str, reason: str, acto
     return found
 
 
-def _manifests(settings: Settings, session: Session, spare: Path) -> Iterator[tuple[str, str]]:
-    """Package file → digest, from the manifests in 上报 and 归档 and the folders below them."""
+def _packages(settings: Settings, session: Session, spare: Path) -> Iterator[tuple[str, str]]:
+    """Place and digest of every package in 上报 and 归档 and the folders below them."""
     for top in (settings.folders.upward, settings.folders.archive):
         if session.stat(f"/{top}") is None:
             continue
+        yield from _packages_in(session, top, f"/{top}/".encode(), spare)
         for entry in session.list(f"/{top}/"):
-            below = session.list(f"/{top}/{entry.name}/") if entry.kind == "folder" else [entry]
-            place = f"/{top}/{entry.name}" if entry.kind == "folder" else f"/{top}"
-            for file in below:
-                if file.regular and file.name.endswith(_MANIFEST):
-                    session.get(f"{place}/{file.name}", spare)
-                    content = json.loads(vault.read_bytes(spare))
-                    yield str(content["file"]), str(content["sha256"])
+            if entry.kind == "folder":
+                yield from _packages_in(
+                    session, f"{top}/{entry.name}", f"/{top}/".encode() + entry.raw_name + b"/", spare
+                )
+
+
+def _packages_in(session: Session, folder: str, path: bytes, spare: Path) -> Iterator[tuple[str, str]]:
+    """As the manifests there say; a zip that none names is read. A manifest that names nothing stands for itself."""
+    told: list[tuple[str, str]] = []
+    files = [file for file in session.list(path) if file.regular]
+    for file in files:
+        if file.name.endswith(_MANIFEST):
+            session.get(path + file.raw_name, spare)
+            told += _named(vault.read_bytes(spare)) or [(file.name, "")]
+    named = {name for name, _ in told}
+    for file in files:
+        if file.name.lower().endswith(".zip") and file.name not in named:
+            told.append((file.name, session.hash(path + file.raw_name)))
+    for name, digest in told:
+        yield f"{folder}/{name}", digest
+
+
+def _named(manifest: bytes) -> list[tuple[str, str]]:
+    """The zips a manifest names, with their digests; none when it is broken or not one of ours."""
+    try:
+        content = json.loads(manifest)
+        zips = [content, content["photos_zip"]] if "photos_zip" in content else [content]
+        return [(str(one["file"]), str(one["sha256"])) for one in zips]
+    except (ValueError, TypeError, KeyError):
+        return []
