@@ -24,7 +24,9 @@ RETRY_POLICY = ExceptionRetryPolicy(
             action=RetryAction.FAIL,
             reason="需要人处理，重试无用",
         ),
-        RetryRule(exception=TransferError, action=RetryAction.RETRY, reason="传输失败，稍后重试"),
+        RetryRule(
+            exception=TransferError, action=RetryAction.RETRY, reason="连接、数据库或对方目录暂时不可用，稍后重试"
+        ),
     ],
     default=RetryAction.DEFAULT,
 )

@@ -36,7 +36,7 @@ class Workplace:
 def workplace() -> Iterator[Workplace]:
     """Open the registry for the running task.
 
-    A task whose work another run is doing at this moment (Busy) ends as skipped: nothing is lost.
+    A task whose work another run is doing at this moment (Busy, `Registry.lock`) ends as skipped: nothing is lost.
     """
     from certflow.privacy import install_log_masking
     from certflow.registry import open_registry

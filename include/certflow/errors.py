@@ -5,7 +5,7 @@
     CertflowError
     ├── ConfigurationError   settings, a reference table or a rule suite is wrong: the operator mends it
     ├── SubmissionError      a city's file cannot be read as what it claims to be: goes back, never retried
-    ├── TransferError        a connection or a remote folder failed for now: retried with back-off
+    ├── TransferError        a connection, the database or a remote folder failed for now: retried with back-off
     │   └── AccessRefused    wrong host key, wrong login, no permission: never retried, somebody is alarmed
     ├── Conflict             two facts disagree or an order was overtaken: a person decides, never retried
     │   └── Busy             another run does the same work at this moment: this one ends, nothing is lost
@@ -41,7 +41,7 @@ class SubmissionError(CertflowError):
 
 
 class TransferError(CertflowError):
-    """A connection, a remote folder or a remote disk failed for now; trying again may work."""
+    """A connection, the database, a remote folder or a remote disk failed for now; trying again may work."""
 
 
 class AccessRefused(TransferError):

@@ -29,6 +29,7 @@ from certflow.month import Month
 from certflow.reference import load_reference
 from certflow.registry import packages, reprints
 from certflow.registry.doctor import examine
+from certflow.registry.ledger import note
 from certflow.returns.apply import apply, receive
 from certflow.returns.reconcile import reconcile
 
@@ -62,6 +63,19 @@ def sound(settings, registry):
 def known(registry, ids):
     with registry.read() as conn:
         return [packages.package(conn, one) for one in ids]
+
+
+def test_nobody_waits_for_the_audit_chain_while_packages_are_read_back(settings, registry, actor, month):
+    batch = freeze(registry, MAY, actor)
+    read = []
+
+    def judge(label, _measured):
+        registry.run(actor, lambda conn: note(conn, "meanwhile", package=label))
+        read.append(label)
+        return []
+
+    assemble(dataclasses.replace(settings, packaging="both"), registry, batch.id, "034", actor, judge=judge)
+    assert len(read) == 3
 
 
 def test_the_cities_packages_stand_beside_the_merged_one_and_move_no_row(office, registry, actor, month):

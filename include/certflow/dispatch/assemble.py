@@ -173,19 +173,9 @@ def _build(
             if any(wanted.pop(row.id, None) != row for row in held) or wanted:
                 raise Conflict(f"批次 {batch.folder} 考试 {exam_code} 的数据在组包期间有变动，请重新运行")
             _clear(folder, batch, exam_code)
-            ids = []
             for one in built:
-                photos = {name: photo.sha256 for name, photo in one.content.photos.items()}
-                label = f"package-{batch.folder}-{exam_code}-{one.order.part}-{one.order.revision}"
-                try:
-                    read_back(
-                        one.temporary, one.order.stem, one.content.rows, photos, judge=judge, label=label,
-                        names=settings.zip_names,
-                    )  # fmt: skip
-                except DigestMismatch:
-                    _name_a_damaged_original(settings, one.content)
-                    raise
-                ids.append(_record(conn, one))
+                _read_back(settings, one, judge)
+            ids = [_record(conn, one) for one in built]  # from the first on, nobody else gets at the audit chain
             for one in built:
                 _publish(one.temporary, folder / f"{one.order.stem}.zip", one.manifest)
     finally:
@@ -204,6 +194,18 @@ def _prepare(settings: Settings, order: _Order) -> _Built:
     if written[1:]:
         described["photos_zip"] = {"file": _photos_zip(Path(described["file"])).name} | _described(written[1])
     return _Built(order, content, written, signing.sign(settings, described))
+
+
+def _read_back(settings: Settings, one: _Built, judge: Judge) -> None:
+    order, photos = one.order, {name: photo.sha256 for name, photo in one.content.photos.items()}
+    label = f"package-{order.batch.folder}-{order.exam_code}-{order.part}-{order.revision}"
+    try:
+        read_back(
+            one.temporary, order.stem, one.content.rows, photos, judge=judge, label=label, names=settings.zip_names
+        )
+    except DigestMismatch:
+        _name_a_damaged_original(settings, one.content)
+        raise
 
 
 def _described(path: Path) -> dict[str, Any]:

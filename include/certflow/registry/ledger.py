@@ -31,7 +31,7 @@ from certflow.settings import Settings
 T = TypeVar("T")
 
 LOCK_TIMEOUT_SECONDS = 60
-"""Longest wait for another transaction's lock (fault 39); then `Busy`."""
+"""Longest wait for another transaction's lock (fault 39); then `TransferError`: who waited has done nothing yet."""
 IDLE_TIMEOUT_SECONDS = 600
 """Longest pause inside a transaction before the server ends it: a stuck process must not block the others."""
 ATTEMPTS = 5
@@ -79,8 +79,8 @@ class Registry:
     def begin(self, actor: Actor) -> Iterator[Connection]:
         """One transaction of `actor`: committed at the end, rolled back by any exception.
 
-        Raises Conflict (a move the graph does not know, a broken constraint, an overtaken transaction), Busy (a
-        lock held for too long), TransferError (connection lost), CertflowError (any other refusal).
+        Raises Conflict (a move the graph does not know, a broken constraint, an overtaken transaction),
+        TransferError (connection lost, a lock held for too long), CertflowError (any other refusal).
         """
         with _translated():
             with self.engine.begin() as connection:
@@ -212,7 +212,9 @@ def _ours(error: psycopg.Error, place: str) -> CertflowError:
     if state in ("40001", "40P01"):
         return Overtaken(f"数据库让另一个事务先行（{state}，{place}），本次未保存任何内容")
     if state == "55P03":
-        return Busy(f"等待另一个事务的锁超过 {LOCK_TIMEOUT_SECONDS} 秒（{place}），本次未保存任何内容")
+        return TransferError(
+            f"等待数据库中另一个事务的锁超过 {LOCK_TIMEOUT_SECONDS} 秒（{place}），本次未保存任何内容，稍后重试"
+        )
     if state == "42501" or state.startswith("23"):
         name = error.diag.constraint_name or state
         return Conflict(_PLAIN.get(name, f"数据库约束 {name} 不允许此操作（{place}）"))
