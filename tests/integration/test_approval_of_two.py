@@ -147,3 +147,14 @@ def test_a_rejected_month_can_be_reopened_and_takes_late_files(settings, registr
     assert (shown["revision"], len(shown["added"]), shown["removed"]) == (2, 1, [])
     assert "多 1 行、少 0 行" in as_markdown(dossier(settings, registry, again.id))
     assert freeze(registry, MAY, actor).number == 0
+
+
+def test_a_reopened_batch_is_frozen_again_before_the_next_one(settings, registry, actor, batch, month):
+    reject(registry, batch.id, "张工", "漏了一市", actor)
+    reopen(registry, MAY, "张工", "漏了一市", actor)
+    month.submit([Person(9)], account="370300")
+    with pytest.raises(Conflict, match=r"已重新开放.*certflow month prepare 202005"):
+        freeze(registry, MAY, actor, number=1)
+    assert freeze(registry, MAY, actor, number=0).rows == batch.rows + 1
+    month.submit([Person(10)], account="370300")
+    assert freeze(registry, MAY, actor, number=1).rows == 1

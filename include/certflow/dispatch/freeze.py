@@ -38,7 +38,7 @@ def freeze(registry: Registry, month: Month, actor: Actor, *, number: int | None
 
     Raises:
         Busy: the month is being frozen at this moment.
-        Conflict: `number` is neither frozen nor the next one, or a 补报 would be empty.
+        Conflict: `number` is neither frozen nor the next one, the newest batch is reopened, or a 补报 would be empty.
     """
     with registry.lock(f"month:{month}"), registry.begin(actor) as conn:
         known = packages.batches_of(conn, str(month))
@@ -47,6 +47,11 @@ def freeze(registry: Registry, month: Month, actor: Actor, *, number: int | None
             batch = packages.close_again(conn, known[-1], packages.rule_set_of(conn, str(month)))
             note(conn, "freeze", month=str(month), batch=batch.number, rows=packages.unpacked(conn, batch.id))
             return Batch(batch.id, month, batch.number, packages.exams_of(conn, batch.id))
+        if known and known[-1].reopened and number == following:
+            raise Conflict(
+                f"{known[-1].folder} 已重新开放，还没有再次冻结：请先运行 certflow month prepare {month}，"
+                f"再冻结第 {number} 批"
+            )
         if number is not None and number > following:
             raise Conflict(f"{month} 的下一批是第 {following} 批，不能先冻结第 {number} 批")
         if number is not None and number < following:
