@@ -169,6 +169,8 @@ def write(settings: Settings, pair: Sequence[Form], folder: Path, stem: str) -> 
         workbook = folder / f"{stem}-{NAMES[form.kind]}.xlsx"
         write_workbook(form, workbook)
         written.append(workbook)
+        paper = workbook.with_suffix(".pdf")
+        paper.unlink(missing_ok=True)  # where none comes in its place, an earlier one says something else
         if not form.typeset:
             trouble = f"超过 {MOST_PRINTED} 行，不另出 PDF：请直接打印 Excel 表"
             continue
@@ -180,7 +182,6 @@ def write(settings: Settings, pair: Sequence[Form], folder: Path, stem: str) -> 
         except Conflict as lost:  # a rare character: the workbook shows it with the reader's own fonts
             trouble = str(lost)
             continue
-        paper = workbook.with_suffix(".pdf")
         draft = paper.with_name(f".{paper.name}.part")
         vault.write_bytes(draft, content)
         draft.replace(paper)

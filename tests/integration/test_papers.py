@@ -7,19 +7,21 @@ import zipfile
 import pypdfium2
 import pytest
 from small_month import Person, SmallMonth
-from sqlalchemy import func, select
+from sqlalchemy import func, select, update
 from typer.testing import CliRunner
 
 from certflow import excel, forms
 from certflow.cli import app
+from certflow.dispatch.approve import reject
 from certflow.dispatch.assemble import assemble, package_path
-from certflow.dispatch.freeze import freeze
+from certflow.dispatch.freeze import freeze, reopen
 from certflow.dispatch.papers import write_package_forms
 from certflow.errors import Conflict
 from certflow.findings import FIELDS
 from certflow.month import Month
 from certflow.registry import packages, schema
 
+MAY = Month(2020, 5)
 STEM = "202005-034-一级建造师(证书补换印制信息)数据(济南市)(2人)"
 
 
@@ -51,6 +53,45 @@ def test_the_forms_of_a_package_list_its_rows_in_its_order(settings, registry, a
         assert written[0].read_bytes() == whole
     with pytest.raises(Conflict):
         write_package_forms(settings, registry, package_id + 1, actor)
+
+
+def rejected(registry, actor, batch):
+    reject(registry, batch.id, "张工", "漏了一市", actor)
+    reopen(registry, MAY, "张工", "漏了一市", actor)
+
+
+def test_forms_of_a_rejected_package_do_not_stay_beside_the_valid_ones(settings, registry, actor):
+    month = SmallMonth(settings, registry)
+    month.submit([Person(1)])
+    batch = freeze(registry, MAY, actor)
+    (old,) = assemble(settings, registry, batch.id, "034", actor)
+    write_package_forms(settings, registry, old, actor)
+    folder = settings.path("forms", "202005")
+    others = folder / "202005-035-别的考试(证书补换印制信息)数据(山东省)(1人)-申请表.xlsx"
+    others.write_bytes(b"")
+    rejected(registry, actor, batch)
+    month.submit([Person(2)])
+    (new,) = assemble(settings, registry, freeze(registry, MAY, actor).id, "034", actor)
+    written = write_package_forms(settings, registry, new, actor)
+    assert sorted(folder.iterdir()) == sorted([*written, others])
+    with pytest.raises(Conflict, match="退回"):
+        write_package_forms(settings, registry, old, actor)
+    assert sorted(folder.iterdir()) == sorted([*written, others])
+
+
+def test_a_pdf_of_other_rows_does_not_stay_beside_a_workbook_that_has_none(settings, registry, actor, monkeypatch):
+    month = SmallMonth(settings, registry)
+    (first,) = month.submit([Person(1)])
+    batch = freeze(registry, MAY, actor)
+    write_package_forms(settings, registry, assemble(settings, registry, batch.id, "034", actor)[0], actor)
+    rejected(registry, actor, batch)
+    with registry.begin(actor) as conn:
+        conn.execute(update(schema.rows).where(schema.rows.c.id == first).values(state="WITHDRAWN"))
+    month.submit([Person(2)])
+    monkeypatch.setattr(forms, "MOST_PRINTED", 0)
+    (new,) = assemble(settings, registry, freeze(registry, MAY, actor).id, "034", actor)
+    written = write_package_forms(settings, registry, new, actor)
+    assert sorted(settings.path("forms", "202005").iterdir()) == sorted(written)
 
 
 def test_forms_too_long_for_the_typesetter_stay_as_they_are_too(settings, registry, actor, monkeypatch):
