@@ -1,5 +1,6 @@
 """What shows only across files, cities and months (BAD-INPUTS D24-D27, D38, D39)."""
 
+import hashlib
 import io
 
 import pytest
@@ -10,9 +11,13 @@ from test_check_city import deliver, sound, states
 
 from certflow import likeness
 from certflow.checks import run
+from certflow.checks.holds import Decision, decide
 from certflow.checks.run import check, check_city
+from certflow.dispatch.assemble import assemble
+from certflow.dispatch.freeze import freeze
+from certflow.month import Month
 from certflow.reference import load_reference
-from certflow.registry import certificates, holds, portraits
+from certflow.registry import certificates, holds, packages, portraits
 
 PEOPLE = [person(serial) for serial in range(1, 31)]
 
@@ -81,6 +86,86 @@ def test_p17_one_photo_for_two_people_in_two_months_and_cities_holds_both(office
     assert [state for _, state in states(registry)] == ["WITHDRAWN", "HELD", "ACCEPTED", "HELD"]
     (notice,) = settings.feedback.rglob("补充通知*.txt")
     assert "另一人的申报用了相同或几乎相同的照片" in notice.read_text("utf-8-sig")
+    assert sound(registry, settings)
+
+
+def two_certificates(registry, actor, tmp_path, cities=("济南市", "青岛市")):
+    """A person's two certificates, as two submissions with a photo each."""
+    first = person(41, photo=True)
+    second = first | {"ZSGLH": f"{first['ZSGLH'][:-3]}777", "BKZY": "公路工程", "BMS": cities[1]}
+    certificates.load(registry, actor, write_registry(tmp_path / "two.csv", [second]))
+    one, other = Made(city=cities[0]), Made(city=cities[1])
+    one.add(first, portrait(5))
+    other.add(second, portrait(6))
+    return one, other
+
+
+def printed(registry):
+    """The photo of each row, in the order of the rows, and how every photo ended."""
+    with registry.read() as conn:
+        query = "SELECT e.sha256 FROM rows r JOIN entries e ON e.id = r.photo_entry_id ORDER BY r.id"
+        ends = conn.scalars(text("SELECT outcome FROM entries WHERE role = 'photo' ORDER BY id"))
+        return [*conn.scalars(text(query))], [*ends]
+
+
+def digests(*photos):
+    return [hashlib.sha256(photo).hexdigest() for photo in photos]
+
+
+def test_another_photo_of_a_person_for_another_certificate_of_the_month_waits_for_a_person(
+    office, registry, settings, actor, tmp_path
+):
+    one, other = two_certificates(registry, actor, tmp_path)
+    assert office(one) == []
+    assert (2, "PHOTO-OTHER") in office(other, "370200")
+    assert [state for _, state in states(registry)] == ["ACCEPTED", "HELD"]
+    with registry.read() as conn:
+        (hold,) = holds.queue(conn)
+        assert len(holds.photos_of(conn, hold)) == 2
+    assert "370100-202005-034-000001" in hold.evidence[0].masked
+    assert sound(registry, settings)
+
+
+@pytest.mark.parametrize("change", ["the same photo", "another month"])
+def test_the_same_photo_and_another_month_are_no_hold(office, registry, actor, tmp_path, change):
+    one, other = two_certificates(registry, actor, tmp_path)
+    if change == "another month":
+        other.month = "202006"
+    else:
+        other.photos = dict(one.photos)
+    office(one)
+    assert "PHOTO-OTHER" not in {rule for _, rule in office(other, "370200")}
+    assert [state for _, state in states(registry)] == ["ACCEPTED", "ACCEPTED"]
+
+
+def test_of_two_files_that_are_judged_together_the_second_waits(settings, registry, actor, tmp_path):
+    one, other = two_certificates(registry, actor, tmp_path, ("济南市", "济南市"))
+    certificates.load(registry, actor, write_registry(tmp_path / "r.csv", one.rows))
+    files = [one.write(tmp_path / "1"), other.write(tmp_path / "2")]
+    judged = check(files, settings, load_reference(settings), registry=registry)
+    assert ["PHOTO-OTHER" in row.rules for one in judged for row in one.rows] == [False, True]
+
+
+@pytest.mark.parametrize("choice", ["its own", "the first"])
+def test_the_photo_a_person_accepts_is_printed_for_both_certificates(
+    office, registry, settings, actor, tmp_path, choice
+):
+    one, other = two_certificates(registry, actor, tmp_path)
+    office(one)
+    office(other, "370200")
+    with registry.read() as conn:
+        (hold,) = holds.queue(conn)
+        tags = list(holds.photos_of(conn, hold))
+    decision = Decision("accept", "王处长", "已看过照片", photo=tags[1] if choice == "the first" else None)
+    decide(settings, registry, [hold.record], decision, actor)
+    photo = portrait(5 if choice == "the first" else 6)
+    ends = ["accepted", "ignored"] if choice == "the first" else ["ignored", "accepted"]
+    assert printed(registry) == (digests(photo, photo), ends)
+    assert sound(registry, settings)
+    batch = freeze(registry, Month(2020, 5), actor)
+    (package,) = assemble(settings, registry, batch.id, "034", actor)
+    with registry.read() as conn:
+        assert packages.package(conn, package).photo_count == 1
     assert sound(registry, settings)
 
 

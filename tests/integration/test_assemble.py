@@ -9,8 +9,10 @@ import zlib
 import pytest
 from small_month import Person, SmallMonth, id_number
 from sqlalchemy import text, update
+from typer.testing import CliRunner
 
 from certflow import excel
+from certflow.cli import app
 from certflow.dispatch.approve import reject
 from certflow.dispatch.assemble import assemble, package_path, rebuild
 from certflow.dispatch.freeze import freeze
@@ -19,6 +21,7 @@ from certflow.errors import Busy, ConfigurationError, Conflict, DigestMismatch
 from certflow.findings import FIELDS
 from certflow.month import Month
 from certflow.registry import packages, schema
+from certflow.registry.doctor import examine
 from certflow.zips import write_zip
 
 MAY = Month(2020, 5)
@@ -142,6 +145,28 @@ def test_two_different_photos_under_one_name_stop_before_anything_is_written(set
     assert id_number(7) not in str(caught.value)
     assert not settings.packages.exists()
     assert month.states(ids) == ["ACCEPTED"]
+
+
+def test_a_person_chooses_the_photo_of_two_accepted_rows_and_the_package_is_built(
+    settings, registry, actor, month, monkeypatch
+):
+    month.submit([Person(1, id_number=id_number(7)), Person(3)])
+    month.submit([Person(2, id_number=id_number(7), photo=b"another")], account="370200")
+    batch = freeze(registry, MAY, actor)
+    record = "370200-202005-034-v1-000001"
+    with pytest.raises(Conflict, match=f"certflow holds photo .*{record}"):
+        assemble(settings, registry, batch.id, "034", actor)
+    monkeypatch.setenv("CERTFLOW_HOME", str(settings.home))
+    monkeypatch.setenv("CERTFLOW_DATABASE_URL", settings.database_url)
+    words = ["--by", "王处长", "--reason", "已看过照片"]
+    for wrong in ("370100-202005-034-v1-000002", "370100-202005-034-v1-000009"):
+        assert CliRunner().invoke(app, ["holds", "photo", wrong, *words]).exit_code == 1
+    assert CliRunner().invoke(app, ["holds", "photo", record, *words]).exit_code == 0
+    package, path = built(settings, registry, assemble(settings, registry, batch.id, "034", actor)[0])
+    assert (package.row_count, package.photo_count) == (3, 2)
+    with zipfile.ZipFile(path) as archive:
+        assert archive.read(f"{package.stem}/{id_number(7)}.jpg") == b"another"
+    assert not any(examine(registry, settings).values())
 
 
 @pytest.mark.parametrize("number", ["../../etc/passwd", "a\\b", "a:b", "a\nb", "con|"])

@@ -27,6 +27,7 @@ HERE = {
 """What the examples stand for in this month."""
 REFUSED = {
     "certflow holds decide F000012": "F000012 不在待确认的数据中",
+    "certflow holds photo": "照片没有不同，无须选定",
     "certflow check 该市的文件.zip": "FILE-TYPE 文件不是 zip 数据包（网页（HTML））",
     "certflow month send": "还没有冻结：请先运行 certflow month prepare 202005",
     "certflow month resolve 12": "数据包 12 不在待核实（UNKNOWN）状态",

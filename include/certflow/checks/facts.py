@@ -9,6 +9,7 @@ from certflow.checks import measure_rows
 from certflow.intake.submission import Submission
 
 if TYPE_CHECKING:
+    from certflow.registry.contested import Pictured
     from certflow.registry.ledger import Registry
     from certflow.registry.submissions import Earlier
 
@@ -23,6 +24,8 @@ class Facts:
     known: Mapping[str, str]
     elsewhere: Mapping[str, AbstractSet[tuple[str, str]]]
     """By ID number the (account, month) the ledger has requests of."""
+    pictured: "Mapping[str, Sequence[Pictured]]"
+    """By ID number the accepted rows that came with a photo."""
 
 
 def facts_of(
@@ -34,7 +37,7 @@ def facts_of(
 ) -> Facts:
     """Everything the database is asked, in one look."""
     if registry is None:
-        return Facts(False, None, {}, {}, {})
+        return Facts(False, None, {}, {}, {}, {})
     from certflow.registry import certificates, contested
     from certflow.registry import submissions as ledger
 
@@ -45,14 +48,15 @@ def facts_of(
         numbers = rows.text("clean_ZSGLH")
         match = certificates.match(conn, numbers) if database else None
         earlier = ledger.earlier(conn, numbers, without)
-        elsewhere = contested.elsewhere(conn, _ids(rows, match), without)
+        persons = _ids(rows, match)
+        elsewhere, pictured = contested.elsewhere(conn, persons, without), contested.pictured(conn, persons, without)
         if lane != "month":
-            return Facts(database, match, earlier, {}, elsewhere)
+            return Facts(database, match, earlier, {}, elsewhere, pictured)
         known = ledger.known_files(
             conn, [file.sha256 for file in received], received[0].account if received else None, own
         )
         repeats = dict.fromkeys(known, "（此前已收到）")
-        return Facts(database, match, earlier, repeats, elsewhere)
+        return Facts(database, match, earlier, repeats, elsewhere, pictured)
 
 
 def _ids(rows: measure_rows.Rows, match: Mapping[str, Sequence[Any]] | None) -> set[str]:

@@ -195,6 +195,26 @@ def decide(
     return registry.run(actor, work)
 
 
+def share_photo(registry: "Registry", record: str, *, by: str, reason: str, actor: "Actor") -> None:
+    """Print the photo of an accepted row in all of the person's rows that go up with it: a package has one a person.
+
+    Conflict when nobody or no reason is named, the row is not accepted or packed already, or nothing would change.
+    """
+    from certflow.registry import holds
+    from certflow.registry.ledger import note
+
+    by, reason = by.strip(), reason.strip()
+    if not by or not reason:
+        raise Conflict("决定须写明由谁作出和原因")
+    with registry.begin(actor) as conn:
+        row = holds.accepted_row(conn, record)
+        if row is None:
+            raise Conflict(f"{record} 不是已受理、尚未组包的数据行，未作任何更改")
+        if not holds.share_photo(conn, [row]):
+            raise Conflict(f"{record} 与同一人一起上报的各行照片没有不同，无须选定")
+        note(conn, "photo.chosen", by=by, reason=reason, records=[record])
+
+
 def _waiting(conn: "Connection", records: Sequence[str], decision: str) -> "list[Hold]":
     """The records as they wait now, locked; Conflict for one that does not, or that cannot be decided so."""
     from certflow.registry import holds
@@ -225,6 +245,8 @@ def _decide_rows(conn: "Connection", found: "list[Hold]", decision: Decision) ->
             raise Conflict(f"{record} 的管理号已有另一行在办：{other}。一本证书不能同时补换两次，未作任何更改")
     if rows:
         holds.move_rows(conn, rows, _STATES[decision.what])
+    if decision.what == "accept":
+        holds.share_photo(conn, rows)
 
 
 def _decide_files(settings: Settings, conn: "Connection", found: "list[Hold]", decision: Decision) -> None:

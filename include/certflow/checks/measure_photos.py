@@ -7,14 +7,14 @@ row can be meant, and said to be so. Photos are decoded here, in threads, each o
 import re
 import unicodedata
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import cache, partial
 from itertools import chain
 from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 from certflow import faces, keys, likeness, photo, portrait, vault
 from certflow.checks import columns
@@ -26,6 +26,9 @@ from certflow.intake import archive
 from certflow.intake.submission import Entry, Measures, Received, Submission
 from certflow.reference import RuleSet
 from certflow.settings import Settings
+
+if TYPE_CHECKING:
+    from certflow.registry.contested import Pictured
 
 LARGE = ("ruankao", "tongxin")
 """Families of exams whose photos are larger (notice 附件二 3)."""
@@ -102,6 +105,40 @@ def measure(
     matches = _match(photos, rows, len(submissions))
     _measure_rows(photos, rows, matches, [one.photo_free_from for one in rule_sets])
     return photos
+
+
+def measure_others(
+    photos: Photos,
+    rows: Rows,
+    standings: Sequence[Standing],
+    counted: Sequence[bool],
+    pictured: "Mapping[str, Sequence[Pictured]]",
+) -> None:
+    """Add `photo_other` and where: the same person's photo of another certificate is another one.
+
+    A package has one photo a person. `counted`: per submission whether its rows count; `pictured`: what the ledger has
+    accepted, by ID number.
+    """
+    known: dict[tuple[str, str, str], list[tuple[str, str | None, str]]] = defaultdict(list)
+    for number, ones in pictured.items():
+        for one in ones:
+            known[keys.id_key(number), one.month, one.exam_code].append((one.management_no, one.photo, one.record))
+    others: list[object] = [0] * len(photos)
+    places: list[object] = [None] * len(photos)
+    numbers, of_rows = rows.text("clean_ZSGLH"), photos.of_rows(rows)
+    for line, (owner, person, digest) in enumerate(zip(rows.owner, rows.persons, of_rows, strict=True)):
+        standing = standings[owner]
+        issued = rows.columns["exam_live"][line] is not False
+        if not (person and digest and counted[owner] and issued and standing.exam is not None):
+            continue
+        key = (person, str(standing.month), standing.exam.code)
+        other = next((where for number, photo, where in known[key] if number != numbers[line] and photo != digest), "")
+        if other:
+            at = rows.columns["photo"][line]
+            others[at], places[at] = 1, other  # type: ignore[call-overload]
+        else:
+            known[key].append((numbers[line], digest, f"同时报送的第 {rows.number[line]} 行"))
+    photos.columns |= {"photo_other": others, "photo_other_where": places}
 
 
 def _take(photos: Photos, measured: Iterable[Measures], thumbnails: Thumbnails | None) -> None:

@@ -446,6 +446,7 @@ def _judge(
         rows, standings, counted, facts.earlier, photos.of_rows(rows),
         elsewhere=facts.elsewhere, cities=reference.cities,
     )  # fmt: skip
+    measure_photos.measure_others(photos, rows, standings, counted, facts.pictured)
     bound = next((rule.kwargs.get("min_value") for rule in in_force if rule.code == "PHOTO-SAME"), None)
     album = None
     if bound is not None:

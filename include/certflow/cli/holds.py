@@ -78,6 +78,21 @@ def holds_decide(
             say(f"{one.record}：{by} 决定 {what}（{'、'.join(one.rules) or '随文件'}）")
 
 
+@holds_app.command("photo")
+def holds_photo(
+    record: Annotated[str, typer.Argument(metavar="RECORD", help="照片正确的那一行的编号。")],
+    *,
+    by: By,
+    reason: Annotated[str, typer.Option(metavar="TEXT", help="原因：写入审计记录。")],
+) -> None:
+    """同一人在同一月份、同一考试有几行已受理而照片不同，组不了包时：都改用这一行的照片。"""
+    from certflow.checks.holds import share_photo
+
+    with desk() as (_settings, registry, actor):
+        share_photo(registry, record, by=by, reason=reason, actor=actor)
+    say(f"{record}：{by} 选定这一行的照片，请重新组包")
+
+
 def _account(reference: Reference, city: str | None) -> str | None:
     if city is None or city in reference.cities:
         return city

@@ -302,13 +302,17 @@ def _content(stem: str, rows: Sequence[PackRow]) -> _Content:
     """Texts and photos of a package; Conflict before anything is written when one name stands for two photos."""
     texts = row_texts(rows)
     photos: dict[str, Photo] = {}
-    seen: dict[str, Photo] = {}
+    seen: dict[str, tuple[Photo, str]] = {}
     for row, values in zip(rows, texts, strict=True):
         if row.photo is not None:
             photos.setdefault(values["ZP"], row.photo)
             # Names that differ in case alone are one file on the receiver's Windows.
-            if _identity(seen.setdefault(values["ZP"].casefold(), row.photo)) != _identity(row.photo):
-                raise Conflict(f"记录 {row.record_id} 与另一条记录证件号码相同而照片不同，请先核定照片")
+            photo, record = seen.setdefault(values["ZP"].casefold(), (row.photo, row.record_id))
+            if _identity(photo) != _identity(row.photo):
+                raise Conflict(
+                    f"记录 {record} 与 {row.record_id} 证件号码相同而照片不同。请先核定照片：照片正确的那一条，"
+                    f"运行 certflow holds photo {record}（或 {row.record_id}）--by 姓名 --reason 原因，再重新组包"
+                )
     return _Content(stem, texts, dict(sorted(photos.items(), key=lambda item: item[0].encode())))
 
 

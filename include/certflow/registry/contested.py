@@ -5,10 +5,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from sqlalchemy import Connection, func, insert, select, text, update
+from sqlalchemy import ColumnElement, Connection, func, insert, select, text, update
 
 from certflow.findings import Finding, Outcome, Scope, Severity, listed
-from certflow.registry.schema import files, findings, rows, submission_files, submissions
+from certflow.registry.schema import entries, files, findings, rows, submission_files, submissions
 
 if TYPE_CHECKING:
     from certflow.checks.judged import Judged, JudgedRow
@@ -27,6 +27,18 @@ class Contested:
     """Why it waits, as its city is told."""
 
 
+@dataclass(frozen=True, slots=True)
+class Pictured:
+    """An accepted row that came with a photo."""
+
+    month: str
+    exam_code: str
+    management_no: str
+    record: str
+    photo: str | None
+    """SHA-256."""
+
+
 def elsewhere(
     conn: Connection, id_numbers: Iterable[str], without: Sequence[int] = ()
 ) -> dict[str, set[tuple[str, str]]]:
@@ -34,14 +46,13 @@ def elsewhere(
 
     `without`: submissions that do not count.
     """
-    wanted = sorted({number for number in id_numbers if number.isascii() and number.isalnum()})
+    wanted = _plain(id_numbers)
     found: dict[str, set[tuple[str, str]]] = defaultdict(set)
     query = (
         select(rows.c.id_number, submissions.c.account, submissions.c.month)
         .join(submissions, submissions.c.id == rows.c.submission_id)
         .where(
-            # One text is a fifth of the work of an array of a hundred thousand.
-            rows.c.id_number == func.any(func.string_to_array(" ".join(wanted), " ")),
+            _one_of(wanted),
             rows.c.state.not_in(("RETURNED", "IGNORED", "WITHDRAWN")),
             rows.c.submission_id.not_in(without),
         )
@@ -49,6 +60,34 @@ def elsewhere(
     for number, account, month in conn.execute(query) if wanted else ():
         found[number].add((account, month))
     return dict(found)
+
+
+def pictured(conn: Connection, id_numbers: Iterable[str], without: Sequence[int] = ()) -> dict[str, list[Pictured]]:
+    """By ID number, as the ledger emits it: that person's accepted rows with a photo, oldest first."""
+    wanted = _plain(id_numbers)
+    found: dict[str, list[Pictured]] = defaultdict(list)
+    query = (
+        select(
+            rows.c.id_number, submissions.c.month, submissions.c.exam_code, rows.c.management_no, rows.c.record_id,
+            entries.c.sha256,
+        )
+        .join(submissions, submissions.c.id == rows.c.submission_id)
+        .join(entries, entries.c.id == rows.c.photo_entry_id)
+        .where(_one_of(wanted), rows.c.state == "ACCEPTED", rows.c.submission_id.not_in(without))
+        .order_by(rows.c.id)
+    )  # fmt: skip
+    for number, *one in conn.execute(query) if wanted else ():
+        found[number].append(Pictured(*one))
+    return dict(found)
+
+
+def _plain(id_numbers: Iterable[str]) -> list[str]:
+    return sorted({number for number in id_numbers if number.isascii() and number.isalnum()})
+
+
+def _one_of(wanted: Sequence[str]) -> ColumnElement[bool]:
+    """One text is a fifth of the work of an array of a hundred thousand."""
+    return rows.c.id_number == func.any(func.string_to_array(" ".join(wanted), " "))
 
 
 def contest(conn: Connection, account: str, one: "Judged", row_ids: Mapping[int, int]) -> list[Contested]:

@@ -165,7 +165,7 @@ def photos_of(conn: Connection, hold: Hold) -> dict[str, Photo]:
     """The photos a line of the queue is about, as people call them, the one that would be printed first."""
     if hold.kind == "file":
         return {}
-    found = conn.execute(text(_PHOTOS_OF), {"id": hold.id, "row": hold.kind == "row"})
+    found = conn.execute(text(_PHOTOS_OF), {"id": hold.id, "ids": [hold.id], "row": hold.kind == "row"})
     return {str(tag): Photo(*rest) for tag, *rest in found}
 
 
@@ -190,23 +190,40 @@ def move_rows(conn: Connection, row_ids: Sequence[int], state: str) -> None:
 
 
 def photo_of(conn: Connection, row_id: int, record: str) -> int:
-    """The entry of a photo that came with a row, by what people call it; Conflict when it is none of its photos."""
-    found = conn.scalar(
-        text(
-            f"SELECT e.id FROM entries e JOIN files f ON f.id = e.file_id JOIN findings n ON n.entry_id = e.id"  # noqa: S608 (our own words)
-            f" JOIN rows r ON r.id = n.row_id AND r.submission_id = n.submission_id"
-            f" WHERE r.id = :row AND e.role = 'photo' AND {_PHOTO_TAG} = :record LIMIT 1"
-        ),
-        {"row": row_id, "record": record},
-    )
+    """The entry of a photo that came with a row, or with another one of its person that goes up with it.
+
+    `record`: what people call it; Conflict when it is none of these photos.
+    """
+    found = conn.scalar(text(_PHOTO_OF), {"ids": [row_id], "record": record})
     if found is None:
         raise Conflict(f"{record} 不是这一行的照片")
     return int(found)
 
 
 def choose_photo(conn: Connection, row_id: int, entry_id: int) -> None:
-    """Make one of several photos of a row the one that is printed."""
-    conn.execute(update(rows).where(rows.c.id == row_id).values(photo_entry_id=entry_id))
+    """Make one of several photos of a row the one that is printed, here and in the rows that go up with it.
+
+    These are the person's other accepted rows of its month and exam that came with a photo.
+    """
+    others = conn.scalars(text(f"SELECT o.id {_BESIDE} ORDER BY o.id FOR UPDATE OF o"), {"ids": [row_id]}).all()
+    mine = rows.c.id.in_([row_id, *others])
+    before = conn.scalars(select(rows.c.photo_entry_id).where(mine)).all()
+    conn.execute(update(rows).where(mine).values(photo_entry_id=entry_id))
+    if others:
+        conn.execute(text(_CHOSEN), {"chosen": entry_id, "before": [*before]})
+
+
+def share_photo(conn: Connection, row_ids: Sequence[int]) -> int:
+    """The photo of each of these accepted rows is printed in the rows that go up with it; how many had another one."""
+    apart = conn.execute(text(_APART), {"ids": [*row_ids]}).all()
+    for row_id, entry_id in apart:
+        choose_photo(conn, row_id, entry_id)
+    return len(apart)
+
+
+def accepted_row(conn: Connection, record: str) -> int | None:
+    """The id of an accepted row that is in no package; None when there is none."""
+    return conn.scalar(select(rows.c.id).where(rows.c.record_id == record, rows.c.state == "ACCEPTED"))
 
 
 def settle_photos(conn: Connection, row_ids: Sequence[int]) -> None:
@@ -437,11 +454,37 @@ _PHOTOS = _Query(
     " FOR UPDATE OF e",
 )
 
+_BESIDE = """
+    FROM rows r JOIN submissions s ON s.id = r.submission_id
+    JOIN rows o ON o.id_number IN (r.id_number, upper(r.id_number), lower(r.id_number)) AND o.id <> r.id
+        AND o.state = 'ACCEPTED' AND o.photo_entry_id IS NOT NULL
+    JOIN submissions t ON t.id = o.submission_id AND (t.month, t.exam_code, t.lane) = (s.month, s.exam_code, 'month')
+    WHERE r.id = ANY(CAST(:ids AS bigint[])) AND r.id_number <> ''
+"""
+_APART = f"""
+    SELECT DISTINCT r.id, r.photo_entry_id {_BESIDE} AND EXISTS (SELECT FROM entries a, entries b
+        WHERE a.id = r.photo_entry_id AND b.id = o.photo_entry_id AND a.sha256 IS DISTINCT FROM b.sha256)
+    ORDER BY r.id
+"""  # noqa: S608 (our own words)
+_PHOTO_OF = f"""
+    SELECT e.id FROM entries e JOIN files f ON f.id = e.file_id
+    WHERE e.role = 'photo' AND {_PHOTO_TAG} = :record AND e.id IN (
+        SELECT n.entry_id FROM findings n JOIN rows r ON r.id = n.row_id AND r.submission_id = n.submission_id
+        WHERE r.id = ANY(CAST(:ids AS bigint[]))
+        UNION SELECT o.photo_entry_id {_BESIDE})
+"""  # noqa: S608 (our own words)
+_CHOSEN = """
+    UPDATE entries e SET outcome = CASE WHEN e.id = :chosen THEN 'accepted' ELSE 'ignored' END
+    WHERE e.id = :chosen OR e.id = ANY(CAST(:before AS bigint[])) AND NOT EXISTS (
+        SELECT FROM rows r WHERE r.photo_entry_id = e.id AND r.state NOT IN ('RETURNED', 'IGNORED', 'WITHDRAWN'))
+"""
+
 _PHOTOS_OF = f"""
     SELECT {_PHOTO_TAG} AS tag, f.sha256, e.data_offset, e.packed_size, e.method, e.size, e.crc32, e.sha256
     FROM entries e JOIN files f ON f.id = e.file_id LEFT JOIN rows r ON :row AND r.id = :id
     WHERE e.role = 'photo' AND (e.id = r.photo_entry_id OR NOT :row AND e.id = :id
-        OR :row AND EXISTS (SELECT FROM findings n WHERE n.row_id = :id AND n.entry_id = e.id))
+        OR :row AND EXISTS (SELECT FROM findings n WHERE n.row_id = :id AND n.entry_id = e.id)
+        OR :row AND e.id IN (SELECT o.photo_entry_id {_BESIDE}))
     ORDER BY e.id <> coalesce(r.photo_entry_id, 0), e.id
 """  # noqa: S608 (our own words)
 

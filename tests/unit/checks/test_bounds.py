@@ -19,7 +19,7 @@ NONE_ALLOWED = {
         name_count name_exam name_exam_unknown name_city name_account name_folder name_archive""",
     "workbook": """book_missing book_second book_sheets book_extra_column book_title_row book_blank_row book_total_row
         book_format book_images""",
-    "photo": """photo_renamed photo_extra photo_nameless photo_double photo_repeated zip_case photo_trailing
+    "photo": """photo_renamed photo_extra photo_nameless photo_double photo_other photo_repeated zip_case photo_trailing
         photo_unreadable""",
     "package": """zip_damaged name_form name_count workbook_missing workbook_damaged entries_extra entries_order
         entries_packed names_unreadable names_gbk workbook_sheets workbook_hidden workbook_formulas workbook_active
