@@ -10,15 +10,18 @@ from pathlib import Path
 import openpyxl
 import pytest
 from at_the_desk import sit_down, words
-from made_submissions import Made, person, portrait, write_registry
+from made_submissions import Made, Row, person, portrait, write_registry
 from sqlalchemy import text
 from typer.testing import CliRunner
 
+from certflow import excel
 from certflow.checks.holds import Decision, decide, queue, shown
+from certflow.checks.rule_diff import compare
 from certflow.checks.run import check_city
 from certflow.cli import app
 from certflow.dispatch.freeze import freeze
 from certflow.errors import CertflowError, Conflict
+from certflow.findings import FIELDS
 from certflow.month import SHANGHAI, Month
 from certflow.registry import certificates, holds, submissions, transfers
 from certflow.registry.doctor import examine
@@ -29,6 +32,7 @@ from certflow.settings import Settings
 PEOPLE = [person(serial) for serial in range(1, 13)]
 VARIANT = PEOPLE[0] | {"KSXM": "阎哲"}
 CANCELLED = PEOPLE[11] | {"BKJB": "", "BKZY": ""}
+CONSULTANT = person(30) | {"ZSGLH": "201809324370000030", "BKJB": "", "BKZY": ""}
 STEM = "202005-034-一级建造师(证书补换印制信息)数据(济南市)"
 
 
@@ -38,6 +42,8 @@ def office(settings: Settings, registry: Registry, actor: Actor, tmp_path: Path)
     certificates.load(registry, actor, write_registry(tmp_path / "r.csv", people))
     cancelled = write_registry(tmp_path / "c.csv", [CANCELLED | {"KSDM": "902", "KSMC": "注册税务师"}])
     certificates.load(registry, actor, cancelled)
+    consultant = write_registry(tmp_path / "k.csv", [CONSULTANT | {"KSDM": "932", "KSMC": "咨询工程师(投资)"}])
+    certificates.load(registry, actor, consultant)
     return Office(settings, registry, actor)
 
 
@@ -292,10 +298,10 @@ def test_n04_a_file_with_a_wrong_count_is_accepted_as_a_whole_but_for_rows_with_
 
 def test_n04_a_held_file_that_is_returned_takes_its_rows_and_photos_along(office: Office) -> None:
     made = Made(count=9)
-    made.add(person(21, photo=True), portrait(21))
+    made.add(made.add(person(21, photo=True), portrait(21)))  # the same row twice: one is ignored
     tag = office.take(made)
     office.hold("return", tag)
-    assert (office.states(), office.ask("SELECT state FROM files")) == (["RETURNED"], ["RETURNED"])
+    assert (office.states(), office.ask("SELECT state FROM files")) == (["RETURNED", "IGNORED"], ["RETURNED"])
     assert set(office.ask("SELECT outcome FROM entries")) == {"returned"}
     notice = office.answers()["决定通知-000001.txt"].read_text("utf-8-sig")
     assert "NAME-COUNT" in notice
@@ -324,6 +330,52 @@ def test_a_file_under_a_wrong_name_is_judged_under_the_right_one(office: Office,
     assert office.waiting == []
     assert office.ask("SELECT outcome FROM entries") == ["accepted"]
     assert {"决定通知-000001.txt", "回执.txt"} <= office.answers().keys()
+    assert office.sound()
+
+
+def misnamed_beside(office: Office, *rows: Row, name: str = "咨询5月") -> str:
+    """A zip with a sound exam and a workbook under another name that says nothing; its tag."""
+    book = excel.write_xls(FIELDS, [[CONSULTANT[field] for field in FIELDS]])
+    return office.take(Made(rows=[dict(row) for row in rows], extra={f"{name}.XLS": book}), name="五月.zip")
+
+
+def test_z44_a_misnamed_exam_among_several_waits_and_is_judged_under_its_right_name(office: Office) -> None:
+    tag = misnamed_beside(office, PEOPLE[1], PEOPLE[0] | {"KSXM": "闫喆"})
+    row = "370100-202005-034-000002"
+    assert (office.states(), office.ask("SELECT state FROM files")) == (["ACCEPTED", "HELD"], ["HELD"])
+    assert office.waiting == [tag, row], "the row of the sound exam does not wait for the other one"
+    assert "咨询5月.XLS：待人工确认" in office.answers()["回执.txt"].read_text("utf-8-sig")
+    office.hold("judge", tag, name="202005-932-咨询工程师(投资)(证书补换印制信息)数据(济南市)(1人)")
+    assert (office.states(), office.ask("SELECT state FROM files")) == (["ACCEPTED", "HELD", "ACCEPTED"], ["JUDGED"])
+    assert office.waiting == [row]
+    assert office.ask("SELECT outcome FROM entries") == ["accepted", "accepted"]
+    assert office.ask("SELECT verdict FROM submissions ORDER BY id") == ["partial", "accepted"]
+    receipts = [path.read_text("utf-8-sig") for path in office.settings.feedback.rglob("*回执.txt")]
+    assert sorted("—— 202005 034 济南市 ——" in receipt for receipt in receipts) == [False, True], "both stay"
+    changes = compare(office.settings, office.registry, Month.parse("202005"), "2020", "2023")
+    assert changes.rows == 3
+    assert office.sound()
+
+
+def test_z44_a_misnamed_exam_that_goes_back_takes_nothing_of_the_others_along(office: Office) -> None:
+    tag = misnamed_beside(office, PEOPLE[1], PEOPLE[0] | {"KSXM": "闫喆"})
+    office.hold("return", tag)
+    assert (office.states(), office.ask("SELECT state FROM files")) == (["ACCEPTED", "HELD"], ["JUDGED"])
+    assert sorted(office.ask("SELECT outcome FROM entries")) == ["accepted", "returned"]
+    assert office.waiting == ["370100-202005-034-000002"]
+    assert "文件的待确认部分：退回" in office.answers()["决定通知-000001.txt"].read_text("utf-8-sig")
+    assert office.sound()
+
+
+def test_rows_of_an_exam_nobody_knows_are_not_accepted(office: Office) -> None:
+    misnamed_beside(office, PEOPLE[1], name="202005-777-没有的师(证书补换印制信息)数据(济南市)(1人)")
+    (one,) = queue(office.registry)
+    assert (one.kind, one.exam_code) == ("row", "777")
+    assert shown(office.settings, one, unmasked=False)["choices"] == ["return"]
+    with pytest.raises(Conflict, match="名称"):
+        office.hold("accept", one.record)
+    office.hold("return", one.record)
+    assert office.states() == ["ACCEPTED", "RETURNED"]
     assert office.sound()
 
 

@@ -51,6 +51,7 @@ _WIDTHS = {
 _UNSAFE = re.compile(r'[\x00-\x1f\x7f-\x9f\\/:*?"<>|\ud800-\udfff\ufffe\uffff\u202a-\u202e\u2066-\u2069]')
 _UNWRITABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
 _NAME_BYTES = 180
+_TRIAL = "试投-"
 
 
 def clear(settings: Settings, account: str, file_ids: Iterable[int]) -> None:
@@ -63,8 +64,11 @@ def clear(settings: Settings, account: str, file_ids: Iterable[int]) -> None:
                 path.unlink(missing_ok=True)
 
 
-def write(settings: Settings, account: str, lane: str, judged: Sequence[Judged]) -> list[Path]:
-    """Write the answers to these submissions below ``feedback/<account>/<month>/``; returns the files."""
+def write(settings: Settings, account: str, lane: str, judged: Sequence[Judged], *, part: bool = False) -> list[Path]:
+    """Write the answers to these submissions below ``feedback/<account>/<month>/``; returns the files.
+
+    `part`: their file holds other exams as well, whose receipt stays beside theirs.
+    """
     by_file: dict[int, list[Judged]] = defaultdict(list)
     files: dict[int, Received] = {}
     for one in judged:
@@ -75,6 +79,8 @@ def write(settings: Settings, account: str, lane: str, judged: Sequence[Judged])
     written = []
     for file_id, ones in sorted(by_file.items()):
         stem = answer_path(settings.feedback / account, lane, files[file_id], ones)
+        if part:
+            stem = exam_path(stem, lane, files[file_id], ones[0].submission.name)
         written.append(write_text(stem.with_name(f"{stem.name}-回执.txt"), _receipt(files[file_id], ones)))
         sent_back = [one for one in ones if one.submission.files[0].file_id == file_id and _needs_slip(one)]
         if sent_back:
@@ -122,11 +128,23 @@ def answer_path(
     month = next((str(one.month) for one in ones if one.month is not None), known_month)
     if month is None:
         month = str(parsed.month) if parsed is not None else str(nil[0]) if nil is not None else UNKNOWN_MONTH
-    label = _UNSAFE.sub("_", parsed.stem if parsed is not None else name.rpartition(".")[0] or name).strip(" .")
+    label = _label(parsed.stem if parsed is not None else name.rpartition(".")[0] or name)
+    return folder / month / f"{_TRIAL if lane == 'trial' else ''}{label or '文件'}-{_tag(received.file_id or 0)}"
+
+
+def exam_path(beside: Path, lane: str, received: Received, name: naming.PackageName | None) -> Path:
+    """As `answer_path`, whose result `beside` is, of one exam in the file; the same where its name is not known."""
+    if name is None:
+        return beside
+    return beside.with_name(f"{_TRIAL if lane == 'trial' else ''}{_label(name.stem)}-{_tag(received.file_id or 0)}")
+
+
+def _label(text: str) -> str:
+    """What a text becomes in the name of a file."""
+    label = _UNSAFE.sub("_", text).strip(" .")
     while len(label.encode("utf-8", "replace")) > _NAME_BYTES:
         label = label[:-1]
-    trial = "试投-" if lane == "trial" else ""
-    return folder / month / f"{trial}{label or '文件'}-{_tag(received.file_id or 0)}"
+    return label
 
 
 def _title(received: Received) -> list[str]:

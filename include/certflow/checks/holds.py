@@ -42,6 +42,7 @@ _KINDS = {"row": "数据行", "file": "文件", "photo": "照片"}
 _STATES = {"accept": "ACCEPTED", "return": "RETURNED", "proof": "PROOF"}
 _MISNAMED = ("NAME-FORM", "NAME-MONTH", "NAME-EXAM", "NAME-EXAM-UNKNOWN", "NAME-CITY")
 """Rules that leave open which month, exam or city a file is about."""
+_NAMELESS = "所在数据包的名称不能确定考试或城市，请退回，由该市改正名称后重新报送"
 
 
 def queue(
@@ -135,6 +136,8 @@ def unfit(hold: "Hold", decision: str) -> str:
 
     if decision not in CHOICES[hold.kind]:
         return f"{hold.record} 是{_KINDS[hold.kind]}，只能决定 {' 或 '.join(CHOICES[hold.kind])}"
+    if hold.kind == "row" and decision != "return" and set(hold.rules) & set(_MISNAMED):
+        return f"{hold.record} {_NAMELESS}"
     if decision == "accept" and hold.cancelled:
         return f"{hold.record} 的考试已取消，不能补发证书，请决定 proof（转开证明）或 return"
     if decision == "proof" and not hold.cancelled:
@@ -182,8 +185,9 @@ def decide(
     def work(conn: "Connection") -> "list[Hold]":
         submissions.hold_recording(conn)
         found = _waiting(conn, records, decision.what)
+        _refuse_misnamed(settings, found, decision.what)
         _decide_rows(conn, [one for one in found if one.kind == "row"], decision)
-        _decide_files(settings, conn, [one for one in found if one.kind == "file"], decision)
+        _decide_files(conn, [one for one in found if one.kind == "file"], decision)
         holds.return_photos(conn, [one.id for one in found if one.kind == "photo"])
         holds.record_decisions(conn, found, decision.what, decision.by, decision.reason)
         note(
@@ -232,6 +236,18 @@ def _waiting(conn: "Connection", records: Sequence[str], decision: str) -> "list
     return [found[record] for record in records]
 
 
+def _refuse_misnamed(settings: Settings, found: "list[Hold]", decision: str) -> None:
+    """Conflict where something would go on whose name leaves open which month, exam or city it is about."""
+    exams = load_reference(settings).exams
+    for one in found:
+        sure = not set(one.rules) & set(_MISNAMED) and one.exam_code in exams and one.month
+        if sure or decision == "return":
+            continue
+        if one.kind == "file":
+            raise Conflict(f"{one.record} 的名称不能确定月份、考试或城市，请用 --as 写明正确的名称")
+        raise Conflict(f"{one.record} {_NAMELESS}")
+
+
 def _decide_rows(conn: "Connection", found: "list[Hold]", decision: Decision) -> None:
     from certflow.registry import holds
 
@@ -249,15 +265,11 @@ def _decide_rows(conn: "Connection", found: "list[Hold]", decision: Decision) ->
         holds.share_photo(conn, rows)
 
 
-def _decide_files(settings: Settings, conn: "Connection", found: "list[Hold]", decision: Decision) -> None:
+def _decide_files(conn: "Connection", found: "list[Hold]", decision: Decision) -> None:
     from certflow.registry import holds
 
     together = sorted({file_id for one in found for file_id in holds.companions(conn, one.id)})
     if found and decision.what == "judge":
-        exams = load_reference(settings).exams
-        for one in found:
-            if set(one.rules) & set(_MISNAMED) or one.exam_code not in exams or not one.month:
-                raise Conflict(f"{one.record} 的名称不能确定月份、考试或城市，请用 --as 写明正确的名称")
         holds.judge_file(conn, together)
     elif found:
         holds.return_files(conn, together)
@@ -266,7 +278,10 @@ def _decide_files(settings: Settings, conn: "Connection", found: "list[Hold]", d
 def _judge_anew(
     settings: Settings, registry: "Registry", records: Sequence[str], decision: Decision, actor: "Actor"
 ) -> "Hold":
-    """Judge one held file under the name it should have had, and record it like any other file."""
+    """Judge one held file under the name it should have had, and record it like any other file.
+
+    Where it holds several exams, the one whose name said nothing is meant; what was recorded of the others stays.
+    """
     from certflow.registry import holds, submissions
     from certflow.registry.ledger import note
 
@@ -286,6 +301,9 @@ def _judge_anew(
         ]
         before = tuple(holds.submissions_of(conn, together))
     found = gather_kept(received, settings, reference)
+    part = len(found) > 1
+    if part:
+        found, before = [one for one in found if one.name is None], ()
     if len(found) != 1 or found[0].workbook is None:
         raise Conflict(f"{hold.record} 不是一个考试的数据包，不能改名受理：请退回，由该市按规则重新报送")
 
@@ -300,7 +318,7 @@ def _judge_anew(
     run.settle(
         settings, registry, reference, [replace(found[0], name=parsed, stem=parsed.stem)],
         account=hold.account, lane="month", actor=actor,
-        again=run.Again(frozenset(hold.rules), before, lambda judged: _allow(judged, reference), also),
+        again=run.Again(frozenset(hold.rules), before, lambda judged: _allow(judged, reference), also, part),
     )  # fmt: skip
     return hold
 

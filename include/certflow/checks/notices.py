@@ -60,7 +60,8 @@ def _notice(received: Received, decisions: "Sequence[Told]") -> list[str]:
     lines = ["证书补换数据决定通知", f"文件：{received.name}", f"通知时间：{feedback.now()}", ""]
     lines.append("以下原为“待人工确认”，省中心已经决定：")
     for one in decisions:
-        place = {"row": f"第 {one.row_no} 行", "file": "整个文件", "photo": f"照片（{one.record}）"}[one.kind]
+        file = "文件的待确认部分" if one.partly else "整个文件"
+        place = {"row": f"第 {one.row_no} 行", "file": file, "photo": f"照片（{one.record}）"}[one.kind]
         lines.append(f"  {place}：{DECISIONS[one.decision]}。意见：{one.reason}")
         if one.decision == "return":
             lines += [f"    {found.rule} {found.message}" for found in one.evidence]

@@ -96,7 +96,8 @@ def _gather(settings: Settings, part: "Recorded", files: "dict[int, ReceivedFile
     fitting = [one for one in found if one.stem == part.stem]
     if fitting:
         return fitting[0]
-    return replace(found[0], name=naming.parse(part.stem).name, stem=part.stem)  # a person gave it the right name
+    misnamed = next((one for one in found if one.name is None), found[0])
+    return replace(misnamed, name=naming.parse(part.stem).name, stem=part.stem)  # a person gave it the right name
 
 
 def _judge(

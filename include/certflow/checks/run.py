@@ -102,6 +102,8 @@ class Again:
     """Raises when the new verdict is not what the person meant."""
     also: "Callable[[Connection], None]"
     """What belongs into the same transaction."""
+    part: bool
+    """The file holds other exams, which keep their verdicts and answers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -256,7 +258,9 @@ def settle(
             case = replace(case, judged=_with_news(registry, case.judged, account, lane, without))
             for unrecorded in written:
                 unrecorded.unlink(missing_ok=True)
-            written = _write_answers(settings, account, lane, case.judged, thumbnails)
+            written = _write_answers(
+                settings, account, lane, case.judged, thumbnails, part=again is not None and again.part
+            )
         give_back()
 
         def work(conn: "Connection", case: _Case = case) -> "list[Contested] | None":
@@ -291,10 +295,10 @@ def settle(
 
 
 def _write_answers(
-    settings: Settings, account: str, lane: str, judged: Sequence[Judged], thumbnails: Thumbnails
+    settings: Settings, account: str, lane: str, judged: Sequence[Judged], thumbnails: Thumbnails, *, part: bool
 ) -> list[Path]:
     """What city and province read about these submissions: receipts and slips, pages of photos, forms."""
-    written = feedback.write(settings, account, lane, judged)
+    written = feedback.write(settings, account, lane, judged, part=part)
     for one in judged:
         sheet = feedback.answer_path(settings.contact_sheets / account, lane, one.submission.files[0], [one])
         stem = sheet.with_name(f"{sheet.name}-{one.exam_code or '考试未定'}")

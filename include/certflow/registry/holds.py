@@ -93,6 +93,8 @@ class Told:
     row_no: int | None
     sent: Mapping[str, str]
     evidence: tuple[Evidence, ...]
+    partly: bool
+    """A file of which other exams stay."""
 
 
 def queue(
@@ -250,12 +252,12 @@ def judge_file(conn: Connection, file_ids: Sequence[int]) -> tuple[int, int]:
 
 
 def return_files(conn: Connection, file_ids: Sequence[int]) -> None:
-    """HELD → RETURNED, with every row and entry that waited in the file."""
+    """HELD → RETURNED, with every row and entry that waited in the file; → JUDGED where other exams in it stay."""
     keys = {"files": [*file_ids]}
     move_rows(conn, [row_id for row_id, *_ in conn.execute(text(_ROWS_OF_FILES), keys)], "RETURNED")
-    conn.execute(update(files).where(files.c.id.in_(file_ids)).values(state="RETURNED"))
     conn.execute(text(_REST_OF_FILES), keys | {"outcome": "returned"})
     conn.execute(text(_VERDICTS), keys)
+    conn.execute(text(_RETURNED), keys)
 
 
 def return_photos(conn: Connection, entry_ids: Sequence[int]) -> None:
@@ -308,7 +310,7 @@ def untold(conn: Connection, account: str) -> list[Told]:
         select(
             hold_decisions.c.id, hold_decisions.c.kind, hold_decisions.c.record, hold_decisions.c.decision,
             hold_decisions.c.reason, hold_decisions.c.file_id, hold_decisions.c.object_id, rows.c.row_no, rows.c.sent,
-            rows.c.submission_id, rows.c.photo_entry_id,
+            rows.c.submission_id, rows.c.photo_entry_id, files.c.state,
         )
         .join(files, files.c.id == hold_decisions.c.file_id)
         .outerjoin(rows, (hold_decisions.c.kind == "row") & (rows.c.id == hold_decisions.c.object_id))
@@ -326,6 +328,7 @@ def untold(conn: Connection, account: str) -> list[Told]:
                     "submissions": [] if one.submission_id is None else [one.submission_id],
                 }
             ),
+            one.kind == "file" and one.decision == "return" and one.state != "RETURNED",
         )
         for one in found
     ]  # fmt: skip
@@ -405,6 +408,9 @@ _REGISTERED = {
 _TAG = "'F' || to_char(f.id, 'FM999999999000000')"
 _PHOTO_TAG = f"{_TAG} || '-' || to_char(e.ordinal, 'FM999990000')"
 
+_WITH_FILE = "EXISTS (SELECT FROM findings w WHERE w.submission_id = {id} AND w.scope = 'file' AND w.severity = 'hold')"
+"""A submission that waits with its file, not row by row: other exams in the same zip may be judged already."""
+
 _ROWS = _Query(
     f"""
     SELECT 'row' AS kind, r.id, r.record_id AS record, s.account, s.month, s.exam_code, r.row_no, 1 AS rows,
@@ -415,7 +421,7 @@ _ROWS = _Query(
     FROM rows r JOIN submissions s ON s.id = r.submission_id {_SINCE.format(kind="row", id="r.id")}
     WHERE r.state = 'HELD' AND s.lane = 'month'
     AND NOT EXISTS (SELECT FROM submission_files x JOIN files f ON f.id = x.file_id
-        WHERE x.submission_id = s.id AND f.state = 'HELD')
+        WHERE x.submission_id = s.id AND f.state = 'HELD' AND {_WITH_FILE.format(id="s.id")})
     {_WANTED.format(account="s.account", exam="s.exam_code", month="s.month", record="r.record_id")}
     ORDER BY r.id""",  # noqa: S608 (our own words)
     " FOR UPDATE OF r",
@@ -430,7 +436,7 @@ _FILES = _Query(
     LEFT JOIN LATERAL (SELECT array_agg(DISTINCT s.id) AS ids, array_agg(DISTINCT s.exam_code) AS exams,
             count(r.id) FILTER (WHERE r.state = 'HELD') AS waiting
         FROM submission_files x JOIN submissions s ON s.id = x.submission_id LEFT JOIN rows r ON r.submission_id = s.id
-        WHERE x.file_id = f.id) s ON true
+        WHERE x.file_id = f.id AND {_WITH_FILE.format(id="s.id")}) s ON true
     WHERE f.state = 'HELD' AND f.lane = 'month'
     AND (CAST(:exam AS text) IS NULL OR CAST(:exam AS text) = ANY(s.exams))
     {_WANTED.format(account="f.account", exam="CAST(:exam AS text)", month="f.month", record=_TAG)}
@@ -445,7 +451,8 @@ _PHOTOS = _Query(
         CASE WHEN s.id IS NULL THEN '{{}}' ELSE ARRAY[s.id] END AS submissions, e.id AS photo, f.id AS file_id,
         false AS cancelled, true AS tied
     FROM entries e JOIN files f ON f.id = e.file_id LEFT JOIN submissions s ON s.id = e.submission_id
-    WHERE e.outcome = 'held' AND e.role = 'photo' AND f.state <> 'HELD' AND f.lane = 'month'
+    WHERE e.outcome = 'held' AND e.role = 'photo' AND f.lane = 'month'
+    AND (f.state <> 'HELD' OR s.id IS NOT NULL AND NOT {_WITH_FILE.format(id="s.id")})
     AND NOT EXISTS (SELECT FROM rows r WHERE r.submission_id = e.submission_id AND r.photo_entry_id = e.id)
     AND NOT EXISTS (SELECT FROM findings n WHERE n.submission_id = e.submission_id AND n.entry_id = e.id
         AND n.row_id IS NOT NULL)
@@ -502,19 +509,21 @@ _ROWS_OF_FILES = f"""
     FROM submission_files x JOIN rows r ON r.submission_id = x.submission_id AND r.state = 'HELD'
     LEFT JOIN findings n ON n.submission_id = r.submission_id AND n.severity = 'hold' AND n.scope IN ('row', 'photo')
         AND (n.row_id = r.id OR n.entry_id = r.photo_entry_id)
-    WHERE x.file_id = ANY(CAST(:files AS bigint[])) GROUP BY r.id ORDER BY r.id
+    WHERE x.file_id = ANY(CAST(:files AS bigint[])) AND {_WITH_FILE.format(id="r.submission_id")}
+    GROUP BY r.id ORDER BY r.id
 """  # noqa: S608 (our own constant)
 
 # A photo with a hold of its own waits for its row, or by itself; everything else ends with the file.
-_REST_OF_FILES = """
+_REST_OF_FILES = f"""
     UPDATE entries e SET outcome = :outcome, reason = CASE WHEN :outcome = 'accepted' THEN NULL ELSE e.reason END
     WHERE e.file_id = ANY(CAST(:files AS bigint[])) AND e.outcome = 'held'
+    AND (e.submission_id IS NULL OR {_WITH_FILE.format(id="e.submission_id")})
     AND (CAST(:outcome AS text) = 'returned' OR NOT (e.role = 'photo' AND (
         EXISTS (SELECT FROM rows r WHERE r.submission_id = e.submission_id AND r.photo_entry_id = e.id
             AND r.state = 'HELD')
         OR EXISTS (SELECT FROM findings n WHERE n.submission_id = e.submission_id AND n.entry_id = e.id
             AND n.severity = 'hold'))))
-"""
+"""  # noqa: S608 (our own words)
 
 _VERDICTS = """
     UPDATE submissions s SET verdict = CASE
@@ -525,6 +534,15 @@ _VERDICTS = """
         WHERE x.file_id = ANY(CAST(:files AS bigint[])) GROUP BY x.submission_id) v
     WHERE s.id = v.submission_id
 """
+
+_RETURNED = f"""
+    UPDATE files f SET state = CASE WHEN v.stay THEN 'JUDGED' ELSE 'RETURNED' END,
+        reason = CASE WHEN NOT v.stay THEN f.reason END
+    FROM (SELECT f.id, EXISTS (SELECT FROM submission_files x JOIN submissions s ON s.id = x.submission_id
+            WHERE x.file_id = f.id AND s.verdict <> 'returned' AND NOT {_WITH_FILE.format(id="s.id")}) AS stay
+        FROM files f WHERE f.id = ANY(CAST(:files AS bigint[]))) v
+    WHERE f.id = v.id
+"""  # noqa: S608 (our own words)
 
 _SETTLE = """
     WITH touched AS (

@@ -329,7 +329,13 @@ def _move_files(conn: Connection, judged: Sequence["Judged"], before: Sequence[s
 
 
 def _file_state(ones: Sequence["Judged"]) -> tuple[str, str | None]:
-    """End and deciding rule of a file, which may hold several exams: judged where any of them was."""
+    """End and deciding rule of a file, which may hold several exams: judged where any of them was.
+
+    One that is held and cannot be recorded holds the file, so that a person can say what it is (N02, N06).
+    """
+    for one in ones:
+        if one.file_outcome is Outcome.HELD and not _placed(one):
+            return "HELD", one.file_reason
     outcomes = [one.file_outcome for one in ones]
     for outcome, state in (
         (Outcome.ACCEPTED, "JUDGED"),
@@ -342,9 +348,14 @@ def _file_state(ones: Sequence["Judged"]) -> tuple[str, str | None]:
     return "JUDGED", None
 
 
+def _placed(one: "Judged") -> bool:
+    """Whether the name says whose and which it is."""
+    return one.month is not None and one.exam_code is not None and one.city is not None
+
+
 def _record_submission(conn: Connection, account: str, lane: str, one: "Judged") -> int | None:
     """The id; None where the name does not say whose and which it is, or the file is a repeat."""
-    if one.month is None or one.exam_code is None or one.city is None or one.file_outcome is Outcome.IGNORED:
+    if not _placed(one) or one.file_outcome is Outcome.IGNORED:
         return None
     same = (
         submissions.c.month == str(one.month), submissions.c.account == account,
