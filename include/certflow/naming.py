@@ -43,6 +43,9 @@ _COPY_PREFIX = re.compile(r"^(?:(?:副本|复件)(?:\([0-9]{1,3}\))?-?)+")
 _COPY_SUFFIX = re.compile(
     rf"(?<=人\))(?:[-_]?(?:{_COPY_MARKS})|\([0-9]{{1,3}}\)|[-_][0-9]{{1,2}}|[-_]?[vV][0-9]{{1,2}})+$"
 )
+TRIAL = "试投-"
+"""What the names of answers to a trial begin with."""
+_TRIAL_SLIP = re.compile(rf"^{TRIAL}(?=.*-F[0-9]{{6,}}-退回单)")
 _SLIP = re.compile(r"(?<=人\))-F[0-9]{6,}-退回单(?=$|[-_(]|副本|更正)")
 _NIL = re.compile(r"(?P<month>[0-9]{6})-零报\((?P<city>[^()]+)\)\.txt", re.IGNORECASE)
 
@@ -91,7 +94,7 @@ def parse(text: str) -> Parsed:
     if unicodedata.normalize("NFC", text) != text:
         notes.append("composed")  # N14
     stem = _EXTENSION.sub("", folded)
-    unslipped = _SLIP.sub("", stem)
+    unslipped = _SLIP.sub("", _TRIAL_SLIP.sub("", stem))
     if unslipped != stem:
         notes.append("slip")
     bare = _COPY_SUFFIX.sub("", _COPY_PREFIX.sub("", unslipped))  # N12

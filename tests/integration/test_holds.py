@@ -367,6 +367,17 @@ def test_z44_a_misnamed_exam_that_goes_back_takes_nothing_of_the_others_along(of
     assert office.sound()
 
 
+def test_z44_rows_of_two_exams_that_go_back_stand_on_two_slips(office: Office) -> None:
+    rows = [[(CONSULTANT | {"XB": "男"})[field] for field in FIELDS]]
+    other = Named(name="202005-932-咨询工程师(投资)(证书补换印制信息)数据(济南市)(1人)").stem
+    made = Made(rows=[PEOPLE[0] | {"KSXM": "闫喆"}], extra={f"{other}.XLS": excel.write_xls(FIELDS, rows)})
+    tag = office.take(made, name="五月.zip")
+    office.hold("return", *office.waiting)
+    office.answers()
+    slips = sorted(path.name for path in office.settings.feedback.rglob("*退回单(*"))
+    assert slips == [f"{STEM}(1人)-{tag}-退回单(1).xlsx", f"{other}-{tag}-退回单(2).xlsx"]
+
+
 def test_rows_of_an_exam_nobody_knows_are_not_accepted(office: Office) -> None:
     misnamed_beside(office, PEOPLE[1], name="202005-777-没有的师(证书补换印制信息)数据(济南市)(1人)")
     (one,) = queue(office.registry)

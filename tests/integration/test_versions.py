@@ -13,7 +13,7 @@ import pytest
 from made_submissions import Made, person, portrait, received, write_registry
 from sqlalchemy import text
 
-from certflow import photo
+from certflow import excel, photo
 from certflow.checks.run import check, check_city
 from certflow.errors import DigestMismatch
 from certflow.findings import FIELDS
@@ -187,6 +187,44 @@ def test_a_slip_sent_back_corrected_is_the_next_version(office, states, tmp_path
     assert "结论：全部接收" in receipt
     assert "第 2 版" in receipt
     assert states() == ["ACCEPTED", "RETURNED", "ACCEPTED", "ACCEPTED"]
+
+
+@pytest.mark.parametrize("lane", ["month", "trial"])
+def test_the_slip_of_a_zip_under_any_name_comes_back_as_it_is(office, tmp_path, lane):
+    sent = Made(rows=[PEOPLE[0] | {"XB": ""}]).write(tmp_path, name="5月一建.zip")
+    slip = office(sent, lane=lane)["退回单"]
+    receipt = office(mended(slip, tmp_path, "XB", PEOPLE[0]["XB"]), lane=lane)["回执"].read_text("utf-8-sig")
+    assert "结论：全部接收" in receipt
+
+
+def test_each_exam_of_one_zip_has_a_slip_of_its_own_that_comes_back(
+    office, states, registry, actor, settings, tmp_path
+):
+    advisor = person(8) | {"ZSGLH": "201809324370000008", "BKJB": "", "BKZY": ""}
+    known = write_registry(tmp_path / "more.csv", [advisor | {"KSDM": "932", "KSMC": "咨询工程师(投资)"}])
+    certificates.load(registry, actor, known)
+    both = Made(rows=[PEOPLE[0] | {"XB": ""}])
+    other = Made(rows=[advisor | {"XB": ""}], code="932", exam="咨询工程师(投资)")
+    both.extra[f"{other.stem}.XLS"] = excel.write_xls(FIELDS, [[row[name] for name in FIELDS] for row in other.rows])
+    office(both.write(tmp_path))
+    slips = sorted(settings.feedback.rglob("*退回单*"))
+    assert [slip.name for slip in slips] == [f"{one.stem}-F000001-退回单.xlsx" for one in (both, other)]
+    for slip, row in zip(slips, (PEOPLE[0], advisor), strict=True):
+        office(mended(slip, tmp_path, "XB", row["XB"]))
+    assert states() == ["RETURNED", "RETURNED", "ACCEPTED", "ACCEPTED"]
+
+
+def test_no_slip_replaces_another_and_none_promises_what_no_name_can_keep(office, settings, tmp_path):
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w") as archive:
+        for name, person_ in zip(("一建.XLS", "二建.XLS"), PEOPLE, strict=False):
+            archive.writestr(name, excel.write_xls(FIELDS, [[person_[field] for field in FIELDS]]))
+    office(received(tmp_path / "五月.zip", out.getvalue()))
+    slips = sorted(slip.name for slip in settings.feedback.rglob("*退回单*"))
+    assert slips == ["五月-F000001-退回单-2.xlsx", "五月-F000001-退回单.xlsx"]
+    for slip in settings.feedback.rglob("*退回单*"):
+        words = [str(cell.value) for row in openpyxl.load_workbook(slip).active.iter_rows() for cell in row]
+        assert not any("直接把本表传回" in word for word in words)
 
 
 def test_t13_a_later_month_may_come_before_an_earlier_one(office, states, registry, tmp_path):

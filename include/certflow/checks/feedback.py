@@ -10,6 +10,7 @@ import tempfile
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -51,7 +52,6 @@ _WIDTHS = {
 _UNSAFE = re.compile(r'[\x00-\x1f\x7f-\x9f\\/:*?"<>|\ud800-\udfff\ufffe\uffff\u202a-\u202e\u2066-\u2069]')
 _UNWRITABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
 _NAME_BYTES = 180
-_TRIAL = "试投-"
 
 
 def clear(settings: Settings, account: str, file_ids: Iterable[int]) -> None:
@@ -82,10 +82,10 @@ def write(settings: Settings, account: str, lane: str, judged: Sequence[Judged],
         if part:
             stem = exam_path(stem, lane, files[file_id], ones[0].submission.name)
         written.append(write_text(stem.with_name(f"{stem.name}-回执.txt"), _receipt(files[file_id], ones)))
-        sent_back = [one for one in ones if one.submission.files[0].file_id == file_id and _needs_slip(one)]
-        if sent_back:
-            slip = stem.with_name(f"{stem.name}-退回单.xlsx")
-            written.append(_write_slip(slip, sent_back))
+        for one in ones:
+            if one.submission.files[0].file_id == file_id and _needs_slip(one):
+                slip = exam_path(stem, lane, files[file_id], one.submission.name)
+                written.append(write_book(_unused(slip, written), [_page(one)]))
     return written
 
 
@@ -129,14 +129,16 @@ def answer_path(
     if month is None:
         month = str(parsed.month) if parsed is not None else str(nil[0]) if nil is not None else UNKNOWN_MONTH
     label = _label(parsed.stem if parsed is not None else name.rpartition(".")[0] or name)
-    return folder / month / f"{_TRIAL if lane == 'trial' else ''}{label or '文件'}-{_tag(received.file_id or 0)}"
+    return folder / month / f"{naming.TRIAL if lane == 'trial' else ''}{label or '文件'}-{_tag(received.file_id or 0)}"
 
 
 def exam_path(beside: Path, lane: str, received: Received, name: naming.PackageName | None) -> Path:
     """As `answer_path`, whose result `beside` is, of one exam in the file; the same where its name is not known."""
     if name is None:
         return beside
-    return beside.with_name(f"{_TRIAL if lane == 'trial' else ''}{_label(name.stem)}-{_tag(received.file_id or 0)}")
+    return beside.with_name(
+        f"{naming.TRIAL if lane == 'trial' else ''}{_label(name.stem)}-{_tag(received.file_id or 0)}"
+    )
 
 
 def _label(text: str) -> str:
@@ -204,8 +206,10 @@ def _needs_slip(one: Judged) -> bool:
     return any(row.outcome in (Outcome.RETURNED, Outcome.HELD) for row in one.rows)
 
 
-def _write_slip(path: Path, ones: Sequence[Judged]) -> Path:
-    return write_book(path, [_page(number, one) for number, one in enumerate(ones, start=1)])
+def _unused(slip: Path, written: Sequence[Path]) -> Path:
+    """A name for a slip that no other one bears: workbooks of one name, or without one, in the same file."""
+    names = (slip.with_name(f"{slip.name}-退回单{f'-{number}' if number > 1 else ''}.xlsx") for number in count(1))
+    return next(name for name in names if name not in written)
 
 
 def write_book(path: Path, pages: Sequence[Page]) -> Path:
@@ -221,11 +225,14 @@ def write_book(path: Path, pages: Sequence[Page]) -> Path:
     return path
 
 
-def _page(number: int, one: Judged) -> Page:
+def _page(one: Judged) -> Page:
+    back = "更正后可直接把本表传回，或连同照片重新打包报送；列和顺序与报送时相同。"
+    if one.submission.name is None:
+        back = "本表不能直接传回：请按规定的名称，连同照片重新打包报送。"
     rows: list[list[Cell | str]] = [
         [Cell(f"退回单：{_subject(one)}", "title")],
         [Cell(writable(f"文件：{one.submission.files[0].name}"), "line")],
-        [Cell("红底的格子须更正。更正后可直接把本表传回，或连同照片重新打包报送；列和顺序与报送时相同。", "line")],
+        [Cell(f"红底的格子须更正。{back}", "line")],
         [Cell("“待人工确认”的行由省中心处理，不必重报；如确有错误，也可更正后重报。", "line")],
     ]
     rows += [
@@ -244,10 +251,15 @@ def _page(number: int, one: Judged) -> Page:
         for row in one.rows
         if row.outcome in (Outcome.RETURNED, Outcome.HELD)
     ]
-    name = f"{number}-{one.exam_code or '退回单'}"[:31]
     widths = [*(_WIDTHS[name] for name in fields), *(width for _, width in _BESIDE)]
     return Page(
-        name, rows, widths, freeze=f"A{above + 1}", landscape=True, repeat_rows=above, footer="第 &P 页/共 &N 页"
+        one.exam_code or "退回单",
+        rows,
+        widths,
+        freeze=f"A{above + 1}",
+        landscape=True,
+        repeat_rows=above,
+        footer="第 &P 页/共 &N 页",
     )
 
 

@@ -7,6 +7,7 @@ Unmasked, in the protected feedback folder, like every answer (DOMAIN §9).
 from collections import defaultdict
 from typing import TYPE_CHECKING
 
+from certflow import naming
 from certflow.checks import feedback
 from certflow.excel import Cell, Page
 from certflow.findings import FIELD_NAMES, FIELDS
@@ -47,9 +48,13 @@ def write_decisions(settings: Settings, registry: "Registry", account: str, acto
         stem = feedback.answer_path(settings.feedback / account, "month", received, (), file.month)
         number = f"{decisions[0].id:06d}"
         feedback.write_text(stem.with_name(f"{stem.name}-决定通知-{number}.txt"), _notice(received, decisions))
-        returned = [one for one in decisions if one.kind == "row" and one.decision == "return"]
-        if returned:
-            _write_slip(stem.with_name(f"{stem.name}-退回单({decisions[0].id % 1000}).xlsx"), file.name, returned)
+        by_exam: dict[str, list[Told]] = defaultdict(list)
+        for one in decisions:
+            if one.kind == "row" and one.decision == "return":
+                by_exam[one.stem].append(one)
+        for name, returned in by_exam.items():
+            slip = feedback.exam_path(stem, "month", received, naming.parse(name).name)
+            _write_slip(slip.with_name(f"{slip.name}-退回单({returned[0].id % 1000}).xlsx"), file.name, returned)
     if untold:
         with registry.begin(actor) as conn:
             holds.mark_told(conn, [one.id for one in untold], by_file)

@@ -95,6 +95,8 @@ class Told:
     evidence: tuple[Evidence, ...]
     partly: bool
     """A file of which other exams stay."""
+    stem: str
+    """Name of the row's workbook, as it was read; empty for a file or a photo."""
 
 
 def queue(
@@ -311,9 +313,11 @@ def untold(conn: Connection, account: str) -> list[Told]:
             hold_decisions.c.id, hold_decisions.c.kind, hold_decisions.c.record, hold_decisions.c.decision,
             hold_decisions.c.reason, hold_decisions.c.file_id, hold_decisions.c.object_id, rows.c.row_no, rows.c.sent,
             rows.c.submission_id, rows.c.photo_entry_id, files.c.state,
+            func.coalesce(submissions.c.stem, "").label("stem"),
         )
         .join(files, files.c.id == hold_decisions.c.file_id)
         .outerjoin(rows, (hold_decisions.c.kind == "row") & (rows.c.id == hold_decisions.c.object_id))
+        .outerjoin(submissions, submissions.c.id == rows.c.submission_id)
         .where(files.c.account == account, hold_decisions.c.told_at.is_(None))
         .order_by(hold_decisions.c.id)
     ).all()  # fmt: skip
@@ -329,6 +333,7 @@ def untold(conn: Connection, account: str) -> list[Told]:
                 }
             ),
             one.kind == "file" and one.decision == "return" and one.state != "RETURNED",
+            one.stem,
         )
         for one in found
     ]  # fmt: skip
