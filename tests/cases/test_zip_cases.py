@@ -235,6 +235,8 @@ CASES = [
     Case("Z32", "RAR named .zip", lambda _: b"Rar!\x1a\x07\x01\0" + bytes(99), "returned", ("FILE-TYPE",), said="RAR"),
     Case("Z32", "7z named .zip", lambda _: b"7z\xbc\xaf\x27\x1c" + bytes(99), "returned", ("FILE-TYPE",), said="7z"),
     Case("Z32", "gzip named .zip", lambda _: gzip.compress(b"x"), "returned", ("FILE-TYPE",), said="gzip"),
+    Case("Z32", "a workbook of today's Excel named .zip", lambda _: zip_bytes(Member("[Content_Types].xml", b"x")),
+         "returned", ("FILE-TYPE",), said="xlsx"),
     Case("Z33", "a login page named .zip", lambda _: b"<!DOCTYPE html><html>404", "returned", ("FILE-TYPE",), said="网页"),
     Case("Z34", "0 bytes", lambda _: b"", "returned", ("FILE-EMPTY",)),
     Case("Z35", "a zip of nothing", lambda _: zip_bytes(), "returned", ("ZIP-EMPTY",)),

@@ -107,6 +107,8 @@ def _unpack(file: BinaryIO, limits: Limits, measures: Measures, *, nest: bool) -
             _refuse_by_header(entry, limits)
     _refuse_by_sums(listed, limits)
     decoded = _decode(listed, measures)
+    if "[Content_Types].xml" in decoded:  # a workbook as it is; its parts are no entries
+        raise SubmissionError("FILE-TYPE", sniff.OFFICE)
     offsets = _locate(file, listed, measures)
     entries: list[Entry] = []
     produced = 0

@@ -86,8 +86,7 @@ def _tables(profiles: Sequence[Profile], path: Path, name: str, limits: Limits) 
         raise ConfigurationError(f"返回文件的原件 {path.stem[:12]}… 无法读取：{error.strerror}") from None
     received = Received(path, name, "", size)
     opened = archive.unpack(received, limits)
-    names = {entry.name for entry in opened.entries}
-    if opened.measures["file_fault"] or "[Content_Types].xml" in names:
+    if opened.measures["file_fault"]:
         return [(name, vault.read_bytes(path))]  # a workbook, or nothing anybody can read: the jail decides
     members = [entry for entry in opened.entries if entry.role not in ("junk", "folder")]
     digests = {one.name: one for one in members if one.name.lower().endswith(".sha256")}

@@ -300,12 +300,14 @@ def test_z31_leftovers_of_systems_are_junk_and_no_photo(unpack, name):
         (gzip.compress(b"x" * 99, mtime=0), "gzip"), (b"\r\n<!DOCTYPE html><html>404</html>", "网页"),
         (b"MZ" + bytes(99) + zip_bytes(Member(BOOK)), "程序"),
         (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(99), "Excel"),
+        (zip_bytes(Member("[Content_Types].xml"), Member("xl/workbook.xml"), Member("xl/media/1.jpg", JPEG)), "xlsx"),
         (b"%PDF-1.7", "PDF"), ("你好".encode("gbk"), "文本"), (b"\x01\x02\x03\x04", "未知"),
     ],
 )  # fmt: skip
 def test_z32_z33_z40_other_files_are_named_for_what_they_are(unpack, data, words):
-    measures = unpack(data).measures
-    assert measures["file_fault"] == "FILE-TYPE"
+    found = unpack(data)
+    measures = found.measures
+    assert (measures["file_fault"], found.entries) == ("FILE-TYPE", ())
     assert words in str(measures["file_detail"])
 
 
