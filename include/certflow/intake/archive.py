@@ -101,7 +101,7 @@ def _unpack(file: BinaryIO, limits: Limits, measures: Measures, *, nest: bool) -
         raise SubmissionError("ZIP-BOMB", f"压缩包 {size >> 20} MB，上限 {limits.archive_bytes >> 20} MB")
     file.seek(0)
     _refuse_other_types(file.read(512), size)
-    listed = list(central_directory(file, size, limits))
+    listed, end = central_directory(file, size, limits)
     for entry in listed:
         with _blamed(measures, entry.ordinal):
             _refuse_by_header(entry, limits)
@@ -109,7 +109,7 @@ def _unpack(file: BinaryIO, limits: Limits, measures: Measures, *, nest: bool) -
     decoded = _decode(listed, measures)
     if "[Content_Types].xml" in decoded:  # a workbook as it is; its parts are no entries
         raise SubmissionError("FILE-TYPE", sniff.OFFICE)
-    offsets = _locate(file, listed, measures)
+    offsets = _locate(file, listed, end, measures)
     entries: list[Entry] = []
     produced = 0
     for entry, name, offset in zip(listed, decoded, offsets, strict=True):
@@ -193,21 +193,27 @@ def _decode(listed: list[Listed], measures: Measures) -> list[str]:
     return clean
 
 
-def _locate(file: BinaryIO, listed: list[Listed], measures: Measures) -> list[int]:
-    """Where each entry's bytes begin; local headers agree, entries neither overlap nor leave room between them."""
+def _locate(file: BinaryIO, listed: list[Listed], end: int, measures: Measures) -> list[int]:
+    """Where each entry's bytes begin; local headers agree, entries neither overlap nor leave room up to `end`."""
     begins: list[int] = [0] * len(listed)
     expected = 0
     slack = False
     for entry in sorted(listed, key=lambda one: one.offset):
         with _blamed(measures, entry.ordinal):
-            if entry.offset < expected:
-                raise SubmissionError("ZIP-OVERLAP", place(entry.ordinal))  # Z15
-            if entry.offset - expected > (24 if slack else 0):
-                raise SubmissionError("ZIP-DAMAGED", "条目之间有来历不明的数据")  # Z24
+            _refuse_room(entry.offset - expected, entry, described=slack)
             begins[entry.ordinal] = local_header(file, entry)
         expected = begins[entry.ordinal] + entry.packed
-        slack = bool(entry.flags & DESCRIPTOR)  # Z38: the sizes follow in a descriptor of 12 to 24 bytes
+        slack = bool(entry.flags & DESCRIPTOR)
+    _refuse_room(end - expected, max(listed, key=lambda one: one.offset), described=slack)
     return begins
+
+
+def _refuse_room(room: int, entry: Listed, *, described: bool) -> None:
+    """Bytes of two entries (Z15) or of none (Z24) are refused, but for a descriptor of 12 to 24 bytes (Z38)."""
+    if room < 0:
+        raise SubmissionError("ZIP-OVERLAP", place(entry.ordinal))
+    if room > (24 if described else 0):
+        raise SubmissionError("ZIP-DAMAGED", "条目之间有来历不明的数据")
 
 
 def _read_through(file: BinaryIO, entry: Listed, name: str, offset: int, limits: Limits, *, nest: bool) -> Entry:

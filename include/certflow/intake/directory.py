@@ -42,8 +42,8 @@ def place(ordinal: int) -> str:
     return f"第 {ordinal + 1} 个条目"
 
 
-def central_directory(file: BinaryIO, size: int, limits: Limits) -> Iterator[Listed]:
-    """Every record, in order; SubmissionError ZIP-ENTRIES, ZIP-DAMAGED, ZIP-EMPTY or ZIP-SPLIT."""
+def central_directory(file: BinaryIO, size: int, limits: Limits) -> tuple[list[Listed], int]:
+    """Every record, and where they begin; SubmissionError ZIP-ENTRIES, ZIP-DAMAGED, ZIP-EMPTY or ZIP-SPLIT."""
     count, length, offset, end = _end_record(file, size)
     if count > limits.entries:
         raise SubmissionError("ZIP-ENTRIES", f"共 {count} 个条目，上限 {limits.entries}")  # Z18
@@ -53,7 +53,11 @@ def central_directory(file: BinaryIO, size: int, limits: Limits) -> Iterator[Lis
     if count == 0:
         raise SubmissionError("ZIP-EMPTY")
     file.seek(offset)
-    directory = file.read(length)
+    return list(_records(file.read(length), count)), offset
+
+
+def _records(directory: bytes, count: int) -> Iterator[Listed]:
+    length = len(directory)
     at = 0
     for ordinal in range(count):
         if directory[at : at + 4] != b"PK\x01\x02" or at + 46 > length:

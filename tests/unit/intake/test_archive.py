@@ -240,6 +240,19 @@ def test_z24_two_zips_in_one_file_are_returned(fault):
     assert fault(one + bytes(hidden)) == "ZIP-DAMAGED"
 
 
+def test_z24_bytes_before_the_directory_that_belong_to_no_entry_are_returned(fault):
+    data = zip_bytes(Member(BOOK), Member(PHOTO, JPEG, descriptor=True))
+    directory, end = data.index(b"PK\x01\x02"), data.index(b"PK\x05\x06")
+
+    def with_gap(hidden: bytes) -> bytes:
+        moved = bytearray(data[:directory] + hidden + data[directory:])
+        moved[end + len(hidden) + 16 : end + len(hidden) + 20] = struct.pack("<L", directory + len(hidden))
+        return bytes(moved)
+
+    assert fault(with_gap(b"")) is None
+    assert fault(with_gap(b"MZ" + bytes(99))) == "ZIP-DAMAGED"
+
+
 def test_z25_local_and_central_names_must_agree(fault):
     assert fault(zip_bytes(Member("a.jpg", JPEG, local_name=b"b.jpg"))) == "ZIP-NAMES"
 
