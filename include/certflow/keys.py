@@ -25,6 +25,9 @@ _PLAIN_NAME = re.compile("[\u3400-\u9fff]+")
 _SPACED_NAME = re.compile(f"[{_IDEOGRAPHS}]+(?: [{_IDEOGRAPHS}]+)+")
 _DOTTED_NAME = re.compile(f"[{_IDEOGRAPHS}\u00b7 ]+")
 _PLAIN_ID = re.compile(r"[0-9]{17}[0-9X]|[A-Z0-9]{5,14}")
+_RUN = re.compile(r"[0-9A-Z]{8,}")
+_LONGEST = 18
+"""Signs of the longest document number."""
 _FIFTEEN = re.compile(r"[1-9][0-9]{14}")
 _BRACKETED_PERMIT = re.compile(r"[HM][0-9]{8}\([0-9]{2}\)|[0-9]{10}\([A-Z]\)")
 _HOMOPHONE = re.compile(f"(?<![\\[(〔【])[\\[(〔【]([{_IDEOGRAPHS}])[\\])〕】](?![\\])〕】])")
@@ -59,6 +62,15 @@ def id_key(number: str) -> str:
     if _FIFTEEN.fullmatch(folded) and identity.date_ok([folded])[0]:
         return identity.to_18(folded)
     return folded
+
+
+def id_keys_in(text: str) -> set[str]:
+    """Keys of what may be document numbers in a text, with and without what stands beside them (``1 37…``, ``IMG37…``).
+
+    For the name of a photo (P20). Of signs that follow each other without end, every piece as long as a number.
+    """
+    runs = {run for part in (text, *text.split()) for run in _RUN.findall(id_text(part))}
+    return {id_key(run[at : at + _LONGEST]) for run in runs for at in range(max(1, len(run) - _LONGEST + 1))}
 
 
 def id_text(number: str) -> str:

@@ -214,6 +214,23 @@ def test_each_exam_of_one_zip_has_a_slip_of_its_own_that_comes_back(
     assert states() == ["RETURNED", "RETURNED", "ACCEPTED", "ACCEPTED"]
 
 
+def test_d25_one_photo_of_a_person_with_two_exams_serves_both(office, states, registry, actor, settings, tmp_path):
+    photo_of, again = PEOPLE[5], PEOPLE[5] | {"ZSGLH": "201009324370000009", "BKJB": "", "BKZY": ""}
+    known = write_registry(tmp_path / "more.csv", [again | {"KSDM": "932", "KSMC": "咨询工程师(投资)"}])
+    certificates.load(registry, actor, known)
+    both, other = Made(rows=[photo_of | {"XB": ""}]), Made(code="932", exam="咨询工程师(投资)", rows=[again])
+    both.extra[f"{other.stem}.XLS"] = excel.write_xls(FIELDS, [[again[name] for name in FIELDS]])
+    both.extra[photo_of["ZP"]] = portrait(5)
+    receipt = office(both.write(tmp_path, name="五月.zip"))["回执"].read_text("utf-8-sig")
+    assert states() == ["RETURNED", "ACCEPTED"]
+    assert f"与其他考试共用的照片（1 张）：\r\n  {photo_of['ZP']}：接收" in receipt.replace("\n", "\r\n")
+    assert "沿用此前" not in receipt
+    with registry.read() as conn:
+        outcomes = list(conn.scalars(text("SELECT outcome FROM entries WHERE role = 'photo'")))
+        used = list(conn.scalars(text("SELECT photo_entry_id IS NOT NULL FROM rows ORDER BY id")))
+    assert (outcomes, used) == (["accepted"], [True, True])
+
+
 def test_no_slip_replaces_another_and_none_promises_what_no_name_can_keep(office, settings, tmp_path):
     out = io.BytesIO()
     with zipfile.ZipFile(out, "w") as archive:

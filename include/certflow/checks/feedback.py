@@ -8,7 +8,7 @@ import os
 import re
 import tempfile
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from itertools import count
 from pathlib import Path
@@ -18,7 +18,7 @@ from certflow import excel, naming, vault
 from certflow.checks.judged import Judged, JudgedRow
 from certflow.excel import Cell, Page
 from certflow.findings import FIELD_NAMES, FIELDS, Finding, Outcome, Scope, Severity, Verdict
-from certflow.intake.submission import Received
+from certflow.intake.submission import Entry, Received
 from certflow.month import SHANGHAI
 from certflow.settings import Settings
 
@@ -176,10 +176,18 @@ def _receipt(received: Received, ones: Sequence[Judged]) -> list[str]:
         members = [entry for file, entry in one.members if file.sha256 == received.sha256]
         if members:
             lines.append(f"包内条目（{len(members)} 个）：")
-        for entry in members:
-            outcome, rule = one.entries[received.sha256, entry.ordinal]
-            lines.append(f"  {entry.name}：{_OUTCOMES[outcome]}{f'（{rule}）' if rule else ''}")
+        lines += _ended(one, received, members)
+        shared = [entry for file, entry in one.submission.earlier_photos if file.sha256 == received.sha256]
+        if shared:
+            lines.append(f"与其他考试共用的照片（{len(shared)} 张）：")
+        lines += _ended(one, received, shared)
     return lines
+
+
+def _ended(one: Judged, received: Received, members: Iterable[Entry]) -> Iterator[str]:
+    for entry in members:
+        outcome, rule = one.entries[received.sha256, entry.ordinal]
+        yield f"  {entry.name}：{_OUTCOMES[outcome]}{f'（{rule}）' if rule else ''}"
 
 
 def _subject(one: Judged) -> str:

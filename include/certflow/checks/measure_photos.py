@@ -43,9 +43,6 @@ COLUMNS = frozenset({
 })  # fmt: skip
 """Columns of the photo frame beside those named after a rule's code (``photo_extra``, ``zip_case``)."""
 _EXTENSIONS = re.compile(r"(?:\.jpe?g|\.jpe)+$", re.IGNORECASE)
-_RUN = re.compile(r"[0-9A-Z]{8,}")
-_LONGEST = 18
-"""Signs of the longest ID number."""
 
 
 @dataclass(slots=True)
@@ -234,20 +231,11 @@ def _match(photos: Photos, rows: Rows, count: int) -> dict[int, int]:
 def numbers_in(name: str) -> set[str]:
     """The ID numbers a photo's file name may say, as comparison keys."""
     stem = _stem(name)
-    return {keys.id_key(stem), *_tokens(stem)}
+    return {keys.id_key(stem), *keys.id_keys_in(stem)}
 
 
 def _stem(name: str) -> str:
     return _EXTENSIONS.sub("", base_name(name)).strip()
-
-
-def _tokens(stem: str) -> set[str]:
-    """What may be an ID number in a name, with and without what stands beside it (``1 37…``, ``IMG37…``; P20).
-
-    Of signs that follow each other without end, every piece as long as a number.
-    """
-    runs = {run for text in (stem, *stem.split()) for run in _RUN.findall(keys.id_text(text))}
-    return {keys.id_key(run[at : at + _LONGEST]) for run in runs for at in range(max(1, len(run) - _LONGEST + 1))}
 
 
 def _owners(name: str, applicants: _Applicants) -> tuple[Sequence[int], str]:
@@ -255,7 +243,7 @@ def _owners(name: str, applicants: _Applicants) -> tuple[Sequence[int], str]:
     stem = _stem(name)
     if found := applicants.by_id.get(keys.id_key(stem)):
         return found, ""
-    tokens = _tokens(stem)
+    tokens = keys.id_keys_in(stem)
     named = [applicants.by_id[token] for token in tokens if token in applicants.by_id]
     if len(named) == 1:
         return named[0], "photo_renamed"

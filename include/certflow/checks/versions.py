@@ -57,10 +57,11 @@ class Changes:
 def earlier_photos(
     submission: Submission, found: "Sequence[EarlierPhoto]", settings: Settings, account: str
 ) -> tuple[tuple[Received, Entry], ...]:
-    """Photos of earlier versions for the rows that come without one now, by ID number; the newest of each."""
+    """As `Submission.earlier_photos`, with those of earlier versions, by ID number; the newest of each."""
     if submission.sheet is None or not found:
-        return ()
-    sent = {number for _, entry in submission.photos for number in numbers_in(entry.base_name)}
+        return submission.earlier_photos
+    here = (*submission.photos, *submission.earlier_photos)
+    sent = {number for _, entry in here for number in numbers_in(entry.base_name)}
     wanted = {keys.id_key(clean("ZJHM", text)) for text in submission.sheet.values.get("ZJHM", ())} - sent - {""}
     newest: dict[str, tuple[Received, Entry]] = {}
     for one in found:
@@ -71,7 +72,7 @@ def earlier_photos(
             path = settings.original(one.file_sha256)
             file = Received(path, one.file_name, one.file_sha256, one.file_size, account, one.file_id)
             newest[number] = (file, one.entry)
-    return tuple(newest[number] for number in sorted(newest))
+    return (*submission.earlier_photos, *(newest[number] for number in sorted(newest)))
 
 
 def with_news(one: Judged, version: int, before: "Sequence[Before]") -> Judged:
@@ -116,7 +117,11 @@ def _changes(
             otherwise.append((row.row, then, row.outcome))
     changed = [row.row for row in one.rows if row.row not in same]
     corrected = [row.row for row in one.rows if row.row in changed and known.get(_key(row.sent))]
-    old = {(received.sha256, entry.ordinal) for received, entry in one.submission.earlier_photos}
+    old = {
+        (received.sha256, entry.ordinal)
+        for received, entry in one.submission.earlier_photos
+        if received not in one.submission.files
+    }
     return Changes(
         version,
         tuple(repeated),

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
-from certflow import naming, vault
+from certflow import keys, naming, vault
 from certflow.errors import DigestMismatch, SubmissionError
 from certflow.intake import archive, workbook
 from certflow.intake.submission import Archive, Entry, Measures, Received, Sheet, Submission
@@ -48,6 +48,7 @@ class _Draft:
     groups: list[_Group] = field(default_factory=list)
     loose: list[Member] = field(default_factory=list)
     others: list[Member] = field(default_factory=list)
+    borrowed: list[Member] = field(default_factory=list)
     folder_differs: bool = False
     archive_nameless: bool = False
     """The only workbook of a zip whose own name says nothing."""
@@ -249,22 +250,45 @@ def _read(draft: _Draft, limits: Limits) -> tuple[Sheet | None, Measures]:
 
 
 def _share_loose(drafts: Sequence[_Draft]) -> None:
-    """Photos without a folder in an archive of several exams go to the exam whose sheet names them."""
+    """Photos without a folder in an archive of several exams go to the exams whose sheets name them (Z44, D25).
+
+    The first of them owns the photo, one that can be recorded before one that cannot; the others borrow it.
+    """
     for draft in drafts:
         if not draft.loose:
             continue
         there = [one for one in drafts if one.archive == draft.archive and one.sheet is not None]
-        owners: dict[str, _Draft] = {}
-        for one in reversed(there):
-            owners |= {_folded(number): one for number in (one.sheet.values["ZJHM"] if one.sheet else ())}
+        there.sort(key=lambda one: one.parsed.name is None)
+        named = [(one, _named_photos(one.sheet)) for one in there]
         loose, draft.loose = draft.loose, []
         for photo in loose:
-            owner = owners.get(_folded(_stem(photo[1].base_name)), draft)
+            says = _says(photo[1])
+            owner, *others = [one for one, names in named if names & says] or [draft]
             owner.groups.append(_Group(draft.archive, photo[1].name.rpartition("/")[0], [photo], None, None, ""))
+            for other in others:
+                other.borrowed.append(photo)
 
 
-def _folded(text: str) -> str:
-    return unicodedata.normalize("NFKC", text).strip().upper()
+def _named_photos(sheet: Sheet | None) -> set[str]:
+    if sheet is None:
+        return set()
+    return set().union(*map(_photo_keys, sheet.values["ZJHM"], sheet.values["ZP"]))
+
+
+def _photo_keys(number: str, name: str) -> set[str]:
+    """What the photo of a row may be called: its ID number, or the name the row gives it (D36)."""
+    return {keys.id_key(number), _file_key(name)} - {""}
+
+
+def _says(photo: Entry) -> set[str]:
+    """What a photo's name may mean, to be found among `_photo_keys`."""
+    stem = _stem(photo.base_name)
+    return {keys.id_key(stem), *keys.id_keys_in(stem), _file_key(photo.base_name)}
+
+
+def _file_key(name: str) -> str:
+    last = unicodedata.normalize("NFC", name).replace("\\", "/").rpartition("/")[2]
+    return last.strip().casefold()
 
 
 def _finish(draft: _Draft, archives: Sequence[Archive]) -> Submission:
@@ -299,6 +323,7 @@ def _finish(draft: _Draft, archives: Sequence[Archive]) -> Submission:
         photos=tuple(photos),
         measures=measures,
         others=tuple(draft.others),
+        earlier_photos=tuple(draft.borrowed),
     )
 
 

@@ -98,7 +98,8 @@ class Submission:
     """The remaining members (folders, junk, what nobody asked for). Every member of every archive stands in exactly
     one submission: as workbook, as photo or here, so that each gets its one outcome."""
     earlier_photos: tuple[tuple[Received, Entry], ...] = ()
-    """Photos of earlier versions for rows that come without one; no members of this one's archives."""
+    """Photos of earlier versions, or of another exam in the same archive, for rows that come without one; they are
+    members of another submission."""
 
 
 @dataclass(frozen=True, slots=True)

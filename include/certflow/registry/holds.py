@@ -554,8 +554,7 @@ _SETTLE = """
         SELECT r.photo_entry_id AS id FROM rows r WHERE r.id = ANY(CAST(:ids AS bigint[]))
         UNION SELECT n.entry_id FROM findings n WHERE n.row_id = ANY(CAST(:ids AS bigint[])) AND n.scope = 'photo'
     ), owners AS (
-        SELECT t.id, r.state, true AS chosen FROM touched t JOIN entries e ON e.id = t.id
-        JOIN rows r ON r.submission_id = e.submission_id AND r.photo_entry_id = t.id
+        SELECT t.id, r.state, true AS chosen FROM touched t JOIN rows r ON r.photo_entry_id = t.id
         UNION ALL SELECT n.entry_id, r.state, false FROM findings n JOIN rows r ON r.id = n.row_id
         WHERE n.row_id = ANY(CAST(:ids AS bigint[])) AND n.scope = 'photo' AND r.photo_entry_id <> n.entry_id
     ), ends AS (

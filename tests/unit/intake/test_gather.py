@@ -123,6 +123,24 @@ def test_z44_loose_photos_of_several_exams_go_by_id_number(send):
     assert [entry.base_name for _, entry in second.photos] == [f"{OTHER_ID}.jpg"]
 
 
+@pytest.mark.parametrize("place", ["{}.jpg", "照片/{} 测试.jpg", "照片/{}(2).jpg"])
+def test_z44_d25_a_loose_photo_goes_to_every_exam_that_names_it(send, place):
+    """One owns it, the others borrow it: it has one place among the members all the same."""
+    other = excel.write_xls(FIELDS, [row(2, ZJHM=OTHER_ID), row(3, ZJHM=ID)])
+    mine, theirs = place.format(ID), place.format(OTHER_ID)
+    first, second = send(**{"五月.zip": {f"{STEM}.XLS": BOOK, f"{SOFT}.xls": other, mine: JPEG, theirs: JPEG}})
+    assert [entry.name for _, entry in first.photos] == [mine]
+    assert [entry.name for _, entry in second.photos] == [theirs]
+    assert [entry.name for _, entry in second.earlier_photos] == [mine]
+    assert first.earlier_photos == ()
+
+
+def test_z44_d36_a_loose_photo_may_be_named_by_the_column(send):
+    other = excel.write_xls(FIELDS, [row(2, ZJHM=OTHER_ID, ZP="照片\\DSC1.JPG")])
+    first, second = send(**{"五月.zip": {f"{STEM}.XLS": BOOK, f"{SOFT}.xls": other, "DSC1.jpg": JPEG}})
+    assert [len(one.photos) for one in (first, second)] == [0, 1]
+
+
 @pytest.mark.parametrize("photos", [f"{STEM}/{ID}.jpg", f"照片/{ID}.jpg", f"{ID}.jpg"])
 def test_z45_workbook_and_photos_in_two_zips_meet(send, photos):
     made = send(**{f"{STEM}.XLS.zip": {f"{STEM}.XLS": BOOK}, f"{STEM}.zip": {photos: JPEG}})
