@@ -11,9 +11,11 @@ from made_submissions import Made, Row, id_number, person, portrait, write_regis
 from sqlalchemy import text
 
 from certflow.checks import suites
+from certflow.checks.rule_diff import compare
 from certflow.checks.run import check, check_city, render_quality
 from certflow.errors import ConfigurationError, DigestMismatch
 from certflow.findings import Outcome, Verdict
+from certflow.month import Month
 from certflow.reference import load_reference
 from certflow.registry import certificates, submissions, transfers
 from certflow.registry.doctor import examine
@@ -291,14 +293,55 @@ def test_z45_photos_wait_for_their_workbook_and_meet_it_in_a_later_zip(
     first = receive_bytes(settings, loaded, actor, *photos)
     report = check_city(settings, loaded, "370100", actor)
     assert (report.waiting, file_states(loaded)[first][0]) == ((first,), "WAITING")
+    assert [one.file_id for one in unanswered(loaded, actor)] == [first], "the city hears what they wait for"
+    (notice,) = settings.feedback.rglob(f"*F{first:06d}*")
+    assert "等待同名的数据表" in notice.read_text("utf-8-sig")
+    check_city(settings, loaded, "370100", actor)
+    assert unanswered(loaded, actor) == []
     second = receive_bytes(settings, loaded, actor, *file_of(settings, whole, workbook=True))
     report = check_city(settings, loaded, "370100", actor)
     assert dict(report.verdicts) == {"accepted": 1}
     assert {state for state, _ in file_states(loaded).values()} == {"JUDGED"}
+    assert not notice.exists()
+    assert [one.file_id for one in unanswered(loaded, actor)] == [first, second]
     with loaded.read() as conn:
         assert conn.scalar(text("SELECT e.file_id FROM rows r JOIN entries e ON e.id = r.photo_entry_id")) == first
     assert second != first
     assert sound(loaded, settings)
+
+
+def test_z45_photos_that_come_after_their_workbook_complete_its_rows(
+    loaded: Registry, actor: Actor, settings: Settings, tmp_path: Path
+) -> None:
+    """A row without a fault in its photo is none of theirs, a photo nobody asked for waits for a person."""
+    first, second, third = (person(serial, photo=True) for serial in (500, 501, 502))
+    certificates.load(loaded, actor, write_registry(tmp_path / "more.csv", [first, second, third]))
+    sent = Made(rows=[first, PEOPLE[0] | {"XB": ""}, second, third, dict(PEOPLE[1])])
+    sent.photos = {f"{row['ZJHM']}.jpg": portrait(number) for number, row in enumerate((first, second), start=1)}
+    receive_bytes(settings, loaded, actor, *file_of(settings, sent, workbook=True))
+    check_city(settings, loaded, "370100", actor)
+    assert [state for _, state in states(loaded)] == ["RETURNED", "RETURNED", "RETURNED", "RETURNED", "ACCEPTED"]
+    late = receive_bytes(settings, loaded, actor, *file_of(settings, sent, workbook=False))
+    report = check_city(settings, loaded, "370100", actor)
+    assert (report.waiting, dict(report.rows)) == ((), {"accepted": 2})
+    assert states(loaded)[5:] == [(row["ZSGLH"], "ACCEPTED") for row in (first, second)]
+    assert file_states(loaded)[late] == ("JUDGED", None)
+    receipt = next(settings.feedback.rglob(f"*F{late:06d}-回执.txt")).read_text("utf-8-sig")
+    assert "数据表：此前报送的文件（回执编号 F000001），其中 2 行等待这些照片" in receipt
+    with loaded.read() as conn:
+        assert list(conn.scalars(text("SELECT row_no FROM rows WHERE id > 5 ORDER BY id"))) == [2, 4]
+        assert list(conn.scalars(text("SELECT version FROM submissions ORDER BY id"))) == [1, 2]
+    changes = compare(settings, loaded, Month.parse("202005"), "2020", "2023")
+    assert changes.rows == 7
+    assert sound(loaded, settings)
+
+
+def unanswered(registry: Registry, actor: Actor) -> list[submissions.Answer]:
+    """What the next reply takes along; then it counts as told."""
+    with registry.begin(actor) as conn:
+        found = submissions.unanswered(conn, "370100")
+        submissions.mark_answered(conn, [one.file_id for one in found])
+    return found
 
 
 def file_of(settings: Settings, made: Made, *, workbook: bool) -> tuple[str, bytes]:

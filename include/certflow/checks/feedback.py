@@ -18,7 +18,7 @@ from certflow import excel, naming, vault
 from certflow.checks.judged import Judged, JudgedRow
 from certflow.excel import Cell, Page
 from certflow.findings import FIELD_NAMES, FIELDS, Finding, Outcome, Scope, Severity, Verdict
-from certflow.intake.submission import Entry, Received
+from certflow.intake.submission import Entry, Received, Submission
 from certflow.month import SHANGHAI
 from certflow.settings import Settings
 
@@ -97,6 +97,19 @@ def write_repeat(settings: Settings, account: str, received: Received, duplicate
     return write_text(stem.with_name(f"{stem.name}-回执.txt"), lines)
 
 
+def write_waiting(settings: Settings, account: str, one: Submission) -> list[Path]:
+    """Tell the city that photos came and wait for their workbook, and what to do where none is to come (Z45)."""
+    lines = [
+        f"结论：收到照片 {len(one.photos)} 张，等待同名的数据表（Excel），数据表收到后一并审核，照片不必重报。",
+        "更正办法：数据表此前已经报送的，其中没有等待这些照片的行；请把数据表（或退回单）与照片一起压缩，重新报送。",
+    ]
+    month = str(one.name.month) if one.name is not None else None
+    stems = [(file, answer_path(settings.feedback / account, "month", file, (), month)) for file in one.files]
+    return [
+        write_text(stem.with_name(f"{stem.name}-等待通知.txt"), [*_title(file), "", *lines]) for file, stem in stems
+    ]
+
+
 def write_opened(settings: Settings, account: str, lane: str, received: Received, names: Sequence[str]) -> Path:
     """Tell the city that a zip of zips was opened, and that each exam gets an answer of its own (Z16)."""
     stem = answer_path(settings.feedback / account, lane, received, ())
@@ -164,6 +177,9 @@ def _receipt(received: Received, ones: Sequence[Judged]) -> list[str]:
         lines += ["", f"—— {_subject(one)} ——", f"结论：{_VERDICTS[one.verdict]}"]
         if one.nil:
             lines.append("零报：本月没有申请。")
+        if one.submission.earlier_book is not None:
+            book = _tag(one.submission.earlier_book[0].file_id or 0)
+            lines.append(f"数据表：此前报送的文件（回执编号 {book}），其中 {len(one.rows)} 行等待这些照片")
         if one.rows:
             counts = "，".join(f"{_OUTCOMES[outcome]} {one.counts[outcome]}" for outcome in Outcome)
             lines.append(f"数据行：共 {len(one.rows)} 行；{counts}")

@@ -128,9 +128,9 @@ def _facts(submission: Submission, standing: Standing, reference: Reference) -> 
     if is_nil(submission):
         facts |= _month_facts(Month.parse(str(measures["nil_month"])), standing)
         return facts | _city_facts(str(measures["nil_city"]), standing, reference)
-    if submission.workbook is None and measures.get("book_fault") is None:
-        facts["book_missing"] = 1
     sheet = submission.sheet
+    if submission.workbook is None and sheet is None and measures.get("book_fault") is None:
+        facts["book_missing"] = 1
     if sheet is not None and not sheet.row_numbers and measures.get("book_fault") is None:
         facts["book_fault"] = "BOOK-EMPTY"
     parsed = naming.parse(submission.stem)
@@ -143,7 +143,8 @@ def _facts(submission: Submission, standing: Standing, reference: Reference) -> 
     if parsed.notes:
         facts |= {"name_tolerated": 1, "name_tolerated_detail": "、".join(_NOTES.get(n, n) for n in parsed.notes)}
     facts |= _month_facts(name.month, standing)
-    if sheet is not None and sheet.row_numbers and "slip" not in parsed.notes:
+    whole = "slip" not in parsed.notes and submission.earlier_book is None
+    if sheet is not None and sheet.row_numbers and whole:
         facts["name_count"] = abs(name.count - standing.rows)
         facts["name_count_detail"] = f"{name.count} 人，表内 {standing.rows} 行"
     return facts | _exam_facts(name, standing, reference) | _city_facts(name.city, standing, reference)

@@ -41,7 +41,7 @@ from certflow.errors import ConfigurationError, Conflict
 from certflow.findings import Outcome, Scope
 from certflow.heap import give_back, without_collector
 from certflow.intake import nest
-from certflow.intake.gather import gather, gather_kept, require_whole
+from certflow.intake.gather import complete, gather, gather_kept, require_whole
 from certflow.intake.submission import Received, Submission
 from certflow.month import SHANGHAI
 from certflow.reference import Reference, load_reference
@@ -215,10 +215,14 @@ def _check_lane(
     actor: "Actor",
 ) -> CityReport:
     submissions = gather_kept(files, settings, reference)
+    if lane == "month":
+        submissions = [_completed(one, account, settings, registry, reference) for one in submissions]
     waiting = _waiting(submissions, frozen) if lane == "month" else []
     idle = tuple(sorted({file.file_id for one in waiting for file in one.files if file.file_id is not None}))
     submissions = [one for one in submissions if one not in waiting]
     feedback.clear(settings, account, [file.file_id for file in files if file.file_id is not None])
+    for one in waiting:
+        feedback.write_waiting(settings, account, one)
     return settle(settings, registry, reference, submissions, account=account, lane=lane, actor=actor, idle=idle)
 
 
@@ -372,16 +376,41 @@ def _with_earlier_photos(
     return found
 
 
+def _completed(
+    one: Submission, account: str, settings: Settings, registry: "Registry", reference: Reference
+) -> Submission:
+    """Photos that came alone, with the rows that went back because they were missing (Z45); anything else as it is."""
+    from certflow.registry import versions as ledger
+
+    if not _alone(one) or one.name is None:
+        return one
+    exam = measure_files.stand(one, reference, datetime.now(SHANGHAI).date()).exam
+    if exam is None:
+        return one
+    with registry.read() as conn:
+        found = ledger.unpictured(conn, account, str(one.name.month), exam.code)
+    for part in found:
+        path = settings.original(part.file_sha256)
+        file = Received(path, part.file_name, part.file_sha256, part.file_size, account, part.file_id)
+        whole = complete(one, (file, part.entry), part.rows, settings.limits)
+        if whole is not None:
+            return whole
+    return one
+
+
+def _alone(one: Submission) -> bool:
+    """Whether these are photos without a workbook."""
+    return one.sheet is None and one.workbook is None and bool(one.photos) and one.measures.get("file_fault") is None
+
+
 def _waiting(submissions: Sequence[Submission], frozen: set[str]) -> list[Submission]:
     """Photos whose workbook has not arrived, of months that are still open."""
     shared = Counter(file.file_id for one in submissions for file in one.files)
     return [
         one
         for one in submissions
-        if one.workbook is None
-        and one.photos
+        if _alone(one)
         and one.name is not None
-        and one.measures.get("file_fault") is None
         and str(one.name.month) not in frozen
         and all(shared[file.file_id] == 1 for file in one.files)
     ]

@@ -7,9 +7,9 @@ exactly one submission. Nothing is judged here.
 
 import unicodedata
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from certflow import keys, naming, vault
 from certflow.errors import DigestMismatch, SubmissionError
@@ -92,6 +92,36 @@ def gather_kept(files: Sequence[Received], settings: Settings, reference: Refere
     """As `gather`, of files in our store; raises as `require_whole`."""
     require_whole(files)
     return gather(files, settings, reference)
+
+
+def complete(
+    photos: Submission, book: tuple[Received, Entry], rows: Container[int], limits: Limits
+) -> Submission | None:
+    """Photos that came alone, with the rows of a workbook judged before that they are named for (Z45); None: for none.
+
+    Only `rows` count, as Excel shows them. Raises as `require_whole`.
+    """
+    require_whole([book[0]])
+    sheet, measures = workbook.read_sheet(archive.read_entry(*book), limits)
+    if sheet is None:
+        return None
+    says = {key for _, entry in photos.photos for key in _says(entry)}
+    lines = [
+        line
+        for line, (row, *named) in enumerate(
+            zip(sheet.row_numbers, sheet.values["ZJHM"], sheet.values["ZP"], strict=True)
+        )
+        if row in rows and not says.isdisjoint(_photo_keys(*named))
+    ]
+    if not lines:
+        return None
+    part = replace(
+        sheet,
+        row_numbers=[sheet.row_numbers[line] for line in lines],
+        values={name: [texts[line] for line in lines] for name, texts in sheet.values.items()},
+        kinds={name: [kinds[line] for line in lines] for name, kinds in sheet.kinds.items()},
+    )
+    return replace(photos, sheet=part, measures=photos.measures | measures, earlier_book=book)
 
 
 def require_whole(files: Iterable[Received]) -> None:

@@ -100,6 +100,8 @@ class Submission:
     earlier_photos: tuple[tuple[Received, Entry], ...] = ()
     """Photos of earlier versions, or of another exam in the same archive, for rows that come without one; they are
     members of another submission."""
+    earlier_book: tuple[Received, Entry] | None = None
+    """The workbook that `sheet` was read from, where it was judged before its photos came (Z45): no member either."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -92,7 +92,7 @@ class Earlier:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A file whose verdict the city has not been told yet."""
+    """A file the city has not been answered about yet."""
 
     file_id: int
     lane: str
@@ -279,13 +279,13 @@ def record(
 
 
 def unanswered(conn: Connection, account: str) -> list[Answer]:
-    """Files with a verdict the city has not been told, oldest first."""
+    """Files with a verdict the city has not been told, or whose waiting it has not, oldest first."""
     found = conn.execute(
         select(files.c.id, files.c.lane, func.coalesce(files.c.month, ""))
         .where(
             files.c.account == account,
             files.c.answered_at.is_(None),
-            files.c.state.in_(("JUDGED", "RETURNED", "HELD", "IGNORED")),
+            files.c.state.in_(("WAITING", "JUDGED", "RETURNED", "HELD", "IGNORED")),
         )
         .order_by(files.c.id)
     )
@@ -320,7 +320,7 @@ def _move_files(conn: Connection, judged: Sequence["Judged"], before: Sequence[s
     )
     conn.execute(
         text(
-            "UPDATE files f SET state = v.state, reason = v.reason, month = v.month"
+            "UPDATE files f SET state = v.state, reason = v.reason, month = v.month, answered_at = NULL"
             " FROM unnest(CAST(:ids AS bigint[]), CAST(:states AS text[]), CAST(:reasons AS text[]),"
             " CAST(:months AS text[])) AS v(id, state, reason, month) WHERE f.id = v.id"
         ),
@@ -367,9 +367,10 @@ def _record_submission(conn: Connection, account: str, lane: str, one: "Judged")
         "lane": lane, "stem": _storable(one.submission.stem), "verdict": one.verdict.value, "rule_set": one.rule_set,
     }  # fmt: skip
     submission_id = int(conn.execute(insert(submissions).values(values).returning(submissions.c.id)).scalar_one())
+    book = one.submission.earlier_book
     links = [
         {"submission_id": submission_id, "file_id": received.file_id}
-        for received in one.submission.files
+        for received in (*one.submission.files, *([book[0]] if book is not None else []))
         if received.file_id is not None
     ]
     conn.execute(insert(submission_files), links)

@@ -41,6 +41,19 @@ class EarlierPhoto:
     entry: Entry
 
 
+@dataclass(frozen=True, slots=True)
+class Unpictured:
+    """Rows of a version that went back because their photos were missing, and the workbook they stand in."""
+
+    file_id: int
+    file_name: str
+    file_sha256: str
+    file_size: int
+    rows: frozenset[int]
+    """As Excel shows them."""
+    entry: Entry
+
+
 def before(
     conn: Connection, account: str, month: str, exam_code: str, lane: str, *, without: Sequence[int] = ()
 ) -> tuple[int, list[Before]]:
@@ -63,6 +76,15 @@ def photos(conn: Connection, account: str, month: str, exam_code: str) -> list[E
     return [
         EarlierPhoto(id_number, file_id, name, sha256, size, Entry(*entry))
         for id_number, file_id, name, sha256, size, *entry in found
+    ]
+
+
+def unpictured(conn: Connection, account: str, month: str, exam_code: str) -> list[Unpictured]:
+    """What still lacks photos, the newest version first; rows that were sent again since do not count."""
+    found = conn.execute(text(_UNPICTURED), {"account": account, "month": month, "exam": exam_code})
+    return [
+        Unpictured(file_id, name, sha256, size, frozenset(numbers), Entry(*entry))
+        for file_id, name, sha256, size, numbers, *entry in found
     ]
 
 
@@ -116,4 +138,17 @@ _PHOTOS = f"""
     WHERE NOT EXISTS (SELECT FROM findings n WHERE n.entry_id = e.id AND n.severity = 'error')
     AND NOT EXISTS (SELECT FROM purged p WHERE p.kind = 'files' AND p.object_id = f.id)
     ORDER BY o.since, o.id_number NULLS FIRST
+"""  # noqa: S608 (our own words)
+_UNPICTURED = f"""
+    SELECT f.id, f.name, f.sha256, f.size, array_agg(r.row_no),
+        e.ordinal, e.name, e.raw_name, e.role, e.size, e.packed_size, e.method, e.data_offset, e.crc32, e.sha256
+    FROM submissions s JOIN rows r ON r.submission_id = s.id AND r.state = 'RETURNED'
+    JOIN entries e ON e.submission_id = s.id AND e.role = 'workbook' JOIN files f ON f.id = e.file_id
+    WHERE {_SAME} AND s.lane = 'month' AND f.state = 'JUDGED'
+    AND EXISTS (SELECT FROM findings n WHERE n.row_id = r.id AND n.rule = 'PHOTO-MISSING')
+    AND NOT EXISTS (SELECT FROM rows o JOIN submissions t ON t.id = o.submission_id
+        WHERE o.management_no = r.management_no AND o.id > r.id AND o.management_no <> ''
+        AND t.account = s.account AND t.month = s.month AND t.exam_code = s.exam_code)
+    AND NOT EXISTS (SELECT FROM purged p WHERE p.kind = 'files' AND p.object_id = f.id)
+    GROUP BY s.id, f.id, e.id ORDER BY s.id DESC
 """  # noqa: S608 (our own words)
