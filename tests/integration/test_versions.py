@@ -100,6 +100,19 @@ def test_an_unchanged_row_is_judged_anew_where_the_facts_have_changed(office, st
     assert states() == ["ACCEPTED", "RETURNED", "ACCEPTED"]
 
 
+def test_t11_the_same_file_again_says_that_nothing_was_judged_again(office, states, registry, actor, tmp_path):
+    stranger = person(9)
+    first = made(tmp_path / "1", PEOPLE[0], stranger)
+    slip = office(first)["退回单"]
+    certificates.load(registry, actor, write_registry(tmp_path / "more.csv", [stranger]))
+    receipt = office(first)["回执"].read_text("utf-8-sig")
+    assert "没有重新审核，此前退回的 1 行仍为退回" in receipt
+    assert states() == ["ACCEPTED", "RETURNED"]
+    office(mended(slip, tmp_path, "XB", stranger["XB"]))  # as it was
+    assert states()[2:] == ["ACCEPTED"]
+    assert "没有重新审核" not in office(first)["回执"].read_text("utf-8-sig")
+
+
 def with_photos(folder: Path, **pictures) -> Made:
     sent = Made()
     sent.rows = [PEOPLE[5], OTHER]

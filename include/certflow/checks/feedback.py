@@ -89,11 +89,18 @@ def write(settings: Settings, account: str, lane: str, judged: Sequence[Judged],
     return written
 
 
-def write_repeat(settings: Settings, account: str, received: Received, duplicate_of: int | None) -> Path:
-    """Tell the city that a file's bytes had been received before."""
+def write_repeat(
+    settings: Settings, account: str, received: Received, duplicate_of: int | None, still_returned: int
+) -> Path:
+    """Tell the city that a file's bytes had been received before; `still_returned`: rows of it that it has to mend."""
     stem = answer_path(settings.feedback / account, "month", received, ())
     before = f"（此前的回执编号 {_tag(duplicate_of)}）" if duplicate_of is not None else ""
     lines = [*_title(received), "", f"结论：与此前收到的文件完全相同{before}，本次不再处理。"]
+    if still_returned:
+        lines += [
+            f"没有重新审核，此前退回的 {still_returned} 行仍为退回。",
+            "更正办法：请更正后重新压缩报送，或把退回单传回；没有要更正的（例如证书数据库已经更正），退回单原样传回即可。",
+        ]
     return write_text(stem.with_name(f"{stem.name}-回执.txt"), lines)
 
 

@@ -186,7 +186,9 @@ def check_city(settings: Settings, registry: "Registry", account: str, actor: "A
         notices.write_decisions(settings, registry, account, actor)
         repeats = [one for one in pending if one.state == "IGNORED"]
         for one in repeats:
-            feedback.write_repeat(settings, account, _received(settings, one, account), one.duplicate_of)
+            with registry.read() as conn:
+                left = ledger.still_returned(conn, one.duplicate_of) if one.duplicate_of is not None else 0
+            feedback.write_repeat(settings, account, _received(settings, one, account), one.duplicate_of, left)
         report = replace(report, files=(*report.files, *(one.id for one in repeats)))
         if report.files:
             city_page.write(settings, registry, reference, account, months=report.months, file_ids=report.files)

@@ -230,6 +230,26 @@ def known_files(conn: Connection, digests: Iterable[str], account: str | None, w
     return set(conn.scalars(query))
 
 
+def still_returned(conn: Connection, file_id: int) -> int:
+    """Rows of a file that went back and were not sent again since."""
+    newer, again = rows.alias(), submissions.alias()
+    sent_again = (
+        select(newer.c.id)
+        .join(again, again.c.id == newer.c.submission_id)
+        .where(
+            newer.c.management_no == rows.c.management_no, newer.c.id > rows.c.id, newer.c.management_no != "",
+            again.c.account == submissions.c.account,
+        )
+        .exists()
+    )  # fmt: skip
+    query = (
+        select(func.count())
+        .select_from(submission_files.join(submissions).join(rows))
+        .where(submission_files.c.file_id == file_id, rows.c.state == "RETURNED", ~sent_again)
+    )
+    return int(conn.scalar(query) or 0)
+
+
 def frozen_months(conn: Connection) -> set[str]:
     """Months that have a batch: nothing waits for a partner there any more, unless it was reopened."""
     reopened = select(batches.c.month).where(batches.c.reopened_at.is_not(None))
