@@ -12,6 +12,7 @@ import pytest
 from at_the_desk import sit_down, words
 from made_submissions import Made, Row, person, portrait, write_registry
 from sqlalchemy import text
+from test_check_city import deliver
 from typer.testing import CliRunner
 
 from certflow import excel
@@ -239,6 +240,53 @@ def test_d24_of_two_cities_with_one_certificate_only_one_is_accepted(office: Off
         holds.move_rows(conn, office.ask("SELECT id FROM rows WHERE state = 'HELD'"), "ACCEPTED")
     office.hold("return", theirs)
     assert office.states() == ["WITHDRAWN", "RETURNED", "ACCEPTED"]
+    assert office.sound()
+
+
+def together(office: Office, *mades: Made, account: str = "370100") -> list[str]:
+    """Receive files and judge them in one look; their tags."""
+    ids = [deliver(office.settings, office.registry, office.actor, made, account) for made in mades]
+    check_city(office.settings, office.registry, account, office.actor)
+    return [submissions.answer_tag(file_id) for file_id in ids]
+
+
+@pytest.mark.parametrize("right", [0, 1])
+def test_z45_whichever_of_two_workbooks_of_an_exam_a_person_chooses_no_sound_row_is_lost(
+    office: Office, right: int
+) -> None:
+    one, other = [PEOPLE[1], PEOPLE[2], PEOPLE[3] | {"XB": ""}], [PEOPLE[1], PEOPLE[2], PEOPLE[3]]
+    tags = together(office, Made(rows=one), Made(rows=other, extra={"说明.txt": b"2"}))
+    assert office.states() == ["HELD", "HELD", "RETURNED", "HELD", "HELD", "HELD"]
+    assert sorted(office.waiting) == tags
+    office.hold("return", tags.pop(1 - right))
+    office.hold("judge", *tags)
+    chosen = office.states()[3 * right : 3 * right + 3]
+    assert chosen == (["ACCEPTED", "ACCEPTED", "HELD"] if right else ["ACCEPTED", "ACCEPTED", "RETURNED"])
+    assert office.sound()
+
+
+@pytest.mark.parametrize("at_once", [True, False])
+def test_z45_two_workbooks_that_are_both_right_are_accepted_and_what_both_hold_waits_once(
+    office: Office, at_once: bool
+) -> None:
+    tags = together(office, Made(rows=PEOPLE[1:4]), Made(rows=PEOPLE[2:6]))
+    for chosen in [tags] if at_once else [[tag] for tag in tags]:
+        office.hold("judge", *chosen)
+    assert office.states() == ["ACCEPTED"] * 3 + ["HELD", "HELD", "ACCEPTED", "ACCEPTED"]
+    repeats = office.waiting
+    assert len(repeats) == 2
+    with pytest.raises(Conflict, match="不能同时补换两次"):
+        office.hold("accept", *repeats)
+    office.hold("return", *repeats)
+    assert office.sound()
+
+
+def test_rows_that_a_misnamed_file_holds_as_well_wait_and_can_be_accepted(office: Office) -> None:
+    wrong, _ = together(office, Made(rows=PEOPLE[1:3], exam="二级建造师"), Made(rows=PEOPLE[1:3]))
+    assert office.states() == ["HELD"] * 4
+    office.hold("return", wrong)
+    office.hold("accept", *office.waiting)
+    assert office.states() == ["RETURNED", "RETURNED", "ACCEPTED", "ACCEPTED"]
     assert office.sound()
 
 

@@ -1,4 +1,8 @@
-"""Measures what rows have in common: within one call, and with what is still open in the ledger (D22-D27, D39)."""
+"""Measures what rows have in common: within one call, and with what is still open in the ledger (D22-D27, D39).
+
+A row repeats only what is under way: of identical rows the one that ends best by itself counts (`outcome.by_itself`),
+and where one of two files waits for a person, so do the rows that both hold.
+"""
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -10,7 +14,7 @@ from certflow import keys
 from certflow.checks import columns
 from certflow.checks.measure_files import Standing
 from certflow.checks.measure_rows import DATES, Rows, clean
-from certflow.findings import FIELDS
+from certflow.findings import FIELDS, Outcome
 from certflow.reference import City
 
 if TYPE_CHECKING:
@@ -19,6 +23,13 @@ if TYPE_CHECKING:
 _CONTENT = tuple(name for name in FIELDS if name != "ZP")
 _REISSUED = ("PRINTED", "DELIVERED", "CLOSED")
 """States of a request whose new certificate was printed."""
+COLUMNS = frozenset({
+    "dup_row", "dup_different", "dup_city", "dup_open", "dup_person", "dup_person_city", "dup_where", "open_where",
+    "person_where", "reissues",
+})  # fmt: skip
+"""Columns this module adds, once it is known how rows end by themselves."""
+_COUNTS = (Outcome.ACCEPTED, Outcome.PROOF, Outcome.HELD, Outcome.RETURNED)
+"""Of identical rows the one whose end comes first here counts."""
 
 
 @dataclass(slots=True)
@@ -39,30 +50,40 @@ class _Marks:
             setattr(self, name, [None] * size)
 
 
+def shared(rows: Rows, files: Sequence[Outcome]) -> list[list[int]]:
+    """The lines of each 管理号, and of each content without one, that several rows that count have in common.
+
+    `files`: per submission how its file ends; the rows of a returned or repeated one do not count.
+    """
+    here = _counted(rows, files)
+    return columns.groups(
+        [(number or _sent(rows, line)) if here[line] else None for line, number in enumerate(rows.text("clean_ZSGLH"))]
+    )
+
+
 def measure(
     rows: Rows,
     standings: Sequence[Standing],
-    counted: Sequence[bool],
     earlier: "Mapping[str, Sequence[Earlier]]",
     photos: Sequence[str | None],
     *,
+    files: Sequence[Outcome],
+    ends: Mapping[int, Outcome],
     elsewhere: Mapping[str, AbstractSet[tuple[str, str]]],
     cities: Mapping[str, City],
 ) -> None:
     """Add the ``dup_*`` columns, and `reissues`: how often the certificate was asked for in a year, this time too.
 
-    `counted`: per submission whether its rows count (those of a returned or repeated file do not); `earlier`: by
-    管理号 what the ledger holds of it; `photos`: per row the SHA-256 of its photo; `elsewhere`: by ID number the
+    `earlier`: by 管理号 what the ledger holds of it; `photos`: per row the SHA-256 of its photo; `files`: as in
+    `shared`; `ends`: how each shared row ends by itself; `elsewhere`: by ID number the
     accounts and months it has requests of; `cities`: by account.
     """
     marks = _Marks(len(rows))
-    here = [counted[owner] for owner in rows.owner]
+    here = _counted(rows, files)
     numbers = rows.text("clean_ZSGLH")
     known = [line for line, number in enumerate(numbers) if number in earlier]
-    for lines in columns.groups(
-        [(number or _sent(rows, line)) if here[line] else None for line, number in enumerate(numbers)]
-    ):
-        _compare(rows, standings, lines, marks)
+    for lines in shared(rows, files):
+        _compare(rows, standings, lines, marks, files=files, ends=ends)
     for line in known:
         if here[line] and marks.same[line] is None:
             sent = (_sent(rows, line), photos[line])
@@ -113,27 +134,63 @@ def _compare(
     standings: Sequence[Standing],
     lines: list[int],
     marks: _Marks,
+    *,
+    files: Sequence[Outcome],
+    ends: Mapping[int, Outcome],
 ) -> None:
     """One 管理号 on several lines of one call."""
-    kinds: dict[tuple[object, ...], int] = {}
+    kinds: dict[tuple[object, ...], list[int]] = defaultdict(list)
     cities = {_city(standings[rows.owner[line]]) for line in lines}
     for line in lines:
         standing = standings[rows.owner[line]]
         kind = (_sent(rows, line), _city(standing), standing.exam.code if standing.exam else None, standing.month)
-        first = kinds.setdefault(kind, line)
-        if first != line:
-            marks.same[line], marks.where[line] = False, _place(rows, line, first)
+        kinds[kind].append(line)
+    for copies in kinds.values():
+        _compare_copies(rows, copies, marks, files=files, ends=ends)
     if len(cities) > 1:
         for line in lines:
             marks.city[line] = False
-    firsts: dict[str | None, list[int]] = defaultdict(list)
-    for line in kinds.values():
-        firsts[_city(standings[rows.owner[line]])].append(line)
+    firsts: dict[str | None, list[list[int]]] = defaultdict(list)
+    for copies in kinds.values():
+        firsts[_city(standings[rows.owner[copies[0]]])].append([line for line in copies if marks.same[line] is None])
     for group in firsts.values():
         if len(group) > 1:
-            for line in group:
-                other = next(one for one in group if one != line)
-                marks.different[line], marks.where[line] = False, _place(rows, line, other)
+            for copies in group:
+                other = next(one for one in group if one != copies)[0]
+                for line in copies:
+                    marks.different[line], marks.where[line] = False, _place(rows, line, other)
+
+
+def _compare_copies(
+    rows: Rows, copies: list[int], marks: _Marks, *, files: Sequence[Outcome], ends: Mapping[int, Outcome]
+) -> None:
+    """Rows of one content, city, exam and month: in each sheet one of them counts, and in one file of several.
+
+    Unless a person decides about one of the files: then all are held, and none repeats what may be turned down.
+    """
+    sheets: dict[int, list[int]] = defaultdict(list)
+    for line in copies:
+        sheets[rows.owner[line]].append(line)
+    counts = [_repeat(rows, lines, marks, ends) for lines in sheets.values()]
+    best = [line for line in counts if ends[line] is not Outcome.RETURNED]
+    if len(best) < 2:
+        return
+    if all(files[rows.owner[line]] is Outcome.ACCEPTED for line in best):
+        _repeat(rows, best, marks, ends)
+        return
+    for line in best:
+        if files[rows.owner[line]] is Outcome.ACCEPTED:  # the others wait with their file
+            other = next(one for one in best if one != line)
+            marks.open[line], marks.open_where[line] = False, f"已在{_place(rows, line, other)}申报"
+
+
+def _repeat(rows: Rows, lines: Sequence[int], marks: _Marks, ends: Mapping[int, Outcome]) -> int:
+    """Of these identical lines the one that counts; the others repeat it."""
+    counts = min(lines, key=lambda line: _COUNTS.index(ends[line]))
+    for line in lines:
+        if line != counts:
+            marks.same[line], marks.where[line] = False, _place(rows, line, counts)
+    return counts
 
 
 def _compare_earlier(
@@ -210,6 +267,10 @@ def _reissues(before: "Sequence[Earlier]", standing: Standing) -> int | None:
         return None
     year_ago = f"{standing.month.year - 1}{standing.month.number:02d}"
     return 1 + sum(one.state in _REISSUED and year_ago < one.month <= str(standing.month) for one in before)
+
+
+def _counted(rows: Rows, files: Sequence[Outcome]) -> list[bool]:
+    return [files[owner] in (Outcome.ACCEPTED, Outcome.HELD) for owner in rows.owner]
 
 
 def _sent(rows: Rows, line: int) -> tuple[str, ...]:

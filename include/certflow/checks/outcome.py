@@ -182,13 +182,18 @@ def _ends(rows: Rows, found: Found) -> list[_End]:
     return ends
 
 
-def _row_outcome(line: int, rows: Rows, found: Found) -> tuple[Outcome, tuple[str, ...]]:
-    """Outcome of a row by itself and its photo, and the codes that speak of it, gravest first."""
-    findings = _row_findings(line, rows, found)
+def _row_outcome(line: int, rows: Rows, found: Found) -> _End:
+    """How a row ends, and the codes that speak of it, gravest first."""
     if rows.columns["dup_row"][line] is False:
-        return Outcome.IGNORED, tuple(finding.rule for finding in findings)
+        return Outcome.IGNORED, tuple(finding.rule for finding in _row_findings(line, rows, found))
+    return by_itself(line, rows, found)
+
+
+def by_itself(line: int, rows: Rows, found: Found) -> _End:
+    """Outcome of a row by what was found of it and its photo, and the codes that speak of it, gravest first."""
+    findings = list(found.rows[line])
     for position in rows.columns["photo_lines"][line]:  # type: ignore[attr-defined]
-        findings = [*findings, *found.photos[position]]
+        findings += found.photos[position]
     findings.sort(key=lambda one: _GRAVITY[one.severity])
     outcome = gravest(findings)
     if outcome is Outcome.ACCEPTED and rows.columns["exam_live"][line] is False:

@@ -3,7 +3,7 @@
 `check` writes nothing and needs neither database nor network; `check_city` is the province's use of it.
 """
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from concurrent.futures import ThreadPoolExecutor
@@ -473,14 +473,10 @@ def _judge(
     judgements += run(Scope.FILE, files, found.files, size=len(submissions), place=wording.Place)
 
     ends = [outcome.file_outcome(found.files[position])[0] for position in range(len(submissions))]
-    counted = [end in (Outcome.ACCEPTED, Outcome.HELD) for end in ends]
     measure_registry.measure(rows, standings, reference, facts.match, rule_sets)
     facts = replace(facts, match=None)  # the rows hold what they need of it
     photos = measure_photos.measure(submissions, standings, rows, settings, rule_sets, thumbnails=thumbnails)
-    measure_duplicates.measure(
-        rows, standings, counted, facts.earlier, photos.of_rows(rows),
-        elsewhere=facts.elsewhere, cities=reference.cities,
-    )  # fmt: skip
+    counted = [end in (Outcome.ACCEPTED, Outcome.HELD) for end in ends]
     measure_photos.measure_others(photos, rows, standings, counted, facts.pictured)
     bound = next((rule.kwargs.get("min_value") for rule in in_force if rule.code == "PHOTO-SAME"), None)
     album = None
@@ -502,8 +498,13 @@ def _judge(
         owner, _, entry = members[line]
         return wording.Place(owner, entry=entry.name)
 
-    judgements += run(Scope.ROW, rows.columns, found.rows, size=len(rows), place=of_row)
     judgements += run(Scope.PHOTO, photos.columns, found.photos, size=len(photos), place=of_photo)
+    own = _by_themselves(rows, measure_duplicates.shared(rows, ends), found, run, of_row)
+    measure_duplicates.measure(
+        rows, standings, facts.earlier, photos.of_rows(rows),
+        files=ends, ends=own, elsewhere=facts.elsewhere, cities=reference.cities,
+    )  # fmt: skip
+    judgements += run(Scope.ROW, rows.columns, found.rows, size=len(rows), place=of_row)
     judgements += run(Scope.ENTRY, entries, found.entries, size=len(members), place=of_entry)
     lines = [(owner, received.sha256, entry.ordinal) for owner, received, entry in members]
     judged = outcome.conclude(outcome.Case(submissions, standings, rows, photos, found, lines, settings, names))
@@ -513,7 +514,26 @@ def _judge(
     return _Case(judged, judgements, numbers, facts.earlier, album)
 
 
-_COLUMNS = {Scope.FILE: measure_files.COLUMNS, Scope.PHOTO: measure_photos.COLUMNS}
+def _by_themselves(
+    rows: measure_rows.Rows,
+    groups: Iterable[Sequence[int]],
+    found: outcome.Found,
+    run: "Callable[..., list[Judgement]]",
+    of_row: Callable[[int], wording.Place],
+) -> dict[int, Outcome]:
+    """How rows that have something in common would end if each were alone; a look ahead that is not recorded."""
+    lines = [line for group in groups for line in group]
+    told: dict[int, list[Any]] = defaultdict(list)
+    part = {name: [column[line] for line in lines] for name, column in rows.columns.items()} if lines else {}
+    run(Scope.ROW, part, told, size=len(lines), place=lambda at: of_row(lines[at]))
+    alone = outcome.Found(photos=found.photos)
+    alone.rows |= {lines[at]: findings for at, findings in told.items()}
+    return {line: outcome.by_itself(line, rows, alone)[0] for line in lines}
+
+
+_COLUMNS = {
+    Scope.FILE: measure_files.COLUMNS, Scope.PHOTO: measure_photos.COLUMNS, Scope.ROW: measure_duplicates.COLUMNS,
+}  # fmt: skip
 """Columns that may not have been measured in this call, and are silent then."""
 
 

@@ -238,7 +238,7 @@ def settle_photos(conn: Connection, row_ids: Sequence[int]) -> None:
 def judge_file(conn: Connection, file_ids: Sequence[int]) -> tuple[int, int]:
     """HELD → JUDGED: sound rows go on, rows with a hold of their own stay in the queue; how many of each.
 
-    Conflict when a 管理号 is open elsewhere (I3).
+    In the queue stays as well what is under way in another row already, or in one of these files (I3).
     """
     keys = {"files": [*file_ids]}
     found = conn.execute(text(_ROWS_OF_FILES), keys).all()
@@ -509,7 +509,11 @@ _FINDINGS = f"""
 """  # noqa: S608 (our own words)
 
 _ROWS_OF_FILES = f"""
-    SELECT r.id, bool_or(n.id IS NOT NULL) AS own,
+    SELECT r.id, bool_or(n.id IS NOT NULL) OR r.management_no <> '' AND EXISTS (
+            SELECT FROM rows o WHERE o.management_no = r.management_no AND (o.state IN ('ACCEPTED', 'PACKED', 'SENT')
+            OR o.state = 'HELD' AND o.id < r.id AND o.submission_id IN (
+                SELECT y.submission_id FROM submission_files y WHERE y.file_id = ANY(CAST(:files AS bigint[]))))
+        ) AS own,
         EXISTS (SELECT FROM findings c WHERE c.row_id = r.id AND c.rule = '{CANCELLED}') AS cancelled
     FROM submission_files x JOIN rows r ON r.submission_id = x.submission_id AND r.state = 'HELD'
     LEFT JOIN findings n ON n.submission_id = r.submission_id AND n.severity = 'hold' AND n.scope IN ('row', 'photo')

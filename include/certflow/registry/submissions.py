@@ -284,13 +284,15 @@ def record(
     """
     _move_files(conn, judged, before)
     contested: list[Contested] = []
+    beside: list[int] = []
     for one in judged:
         submission_id = _record_submission(conn, account, lane, one)
         entry_ids = _record_entries(conn, submission_id, one)
         row_ids: dict[int, int] = {}
         if submission_id is not None and lane == "month":
             earlier_ids = versions.entry_ids(conn, one.submission.earlier_photos)
-            row_ids = _record_rows(conn, account, submission_id, one, entry_ids | earlier_ids)
+            row_ids = _record_rows(conn, account, submission_id, one, entry_ids | earlier_ids, beside=beside)
+            beside.append(submission_id)
             portraits.record(conn, one, entry_ids | earlier_ids)
             versions.settle_photos(conn, one, earlier_ids)
             contested += contest(conn, account, one, row_ids)
@@ -423,15 +425,21 @@ def _record_entries(conn: Connection, submission_id: int | None, one: "Judged") 
 
 
 def _record_rows(
-    conn: Connection, account: str, submission_id: int, one: "Judged", entry_ids: Mapping[tuple[str, int], int]
+    conn: Connection,
+    account: str,
+    submission_id: int,
+    one: "Judged",
+    entry_ids: Mapping[tuple[str, int], int],
+    *,
+    beside: Sequence[int],
 ) -> dict[int, int]:
-    """Row number → id."""
+    """Row number → id; `beside`: submissions judged together with this one, none newer than the other (Z45)."""
     if not one.rows:
         return {}
     prefix = f"{account}-{one.month}-{one.exam_code}-"
     same = rows.c.record_id.startswith(prefix, autoescape=True)
     first = 1 + int(conn.scalar(select(func.count()).select_from(rows).where(same)) or 0)
-    superseded = _supersede(conn, account, one) if one.file_outcome is not Outcome.RETURNED else {}
+    superseded = _supersede(conn, account, one, beside) if one.file_outcome is not Outcome.RETURNED else {}
     values = (
         {
             "submission_id": submission_id, "record_id": f"{prefix}{number:06d}", "row_no": row.row,
@@ -458,8 +466,11 @@ def _repeats(row: "JudgedRow") -> bool:
     return row.stands or row.outcome is Outcome.IGNORED
 
 
-def _supersede(conn: Connection, account: str, one: "Judged") -> dict[str, int]:
-    """Held rows that this newer version of the same submission replaces go back; 管理号 → id of the replaced row."""
+def _supersede(conn: Connection, account: str, one: "Judged", beside: Sequence[int]) -> dict[str, int]:
+    """Held rows that this newer version of the same submission replaces go back; 管理号 → id of the replaced row.
+
+    Not those of `beside`.
+    """
     numbers = sorted({_storable(row.emitted["ZSGLH"]) for row in one.rows if not _repeats(row)} - {""})
     query = (
         select(rows.c.management_no, rows.c.id)
@@ -467,7 +478,7 @@ def _supersede(conn: Connection, account: str, one: "Judged") -> dict[str, int]:
         .where(
             rows.c.state == "HELD", submissions.c.account == account, submissions.c.month == str(one.month),
             submissions.c.exam_code == one.exam_code,
-            rows.c.management_no == func.any(numbers),
+            rows.c.management_no == func.any(numbers), rows.c.submission_id.not_in(beside),
         )
         .order_by(rows.c.id)
     )  # fmt: skip

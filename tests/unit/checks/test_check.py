@@ -1,5 +1,6 @@
 """Whole files through `check`, without a database: each rule alone decides, each outcome is the right one."""
 
+import io
 import json
 import subprocess
 import sys
@@ -7,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import openpyxl
 import pytest
 from made_submissions import Made, Row, id_number, person, portrait, received
 
@@ -134,8 +136,6 @@ def test_what_is_tolerated_goes_on_with_a_warning_and_is_read_in_the_strict_form
 
 
 def test_e10_a_numeric_id_cell_goes_back_even_when_its_digits_look_right(settings: Settings, tmp_path: Path) -> None:
-    import openpyxl
-
     made, stream = Made(), tmp_path / "book.xlsx"
     row = made.add(person(1))
     book = openpyxl.Workbook()
@@ -157,6 +157,47 @@ def test_d22_d23_one_of_identical_rows_stays_and_differing_ones_are_held(setting
     assert outcomes == [Outcome.ACCEPTED, Outcome.IGNORED, Outcome.HELD, Outcome.HELD]
     assert rules(judged, 3) == ("DUP-ROW",)
     assert "DUP-DIFFERENT" in rules(judged, 4)
+
+
+@pytest.mark.parametrize("damage", ["number", "hidden"])
+@pytest.mark.parametrize("first", [True, False])
+def test_d22_of_identical_rows_the_sound_one_counts_wherever_it_stands(
+    settings: Settings, tmp_path: Path, damage: str, first: bool
+) -> None:
+    row = person(1) | {"CSNY": "199001"}
+    book = openpyxl.Workbook()
+    book.active.append(list(FIELDS))
+    for damaged in (first, not first):
+        number = damage == "number" and damaged
+        book.active.append([int(row[name]) if name == "CSNY" and number else row[name] for name in FIELDS])
+    book.active.row_dimensions[2 if first else 3].hidden = damage == "hidden"
+    stream = io.BytesIO()
+    book.save(stream)
+    (judged,) = judge(settings, Made(rows=[row, row], book=stream.getvalue()).write(tmp_path))
+    ends = [Outcome.IGNORED, Outcome.ACCEPTED] if first else [Outcome.ACCEPTED, Outcome.IGNORED]
+    assert [one.outcome for one in judged.rows] == ends
+    assert [finding.message for finding in judged.findings if finding.rule == "DUP-ROW"] == [
+        f"与第 {3 if first else 2} 行内容相同，只计一次，本行忽略。"
+    ]
+
+
+def test_d22_of_identical_rows_none_of_which_is_sound_the_first_is_judged(settings: Settings, tmp_path: Path) -> None:
+    (judged,) = judge(settings, Made(rows=[person(1) | {"XB": "?"}] * 2).write(tmp_path))
+    assert [one.outcome for one in judged.rows] == [Outcome.RETURNED, Outcome.IGNORED]
+
+
+@pytest.mark.parametrize("turned", [False, True])
+def test_no_row_hangs_on_its_copy_in_a_file_that_waits_for_a_person(
+    settings: Settings, tmp_path: Path, turned: bool
+) -> None:
+    wrong, right = (Made(rows=[person(1), person(2)], exam=exam) for exam in ("二级建造师", "一级建造师"))
+    files = [wrong.write(tmp_path / "a"), right.write(tmp_path / "b")]
+    for judged in judge(settings, *(reversed(files) if turned else files)):
+        assert judged.verdict is Verdict.HELD
+        assert [row.outcome for row in judged.rows] == [Outcome.HELD] * 2
+        said = [(one.rule, one.message) for one in judged.findings if one.row == 2]
+        misnamed = judged.submission.stem.count("二级")
+        assert said == ([] if misnamed else [("DUP-OPEN", "该管理号已在另一文件第 2 行申报，尚未办结。")])
 
 
 def test_d24_one_number_from_two_cities_of_one_call_is_held_in_both(settings: Settings, tmp_path: Path) -> None:
@@ -345,8 +386,6 @@ class TestPhotos:
 
     def sized(self, size: int) -> bytes:
         """A portrait brought to a size by a comment (which may hold the row as padded, P13)."""
-        import io
-
         from PIL import Image
 
         stream = io.BytesIO()
