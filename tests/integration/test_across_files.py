@@ -54,6 +54,63 @@ def test_one_person_in_two_cities_in_one_month_is_said_to_be(office, registry, s
     assert sound(registry, settings)
 
 
+@pytest.fixture
+def together(office, settings, registry, actor):
+    """Take files of one city in at one look; state and what is said of repeats, of each row in turn."""
+
+    def take(*mades):
+        for made in mades:
+            deliver(settings, registry, actor, made, "370100")
+        check_city(settings, registry, "370100", actor)
+        query = """SELECT r.state, array_remove(array_agg(n.message ORDER BY n.id), NULL) FROM rows r
+            LEFT JOIN findings n ON n.row_id = r.id AND n.rule LIKE 'DUP-%' GROUP BY r.id ORDER BY r.id"""
+        with registry.read() as conn:
+            return [tuple(row) for row in conn.execute(text(query))]
+
+    return take
+
+
+@pytest.mark.parametrize("turned", [False, True])
+def test_d27_of_two_months_in_one_look_only_the_later_is_held(together, registry, settings, turned):
+    mades = [Made(rows=[dict(PEOPLE[0])], month=month) for month in ("202004", "202005")]
+    found = together(*(reversed(mades) if turned else mades))
+    assert sorted(found) == [("ACCEPTED", []), ("HELD", ["该管理号已在 202004 申报，尚未办结。"])]
+    assert sound(registry, settings)
+
+
+def test_a_copy_under_another_exam_that_goes_back_holds_nobody(together, registry, settings):
+    wrong = Made(rows=[dict(PEOPLE[0]), dict(PEOPLE[1])], code="932", exam="咨询工程师(投资)")
+    found = together(wrong, Made(rows=[dict(PEOPLE[0])]))
+    assert found == [("RETURNED", []), ("RETURNED", []), ("ACCEPTED", [])]
+    assert sound(registry, settings)
+
+
+def test_d24_a_row_that_goes_back_holds_nobodys_in_one_call_either(settings, tmp_path):
+    one, other = Made(rows=[dict(PEOPLE[0])]), Made(rows=[PEOPLE[0] | {"BMS": "青岛市", "XB": ""}], city="青岛市")
+    files = [one.write(tmp_path / "a"), other.write(tmp_path / "b", account="370200")]
+    judged = check(files, settings, load_reference(settings), registry=None)
+    assert [one.verdict for one in judged] == ["accepted", "returned"]
+
+
+def test_one_number_under_two_exams_is_held_in_both_and_said_to_be(settings, tmp_path):
+    row = {"BKJB": "", "BKZY": ""}
+    one, other = (
+        Made(rows=[PEOPLE[0] | row], code=code, exam=exam)
+        for code, exam in (("902", "注册税务师"), ("907", "价格鉴证师"))
+    )
+    files = [one.write(tmp_path / "a"), other.write(tmp_path / "b")]
+    judged = check(files, settings, load_reference(settings), registry=None)
+    said = [found.message for one in judged for found in one.findings if found.rule.startswith("DUP-")]
+    assert [one.verdict for one in judged] == ["held", "held"]
+    assert said == [f"该管理号已在另一文件第 2 行（考试代码 {code}）申报，尚未办结。" for code in ("907", "902")]
+
+
+def test_a_corrected_row_is_not_held_by_what_it_corrects_in_another_file(together, registry, settings):
+    found = together(Made(rows=[PEOPLE[0] | {"XB": ""}]), Made(rows=[dict(PEOPLE[0])], extra={"说明.txt": b"2"}))
+    assert found == [("RETURNED", []), ("HELD", [])]  # with its file alone: two workbooks of one exam (Z45)
+    assert sound(registry, settings)
+
+
 def test_a_third_reissue_within_a_year_is_held_and_one_of_two_years_ago_counts_no_more(
     office, registry, actor, settings
 ):

@@ -15,6 +15,7 @@ from certflow.checks import columns
 from certflow.checks.measure_files import Standing
 from certflow.checks.measure_rows import DATES, Rows, clean
 from certflow.findings import FIELDS, Outcome
+from certflow.month import Month
 from certflow.reference import City
 
 if TYPE_CHECKING:
@@ -28,6 +29,8 @@ COLUMNS = frozenset({
     "person_where", "reissues",
 })  # fmt: skip
 """Columns this module adds, once it is known how rows end by themselves."""
+_Where = tuple[str | None, str | None, Month | None]
+"""City, exam and month of a row; None where its file does not say."""
 _COUNTS = (Outcome.ACCEPTED, Outcome.PROOF, Outcome.HELD, Outcome.RETURNED)
 """Of identical rows the one whose end comes first here counts."""
 
@@ -75,8 +78,8 @@ def measure(
     """Add the ``dup_*`` columns, and `reissues`: how often the certificate was asked for in a year, this time too.
 
     `earlier`: by 管理号 what the ledger holds of it; `photos`: per row the SHA-256 of its photo; `files`: as in
-    `shared`; `ends`: how each shared row ends by itself; `elsewhere`: by ID number the
-    accounts and months it has requests of; `cities`: by account.
+    `shared`; `ends`: how each shared row ends by itself; `elsewhere`: by ID number the accounts and months it has
+    requests of; `cities`: by account.
     """
     marks = _Marks(len(rows))
     here = _counted(rows, files)
@@ -138,27 +141,61 @@ def _compare(
     files: Sequence[Outcome],
     ends: Mapping[int, Outcome],
 ) -> None:
-    """One 管理号 on several lines of one call."""
-    kinds: dict[tuple[object, ...], list[int]] = defaultdict(list)
-    cities = {_city(standings[rows.owner[line]]) for line in lines}
+    """One 管理号 on several lines of one call.
+
+    In a sheet whatever differs is held (D23); across files nothing is held by a row that goes back.
+    """
+    kinds: dict[tuple[tuple[str, ...], _Where], list[int]] = defaultdict(list)
     for line in lines:
         standing = standings[rows.owner[line]]
-        kind = (_sent(rows, line), _city(standing), standing.exam.code if standing.exam else None, standing.month)
-        kinds[kind].append(line)
-    for copies in kinds.values():
+        where = (_city(standing), standing.exam.code if standing.exam else None, standing.month)
+        kinds[_sent(rows, line), where].append(line)
+    sheets: dict[int, list[list[int]]] = defaultdict(list)
+    places: dict[_Where, list[list[int]]] = defaultdict(list)
+    for (_, where), copies in kinds.items():
         _compare_copies(rows, copies, marks, files=files, ends=ends)
-    if len(cities) > 1:
-        for line in lines:
-            marks.city[line] = False
-    firsts: dict[str | None, list[list[int]]] = defaultdict(list)
-    for copies in kinds.values():
-        firsts[_city(standings[rows.owner[copies[0]]])].append([line for line in copies if marks.same[line] is None])
-    for group in firsts.values():
-        if len(group) > 1:
-            for copies in group:
-                other = next(one for one in group if one != copies)[0]
-                for line in copies:
-                    marks.different[line], marks.where[line] = False, _place(rows, line, other)
+        counting = [line for line in copies if marks.same[line] is None]
+        for line in counting:
+            sheets[rows.owner[line]].append([line])
+        if going := [line for line in counting if ends[line] is not Outcome.RETURNED]:
+            places[where].append(going)
+    for group in (*sheets.values(), *places.values()):
+        _compare_contents(rows, group, marks)
+    _compare_places(rows, places, marks)
+
+
+def _compare_contents(rows: Rows, group: Sequence[list[int]], marks: _Marks) -> None:
+    """Rows of one city, exam and month, by their content (D23)."""
+    for position, copies in enumerate(group if len(group) > 1 else ()):
+        other = group[1 if position == 0 else 0][0]
+        for line in copies:
+            marks.different[line], marks.where[line] = False, _place(rows, line, other)
+
+
+def _compare_places(rows: Rows, places: Mapping[_Where, Sequence[list[int]]], marks: _Marks) -> None:
+    """Rows of several cities (D24), and of several exams or months of one city (D27)."""
+    several = len({city for city, *_ in places}) > 1
+    for where, group in places.items():
+        others = (
+            _asked(rows, where, other, found[0][0])
+            for other, found in places.items()
+            if other != where and other[0] == where[0]
+        )
+        asked = next((words for words in others if words), None)
+        for line in (line for copies in group for line in copies):
+            if several:
+                marks.city[line] = False
+            if asked is not None:
+                marks.open[line], marks.open_where[line] = False, asked
+
+
+def _asked(rows: Rows, where: _Where, other: _Where, line: int) -> str:
+    """Where the certificate was asked for as well: on this line, of another exam or month; "" where that was later."""
+    (_, exam, month), (_, exam_too, month_too) = where, other
+    if month is not None and month_too is not None and month != month_too:
+        return f"已在 {month_too} 申报" if month_too < month else ""
+    different = exam is not None and exam_too is not None and exam != exam_too
+    return f"已在另一文件第 {rows.number[line]} 行{f'（考试代码 {exam_too}）' if different else ''}申报"
 
 
 def _compare_copies(
