@@ -290,6 +290,47 @@ def test_rows_that_a_misnamed_file_holds_as_well_wait_and_can_be_accepted(office
     assert office.sound()
 
 
+def cancelled(month: str = "202005", city: str = "济南市", **values: str) -> Made:
+    rows = [CANCELLED | {"BMS": city} | values]
+    return Made(rows=rows, code="902", exam="注册税务师", month=month, city=city)
+
+
+@pytest.mark.parametrize("issued", [False, True])
+def test_d24_two_cities_do_not_both_get_a_proof_for_one_certificate(office: Office, issued: bool) -> None:
+    office.take(cancelled())
+    if issued:
+        with office.registry.begin(office.actor) as conn:
+            conn.execute(text("UPDATE rows SET state = 'ISSUED'"))
+    office.take(cancelled(city="青岛市"), "370200")
+    assert office.states() == (["ISSUED", "HELD"] if issued else ["WITHDRAWN", "HELD", "HELD"])
+    theirs = "370200-202005-902-000001"
+    if not issued:
+        with pytest.raises(Conflict, match="已取消"):
+            office.hold("accept", "370100-202005-902-000001-H")
+        office.hold("proof", "370100-202005-902-000001-H")
+    with pytest.raises(Conflict, match="不能同时开具两份证明"):
+        office.hold("proof", theirs)
+    office.hold("return", theirs)
+    assert office.waiting == []
+    assert office.sound()
+
+
+@pytest.mark.parametrize("state", ["PROOF", "ISSUED"])
+def test_d27_a_certificate_whose_proof_is_under_way_is_asked_for_once(office: Office, state: str) -> None:
+    office.take(cancelled())
+    if state == "ISSUED":
+        with office.registry.begin(office.actor) as conn:
+            conn.execute(text("UPDATE rows SET state = 'ISSUED'"))
+    office.take(cancelled(ZJLB="身份证"))
+    office.take(cancelled("202006"))
+    assert office.states() == [state, "HELD", "HELD"]
+    said = [one.evidence[0].message for one in queue(office.registry)]
+    assert said == [
+        "该管理号已在本月第 1 版中申报，内容不同，尚未办结。", "该管理号已在 202005 申报，尚未办结。",
+    ]  # fmt: skip
+    assert office.sound()
+
+
 def test_d30_a_held_row_of_a_cancelled_exam_can_only_become_a_proof(office: Office) -> None:
     office.take(Made(rows=[CANCELLED | {"BMS": "青岛市"}], code="902", exam="注册税务师"))
     (record,) = office.waiting

@@ -210,6 +210,14 @@ def test_rows_of_cancelled_exams_get_their_proof_without_being_asked(office, mon
     assert "阿卜杜热依木·买买提" in text
 
 
+def test_one_certificate_of_a_cancelled_exam_gets_one_proof_however_often_it_was_asked_for(office, month):
+    person = Person(1, state="PROOF")
+    ids = month.submit([person], exam="902") + month.submit([person], exam="902", account="370200")
+    assert requests.answer_qualifications(office, "370200") == (1, ())
+    assert requests.answer_qualifications(office, "370100") == (0, ())
+    assert month.states(ids) == ["PROOF", "ISSUED"]
+
+
 def test_a_name_no_font_can_show_is_refused_and_the_others_go_on(office, month):
     nobody = Person(1, state="PROOF", name="王𰻝")
     ids = month.submit([nobody, Person(2, state="PROOF")], exam="902")

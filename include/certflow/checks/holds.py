@@ -40,6 +40,8 @@ CHOICES: dict[str, tuple[str, ...]] = {
 
 _KINDS = {"row": "数据行", "file": "文件", "photo": "照片"}
 _STATES = {"accept": "ACCEPTED", "return": "RETURNED", "proof": "PROOF"}
+_TWICE = {"accept": "一本证书不能同时补换两次", "proof": "一本证书不能同时开具两份证明"}
+"""Why a row cannot go on where another one is under way for its certificate (I3)."""
 _MISNAMED = ("NAME-FORM", "NAME-MONTH", "NAME-EXAM", "NAME-EXAM-UNKNOWN", "NAME-CITY")
 """Rules that leave open which month, exam or city a file is about."""
 _NAMELESS = "所在数据包的名称不能确定考试或城市，请退回，由该市改正名称后重新报送"
@@ -252,13 +254,13 @@ def _decide_rows(conn: "Connection", found: "list[Hold]", decision: Decision) ->
     from certflow.registry import holds
 
     rows = [one.id for one in found]
-    if decision.what == "accept":
-        if decision.photo is not None:
-            if len(rows) != 1:
-                raise Conflict("选定照片时一次只能决定一行")
-            holds.choose_photo(conn, rows[0], holds.photo_of(conn, rows[0], decision.photo))
+    if decision.what == "accept" and decision.photo is not None:
+        if len(rows) != 1:
+            raise Conflict("选定照片时一次只能决定一行")
+        holds.choose_photo(conn, rows[0], holds.photo_of(conn, rows[0], decision.photo))
+    if decision.what in _TWICE:
         for record, other in holds.rivals(conn, rows):
-            raise Conflict(f"{record} 的管理号已有另一行在办：{other}。一本证书不能同时补换两次，未作任何更改")
+            raise Conflict(f"{record} 的管理号已有另一行在办：{other}。{_TWICE[decision.what]}，未作任何更改")
     if rows:
         holds.move_rows(conn, rows, _STATES[decision.what])
     if decision.what == "accept":

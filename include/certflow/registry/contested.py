@@ -13,10 +13,14 @@ from certflow.registry.schema import entries, files, findings, rows, submission_
 if TYPE_CHECKING:
     from certflow.checks.judged import Judged, JudgedRow
 
+CANCELLED = "EXAM-CANCELLED"
+"""The finding of a row whose exam is cancelled: it gets a proof, no reissue (notice 二(二)2)."""
+_SAID = [column.name for column in findings.c if column.name not in ("id", "row_id")]
+
 
 @dataclass(frozen=True, slots=True)
 class Contested:
-    """An accepted row that is held from now on, because a later submission contests it (D24, P17)."""
+    """An accepted row, or one that waits for its proof, held from now on: a later submission contests it (D24, P17)."""
 
     account: str
     month: str
@@ -93,6 +97,7 @@ def _one_of(wanted: Sequence[str]) -> ColumnElement[bool]:
 def contest(conn: Connection, account: str, one: "Judged", row_ids: Mapping[int, int]) -> list[Contested]:
     """Hold the accepted rows that this submission contests: another city's 管理号 (D24), another person's photo (P17).
 
+    A row that waits for its proof is accepted as well; one whose proof is issued stays as it is, and the new one waits.
     `row_ids`: row number → id, of the rows recorded for it. The graph knows no way back from ACCEPTED to HELD: the
     accepted row is withdrawn, and a new one that replaces it comes into being and is held, until a person decides.
     """
@@ -110,7 +115,7 @@ def _same_number(conn: Connection, account: str, one: "Judged", held: "Sequence[
         select(rows.c.id)
         .join(submissions, submissions.c.id == rows.c.submission_id)
         .where(
-            rows.c.management_no == func.any(numbers), rows.c.state == "ACCEPTED",
+            rows.c.management_no == func.any(numbers), rows.c.state.in_(("ACCEPTED", "PROOF")),
             submissions.c.account != account,
         )
         .with_for_update(of=rows)
@@ -159,7 +164,16 @@ def _hold(conn: Connection, accepted: Mapping[int, Finding], rule_set: str, reas
     )
     held = {int(row_id): accepted[replaced] for row_id, replaced in made}
     conn.execute(update(rows).where(rows.c.id.in_([*held])).values(state="HELD"))
+    conn.execute(text(_CANCELLED), {"ids": [*held]})
     return _tell(conn, held, rule_set, reason)
+
+
+_CANCELLED = f"""
+    INSERT INTO findings (row_id, {", ".join(_SAID)})
+    SELECT r.id, {", ".join(f"n.{name}" for name in _SAID)} FROM rows r
+    JOIN findings n ON n.row_id = r.replaces AND n.rule = '{CANCELLED}' WHERE r.id = ANY(CAST(:ids AS bigint[]))
+"""  # noqa: S608 (our own column names)
+"""What tells that a person can only decide on a proof."""
 
 
 def _tell(conn: Connection, held: Mapping[int, Finding], rule_set: str, reason: str) -> list[Contested]:

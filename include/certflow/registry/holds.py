@@ -13,14 +13,12 @@ from typing import Any
 from sqlalchemy import Connection, func, insert, select, text, update
 
 from certflow.errors import Conflict
+from certflow.registry.contested import CANCELLED
 from certflow.registry.packages import Photo
 from certflow.registry.schema import certificates, entries, files, hold_decisions, rows, submissions
 
 LIMIT_DAYS = 31
 """What waits for a person longer than a month has missed a whole supplementary batch (I12)."""
-
-CANCELLED = "EXAM-CANCELLED"
-"""The finding of a row whose exam is cancelled: it gets a proof, no reissue (notice 二(二)2)."""
 
 
 UNTIED = "没有对应到证书数据库中的证书，开不出证明；请查明管理号（数据库中没有这本证书的先补录），请该市补填后重报"
@@ -178,7 +176,7 @@ def rivals(conn: Connection, row_ids: Sequence[int]) -> list[tuple[str, str]]:
     found = conn.execute(
         text(
             "SELECT r.record_id, o.record_id FROM rows r JOIN rows o ON o.management_no = r.management_no"
-            " AND o.id <> r.id AND o.state IN ('ACCEPTED', 'PACKED', 'SENT')"
+            " AND o.id <> r.id AND o.state IN ('ACCEPTED', 'PACKED', 'SENT', 'PROOF', 'ISSUED')"
             " WHERE r.id = ANY(CAST(:ids AS bigint[])) AND r.management_no <> '' ORDER BY 1, 2"
         ),
         {"ids": [*row_ids]},
@@ -510,7 +508,8 @@ _FINDINGS = f"""
 
 _ROWS_OF_FILES = f"""
     SELECT r.id, bool_or(n.id IS NOT NULL) OR r.management_no <> '' AND EXISTS (
-            SELECT FROM rows o WHERE o.management_no = r.management_no AND (o.state IN ('ACCEPTED', 'PACKED', 'SENT')
+            SELECT FROM rows o WHERE o.management_no = r.management_no AND (
+            o.state IN ('ACCEPTED', 'PACKED', 'SENT', 'PROOF', 'ISSUED')
             OR o.state = 'HELD' AND o.id < r.id AND o.submission_id IN (
                 SELECT y.submission_id FROM submission_files y WHERE y.file_id = ANY(CAST(:files AS bigint[]))))
         ) AS own,

@@ -121,10 +121,20 @@ def requests_for(conn: Connection, account: str, management_nos: Sequence[str]) 
 
 
 def waiting_qualifications(conn: Connection, account: str) -> list[Candidate]:
-    """The account's rows of cancelled exams that wait for their 职/执业资格证明, oldest first."""
-    live = select(proofs.c.id).where(proofs.c.row_id == rows.c.id, proofs.c.revoked_at.is_(None))
+    """The account's rows of cancelled exams that wait for their 职/执业资格证明, oldest first; one of a certificate.
+
+    None of a certificate for which one was issued, to whichever city, that is neither revoked nor handed out.
+    """
+    other = rows.alias()
+    live = select(proofs.c.id).where(
+        proofs.c.row_id == other.c.id, proofs.c.kind == QUALIFICATION, proofs.c.revoked_at.is_(None),
+        other.c.certificate_id == rows.c.certificate_id, other.c.state != "CLOSED",
+    )  # fmt: skip
     query = _CANDIDATE.where(rows.c.state == "PROOF", submissions.c.account == account, ~live.exists())
-    return [Candidate(*row) for row in conn.execute(query.order_by(rows.c.id))]
+    oldest: dict[int, Candidate] = {}
+    for row in conn.execute(query.order_by(rows.c.id)):
+        oldest.setdefault(row.certificate_id, Candidate(*row))
+    return [*oldest.values()]
 
 
 def still(conn: Connection, row_ids: Sequence[int], states: Sequence[str]) -> set[int]:

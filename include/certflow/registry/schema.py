@@ -48,7 +48,7 @@ TRANSITIONS: dict[str, tuple[tuple[str, str], ...]] = {
         ("JUDGED", "IGNORED"), ("HELD", "ACCEPTED"), ("HELD", "PROOF"), ("HELD", "RETURNED"),
         ("ACCEPTED", "PACKED"), ("ACCEPTED", "WITHDRAWN"), ("PACKED", "SENT"), ("PACKED", "ACCEPTED"),
         ("SENT", "PRINTED"), ("SENT", "REFUSED"), ("PRINTED", "DELIVERED"), ("DELIVERED", "CLOSED"),
-        ("PROOF", "ISSUED"), ("ISSUED", "CLOSED"),
+        ("PROOF", "ISSUED"), ("PROOF", "WITHDRAWN"), ("ISSUED", "CLOSED"),
         ("PRINTED", "SENT"), ("REFUSED", "SENT"), ("CLOSED", "DELIVERED"), ("DELIVERED", "PRINTED"),
     ),
     "package": (

@@ -35,9 +35,9 @@ if TYPE_CHECKING:
 
 UNJUDGED = ("RECEIVED", "WAITING")
 """States of a file without a verdict."""
-OPEN = ("HELD", "ACCEPTED", "PACKED", "SENT")
-"""States of a row that still waits for its certificate."""
-DONE = ("PRINTED", "DELIVERED", "PROOF", "ISSUED", "CLOSED")
+OPEN = ("HELD", "ACCEPTED", "PACKED", "SENT", "PROOF", "ISSUED")
+"""States of a row whose certificate or proof is under way: not printed, or not handed out."""
+DONE = ("PRINTED", "DELIVERED", "CLOSED")
 """States of a row that led to something: the very same row again asks for nothing new."""
 _STATES = {
     Outcome.ACCEPTED: "ACCEPTED",
@@ -81,7 +81,7 @@ class Earlier:
 
     @property
     def open(self) -> bool:
-        """Whether the request still waits for its certificate."""
+        """Whether its certificate or proof is under way."""
         return self.state in OPEN
 
     @property
