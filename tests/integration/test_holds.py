@@ -331,6 +331,45 @@ def test_d27_a_certificate_whose_proof_is_under_way_is_asked_for_once(office: Of
     assert office.sound()
 
 
+def test_a_number_that_is_filled_in_replaces_the_held_row_without_one(office: Office) -> None:
+    office.take(Made(rows=[PEOPLE[1] | {"ZSGLH": ""}, PEOPLE[2] | {"ZSGLH": ""}]))
+    office.take(Made(rows=[dict(PEOPLE[1]), PEOPLE[2] | {"ZSGLH": "", "KSXM": "王五"}]))
+    assert office.states() == ["RETURNED", "RETURNED", "ACCEPTED", "HELD"]
+    assert office.ask("SELECT replaces FROM rows ORDER BY id") == [None, None, 1, 2]
+    [receipt] = office.settings.feedback.rglob("*F000002*回执.txt")
+    assert "更正 2 行（第 2、3 行）" in receipt.read_text("utf-8-sig")
+    assert office.sound()
+
+
+@pytest.mark.parametrize("decided", [True, False])
+def test_a_row_of_a_person_whose_request_without_a_number_is_under_way_is_held(office: Office, decided: bool) -> None:
+    office.take(Made(rows=[PEOPLE[1] | {"ZSGLH": ""}]))
+    if decided:
+        office.hold("accept", *office.waiting)
+    office.take(Made(rows=[PEOPLE[1] | ({} if decided else {"XB": "男"}), dict(PEOPLE[2])]))
+    office.take(Made(rows=[PEOPLE[1] | {"ZSGLH": ""}], month="202006"))
+    assert office.states() == ["ACCEPTED" if decided else "HELD", "HELD", "ACCEPTED", "HELD"]
+    said = [one.message for found in queue(office.registry) for one in found.evidence if one.rule == "DUP-OPEN"]
+    assert said == [
+        "该管理号的持证人在 202005 已有同一考试、没有填管理号的申报，尚未办结。",
+        "该管理号未填，持证人在 202005 已有同一考试、没有填管理号的申报，尚未办结。",
+    ]
+    assert office.sound()
+
+
+def test_two_rows_of_one_person_without_a_number_are_not_both_accepted(office: Office) -> None:
+    office.take(Made(rows=[PEOPLE[1] | {"ZSGLH": ""}, PEOPLE[1] | {"ZSGLH": "", "BKZY": "公路工程"}]))
+    one, other = office.waiting
+    with pytest.raises(Conflict, match="不能同时补换两次"):
+        office.hold("accept", one, other)
+    office.hold("accept", one)
+    with pytest.raises(Conflict, match=f"{other} .*另一行在办：{one}"):
+        office.hold("accept", other)
+    office.take(Made(rows=[PEOPLE[1] | {"ZSGLH": ""}], extra={"说明.txt": b"2"}))
+    assert office.states() == ["ACCEPTED", "HELD", "IGNORED"]
+    assert office.sound()
+
+
 def test_d30_a_held_row_of_a_cancelled_exam_can_only_become_a_proof(office: Office) -> None:
     office.take(Made(rows=[CANCELLED | {"BMS": "青岛市"}], code="902", exam="注册税务师"))
     (record,) = office.waiting

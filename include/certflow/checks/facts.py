@@ -20,7 +20,11 @@ class Facts:
 
     database: bool
     match: Mapping[str, Sequence[Any]] | None
+    persons: frozenset[str]
+    """ID numbers of the rows, as sent and as the database has them."""
     earlier: "Mapping[str, Sequence[Earlier]]"
+    unnumbered: "Mapping[str, Sequence[Earlier]]"
+    """By person what is under way without a 管理号."""
     known: Mapping[str, str]
     elsewhere: Mapping[str, AbstractSet[tuple[str, str]]]
     """By ID number the (account, month) the ledger has requests of."""
@@ -37,7 +41,7 @@ def facts_of(
 ) -> Facts:
     """Everything the database is asked, in one look."""
     if registry is None:
-        return Facts(False, None, {}, {}, {}, {})
+        return Facts(False, None, frozenset(), {}, {}, {}, {}, {})
     from certflow.registry import certificates, contested
     from certflow.registry import submissions as ledger
 
@@ -48,15 +52,16 @@ def facts_of(
         numbers = rows.text("clean_ZSGLH")
         match = certificates.match(conn, numbers) if database else None
         earlier = ledger.earlier(conn, numbers, without)
-        persons = _ids(rows, match)
+        persons = frozenset(_ids(rows, match))
+        unnumbered = ledger.unnumbered(conn, persons, without)
         elsewhere, pictured = contested.elsewhere(conn, persons, without), contested.pictured(conn, persons, without)
         if lane != "month":
-            return Facts(database, match, earlier, {}, elsewhere, pictured)
+            return Facts(database, match, persons, earlier, unnumbered, {}, elsewhere, pictured)
         known = ledger.known_files(
             conn, [file.sha256 for file in received], received[0].account if received else None, own
         )
         repeats = dict.fromkeys(known, "（此前已收到）")
-        return Facts(database, match, earlier, repeats, elsewhere, pictured)
+        return Facts(database, match, persons, earlier, unnumbered, repeats, elsewhere, pictured)
 
 
 def _ids(rows: measure_rows.Rows, match: Mapping[str, Sequence[Any]] | None) -> set[str]:

@@ -72,14 +72,15 @@ def measure(
     *,
     files: Sequence[Outcome],
     ends: Mapping[int, Outcome],
+    unnumbered: "Mapping[str, Sequence[Earlier]]",
     elsewhere: Mapping[str, AbstractSet[tuple[str, str]]],
     cities: Mapping[str, City],
 ) -> None:
     """Add the ``dup_*`` columns, and `reissues`: how often the certificate was asked for in a year, this time too.
 
     `earlier`: by 管理号 what the ledger holds of it; `photos`: per row the SHA-256 of its photo; `files`: as in
-    `shared`; `ends`: how each shared row ends by itself; `elsewhere`: by ID number the accounts and months it has
-    requests of; `cities`: by account.
+    `shared`; `ends`: how each shared row ends by itself; `unnumbered`: by person what is under way without a 管理号;
+    `elsewhere`: by ID number the accounts and months it has requests of; `cities`: by account.
     """
     marks = _Marks(len(rows))
     here = _counted(rows, files)
@@ -91,6 +92,7 @@ def measure(
         if here[line] and marks.same[line] is None:
             sent = (_sent(rows, line), photos[line])
             _compare_earlier(earlier[numbers[line]], standings[rows.owner[line]], sent, line, marks)
+    _compare_unnumbered(rows, standings, here, unnumbered, marks)
     for lines in columns.groups(
         [
             (owner, person) if person and same is None and count else None
@@ -260,6 +262,33 @@ def _compare_earlier(
                 marks.same[line], marks.where[line] = False, f"已收到的第 {one.version} 版"
         else:
             marks.open[line], marks.open_where[line] = False, f"已在 {one.month} 申报"  # D27
+
+
+def _compare_unnumbered(
+    rows: Rows,
+    standings: Sequence[Standing],
+    here: Sequence[bool],
+    unnumbered: "Mapping[str, Sequence[Earlier]]",
+    marks: _Marks,
+) -> None:
+    """Rows of persons whose request of the exam is under way without a 管理号: it may be the same certificate."""
+    for line in [line for line, person in enumerate(rows.persons) if person in unnumbered] if unnumbered else ():
+        if not here[line] or marks.same[line] is not None or marks.open[line] is not None:
+            continue
+        standing, number = standings[rows.owner[line]], rows.text("clean_ZSGLH")[line]
+        sent = {name: rows.text(name)[line] for name in FIELDS}
+        for one in unnumbered[rows.persons[line]]:
+            if standing.exam is None or one.exam_code != standing.exam.code:
+                continue
+            same_place = one.account == _city(standing) and one.month == str(standing.month)
+            if same_place and one.state == "HELD" and (not number or one.but_for_number(sent)):
+                continue  # replaced by this one: see `registry.submissions`
+            if same_place and not number and _content(one) == _sent(rows, line):
+                marks.same[line], marks.where[line] = False, f"已收到的第 {one.version} 版"
+                break
+            whose = "的持证人" if number else "未填，持证人"
+            marks.open[line] = False
+            marks.open_where[line] = f"{whose}在 {one.month} 已有同一考试、没有填管理号的申报"
 
 
 def _measure_cities(

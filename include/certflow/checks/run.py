@@ -114,8 +114,12 @@ class _Case:
     judgements: "list[Judgement]"
     numbers: tuple[str, ...]
     """管理号 of every row."""
+    persons: frozenset[str]
+    """ID numbers of the rows, as sent and as the database has them."""
     earlier: "Mapping[str, Sequence[Earlier]]"
     """What the ledger held under these numbers."""
+    unnumbered: "Mapping[str, Sequence[Earlier]]"
+    """What it held of these persons without a number."""
     album: measure_likeness.Album | None
     """None where no rule asks whose photos are alike."""
 
@@ -124,6 +128,8 @@ class _Case:
         from certflow.registry import submissions as ledger
 
         if ledger.earlier(conn, self.numbers, without) != self.earlier:
+            return True
+        if ledger.unnumbered(conn, self.persons, without) != self.unnumbered:
             return True
         return self.album is not None and self.album.overlooked(conn, without)
 
@@ -502,7 +508,7 @@ def _judge(
     own = _by_themselves(rows, measure_duplicates.shared(rows, ends), found, run, of_row)
     measure_duplicates.measure(
         rows, standings, facts.earlier, photos.of_rows(rows),
-        files=ends, ends=own, elsewhere=facts.elsewhere, cities=reference.cities,
+        files=ends, ends=own, unnumbered=facts.unnumbered, elsewhere=facts.elsewhere, cities=reference.cities,
     )  # fmt: skip
     judgements += run(Scope.ROW, rows.columns, found.rows, size=len(rows), place=of_row)
     judgements += run(Scope.ENTRY, entries, found.entries, size=len(members), place=of_entry)
@@ -511,7 +517,7 @@ def _judge(
     numbers = tuple(sorted(set(rows.text("clean_ZSGLH"))))
     if album is not None:
         album.let_go()
-    return _Case(judged, judgements, numbers, facts.earlier, album)
+    return _Case(judged, judgements, numbers, facts.persons, facts.earlier, facts.unnumbered, album)
 
 
 def _by_themselves(

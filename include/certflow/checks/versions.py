@@ -86,6 +86,12 @@ def with_news(one: Judged, version: int, before: "Sequence[Before]") -> Judged:
     for finding in one.findings:
         if finding.severity is Severity.HOLD:
             held[finding.row].add(finding.rule)
+    left = known.keys() - {_key(row.sent) for row in one.rows}
+    for row in one.rows:
+        key, person = _key(row.sent), _person(row.sent)
+        if key not in known and person in left:  # the number was filled in
+            left.discard(person)
+            known[key] = known.pop(person)
     same = {row.row: found for row in one.rows if (found := _unchanged(row, known[_key(row.sent)])) is not None}
     standing = {
         row.row
@@ -192,7 +198,11 @@ def _unchanged(row: JudgedRow, before: "Sequence[Before]") -> "Before | None":
 
 def _key(sent: Mapping[str, str]) -> str:
     """管理号; where a row has none, the person."""
-    return clean("ZSGLH", sent.get("ZSGLH", "")) or clean("ZJHM", sent.get("ZJHM", ""))
+    return clean("ZSGLH", sent.get("ZSGLH", "")) or _person(sent)
+
+
+def _person(sent: Mapping[str, str]) -> str:
+    return keys.id_key(clean("ZJHM", sent.get("ZJHM", "")))
 
 
 def _content(sent: Mapping[str, str]) -> tuple[str, ...]:

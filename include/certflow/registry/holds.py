@@ -12,6 +12,7 @@ from typing import Any
 
 from sqlalchemy import Connection, func, insert, select, text, update
 
+from certflow import keys
 from certflow.errors import Conflict
 from certflow.registry.contested import CANCELLED
 from certflow.registry.packages import Photo
@@ -172,7 +173,10 @@ def photos_of(conn: Connection, hold: Hold) -> dict[str, Photo]:
 
 
 def rivals(conn: Connection, row_ids: Sequence[int]) -> list[tuple[str, str]]:
-    """(record, other record) where the 管理号 of a held row is under way in another row already (I3)."""
+    """(record, other record) where the 管理号 of a held row is under way in another row already (I3).
+
+    Without a number: where the person has another such request of the exam and month, or two of these are his.
+    """
     found = conn.execute(
         text(
             "SELECT r.record_id, o.record_id FROM rows r JOIN rows o ON o.management_no = r.management_no"
@@ -181,7 +185,11 @@ def rivals(conn: Connection, row_ids: Sequence[int]) -> list[tuple[str, str]]:
         ),
         {"ids": [*row_ids]},
     )
-    return [(str(one), str(other)) for one, other in found]
+    nameless = conn.execute(text(_NAMELESS), {"ids": [*row_ids]})
+    return [
+        *((str(one), str(other)) for one, other in found),
+        *((str(one), str(other)) for one, other, own, their in nameless if keys.id_key(own) == keys.id_key(their)),
+    ]
 
 
 def move_rows(conn: Connection, row_ids: Sequence[int], state: str) -> None:
@@ -497,6 +505,15 @@ _PHOTOS_OF = f"""
         OR :row AND e.id IN (SELECT o.photo_entry_id {_BESIDE}))
     ORDER BY e.id <> coalesce(r.photo_entry_id, 0), e.id
 """  # noqa: S608 (our own words)
+
+_NAMELESS = """
+    SELECT r.record_id, o.record_id, r.id_number, o.id_number FROM rows r
+    JOIN submissions s ON s.id = r.submission_id
+    JOIN submissions t ON t.account = s.account AND t.month = s.month AND t.exam_code = s.exam_code AND t.lane = s.lane
+    JOIN rows o ON o.submission_id = t.id AND o.management_no = '' AND o.id <> r.id
+        AND (o.state IN ('ACCEPTED', 'PACKED', 'SENT', 'PROOF', 'ISSUED') OR o.id = ANY(CAST(:ids AS bigint[])))
+    WHERE r.id = ANY(CAST(:ids AS bigint[])) AND r.management_no = '' ORDER BY 1, 2
+"""
 
 _FINDINGS = f"""
     SELECT n.*, {_PHOTO_TAG} AS tag FROM findings n

@@ -8,13 +8,14 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection, func, select, text, update
 from sqlalchemy.dialects.postgresql import insert
 
+from certflow import keys
 from certflow.errors import Conflict
-from certflow.findings import Outcome
+from certflow.findings import FIELDS, Outcome
 from certflow.registry import portraits, versions
 from certflow.registry.bulk import insert_many, steps
 from certflow.registry.contested import Contested, contest
@@ -88,6 +89,15 @@ class Earlier:
     def done(self) -> bool:
         """Whether the request led to its certificate or proof."""
         return self.state in DONE
+
+    def but_for_number(self, sent: Mapping[str, str]) -> bool:
+        """Whether a row asks for the same, but for the 管理号."""
+        return but_for_number(self.sent) == but_for_number(sent)
+
+
+def but_for_number(sent: Mapping[str, str]) -> tuple[str, ...]:
+    """What a row says beside its 管理号: who fills the number in asks for the same."""
+    return tuple(_storable(sent.get(name, "")) for name in FIELDS if name not in ("ZSGLH", "ZP"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,23 +202,30 @@ def earlier(conn: Connection, management_nos: Iterable[str], without: Sequence[i
     found: dict[str, list[Earlier]] = defaultdict(list)
     if not wanted:
         return found
-    query = (
-        select(
-            rows.c.management_no, rows.c.id, submissions.c.account, submissions.c.month, submissions.c.exam_code,
-            submissions.c.version, rows.c.state, rows.c.sent, entries.c.sha256,
-        )
-        .join(submissions, submissions.c.id == rows.c.submission_id)
-        .outerjoin(entries, entries.c.id == rows.c.photo_entry_id)
-        .where(
-            # One text is a fifth of the work of an array of a hundred thousand; no number holds a line break.
-            rows.c.management_no == func.any(func.string_to_array("\n".join(wanted), "\n")),
-            rows.c.state.not_in(("RETURNED", "IGNORED", "WITHDRAWN")),
-            rows.c.submission_id.not_in(without),
-        )
-        .order_by(rows.c.id)
-    )  # fmt: skip
+    query = _EARLIER.where(
+        # One text is a fifth of the work of an array of a hundred thousand; no number holds a line break.
+        rows.c.management_no == func.any(func.string_to_array("\n".join(wanted), "\n")),
+        rows.c.state.not_in(("RETURNED", "IGNORED", "WITHDRAWN")),
+        rows.c.submission_id.not_in(without),
+    )
     for number, *values in conn.execute(query):
         found[number].append(Earlier(*values))
+    return dict(found)
+
+
+def unnumbered(conn: Connection, id_numbers: Iterable[str], without: Sequence[int] = ()) -> dict[str, list[Earlier]]:
+    """By `keys.id_key` the requests of these persons that are under way without a 管理号, oldest first.
+
+    `without`: as in `earlier`.
+    """
+    wanted = sorted({number for number in id_numbers if number.isascii() and number.isalnum()})
+    found: dict[str, list[Earlier]] = defaultdict(list)
+    query = _EARLIER.where(
+        rows.c.management_no == "", rows.c.state.in_(OPEN), rows.c.submission_id.not_in(without),
+        rows.c.id_number == func.any(func.string_to_array(" ".join(wanted), " ")),
+    )  # fmt: skip
+    for _, *values, id_number in conn.execute(query.add_columns(rows.c.id_number)) if wanted else ():
+        found[keys.id_key(id_number)].append(Earlier(*values))
     return dict(found)
 
 
@@ -447,7 +464,7 @@ def _record_rows(
             "certificate_id": row.certificate_id,
             **{column: _storable(emitted[field]) for field, column in _COLUMNS.items()},
             "photo_entry_id": entry_ids.get((row.photo[0].sha256, row.photo[1].ordinal)) if row.photo else None,
-            "replaces": None if _repeats(row) else superseded.get(emitted["ZSGLH"]),
+            "replaces": superseded.get(row.row),
         }
         for number, row in enumerate(one.rows, start=first)
         for emitted in (row.emitted,)
@@ -466,27 +483,51 @@ def _repeats(row: "JudgedRow") -> bool:
     return row.stands or row.outcome is Outcome.IGNORED
 
 
-def _supersede(conn: Connection, account: str, one: "Judged", beside: Sequence[int]) -> dict[str, int]:
-    """Held rows that this newer version of the same submission replaces go back; 管理号 → id of the replaced row.
+def _supersede(conn: Connection, account: str, one: "Judged", beside: Sequence[int]) -> dict[int, int]:
+    """Held rows that this newer version of the same submission replaces go back; row number → id of the replaced row.
 
     Not those of `beside`.
     """
-    numbers = sorted({_storable(row.emitted["ZSGLH"]) for row in one.rows if not _repeats(row)} - {""})
+    numbers = {row.row: _storable(row.emitted["ZSGLH"]) for row in one.rows if not _repeats(row)}
     query = (
-        select(rows.c.management_no, rows.c.id)
+        select(rows.c.management_no, rows.c.id, rows.c.id_number, rows.c.sent)
         .join(submissions, submissions.c.id == rows.c.submission_id)
         .where(
             rows.c.state == "HELD", submissions.c.account == account, submissions.c.month == str(one.month),
             submissions.c.exam_code == one.exam_code,
-            rows.c.management_no == func.any(numbers), rows.c.submission_id.not_in(beside),
+            rows.c.management_no == func.any(sorted({*numbers.values(), ""})), rows.c.submission_id.not_in(beside),
         )
         .order_by(rows.c.id)
     )  # fmt: skip
-    found = list(conn.execute(query))
-    replaced = [int(row_id) for _, row_id in found]
-    _move_rows(conn, [(row_id, "RETURNED") for row_id in replaced])
-    settle_photos(conn, replaced)
-    return {str(number): int(row_id) for number, row_id in found}
+    found = conn.execute(query).all()
+    numbered = {str(held.management_no): int(held.id) for held in found if held.management_no}
+    replaced = {row: numbered[number] for row, number in numbers.items() if number in numbered}
+    gone = {int(held.id) for held in found if held.management_no}
+    nameless = [held for held in found if not held.management_no]
+    persons: dict[str, list[JudgedRow]] = defaultdict(list)
+    for row in one.rows if nameless else ():
+        persons[keys.id_key(row.emitted["ZJHM"])].append(row)
+    for held in nameless:
+        if instead := _instead(persons.get(keys.id_key(held.id_number), ()), held.sent):
+            gone.add(int(held.id))
+            replaced |= dict.fromkeys(instead, int(held.id))
+    _move_rows(conn, [(row_id, "RETURNED") for row_id in sorted(gone)])
+    settle_photos(conn, sorted(gone))
+    return replaced
+
+
+def _instead(own: "Sequence[JudgedRow]", sent: Mapping[str, str]) -> list[int]:
+    """Of a person's rows those that replace what was asked for without a 管理号: without one, or the same with one.
+
+    None where such a row goes on as it was.
+    """
+    if any(_repeats(row) and not row.emitted["ZSGLH"] for row in own):
+        return []
+    return [
+        row.row
+        for row in own
+        if not _repeats(row) and (not row.emitted["ZSGLH"] or but_for_number(row.sent) == but_for_number(sent))
+    ]
 
 
 def _move_rows(conn: Connection, ends: Sequence[tuple[int, str]]) -> None:
@@ -529,6 +570,17 @@ def _record_findings(
     for step in steps(values):
         conn.execute(*insert_many(findings, step))
 
+
+_EARLIER: Any = (
+    select(
+        rows.c.management_no, rows.c.id, submissions.c.account, submissions.c.month, submissions.c.exam_code,
+        submissions.c.version, rows.c.state, rows.c.sent, entries.c.sha256,
+    )
+    .join(submissions, submissions.c.id == rows.c.submission_id)
+    .outerjoin(entries, entries.c.id == rows.c.photo_entry_id)
+    .order_by(rows.c.id)
+)  # fmt: skip
+"""管理号, and every column of `Earlier`."""
 
 _COLUMNS = {
     "ZSGLH": "management_no", "KSXM": "name", "ZJHM": "id_number", "ZJLB": "id_type", "XB": "sex", "BKJB": "level",
