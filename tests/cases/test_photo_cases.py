@@ -167,6 +167,12 @@ def again(data: bytes) -> bytes:
     return out.getvalue()
 
 
+def one_photo_too_many(change=lambda data: data):
+    return sent(
+        lambda desk, row: {f"{row['ZJHM']}.jpg": desk.picture(), "37010219600101001X.jpg": change(desk.picture())}
+    )
+
+
 def exchanged(desk: Desk, one: Row, other: Row) -> dict[str, bytes]:
     desk.people -= 1
     first = desk.picture()
@@ -235,6 +241,8 @@ CASES = [
     Case("P21", "no photo, none needed", electronic(lambda _: []), "accepted"),
     Case("P21", "a bad photo where none is needed", electronic(lambda _: [b"x"]), "returned", ("PHOTO-FORMAT",)),
     Case("P22", "a photo without a row", sent(lambda desk, row: {f"{row['ZJHM']}.jpg": desk.picture(), "37010219600101001X.jpg": portrait(2017)}), "accepted", ("PHOTO-EXTRA",)),
+    Case("P22", "a copy of a photo under a number without a row", one_photo_too_many(), "accepted", ("PHOTO-EXTRA",)),
+    Case("P22", "nearly a copy under a number without a row", one_photo_too_many(again), "accepted", ("PHOTO-EXTRA",)),
     Case("P23", "two equal photos for one number", same_name(portrait(2028), portrait(2028)), "accepted", ("PHOTO-REPEATED",)),
     Case("P23", "two photos for one number", same_name(portrait(2018), portrait(2019)), "held", ("PHOTO-DOUBLE",), HELD),
     Case("P24", "photos of two people exchanged: no format tells", sent(exchanged, 2), "accepted"),

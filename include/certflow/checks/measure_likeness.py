@@ -128,19 +128,20 @@ class Album:
     def _pairs(self) -> Iterator[tuple[int, int]]:
         """Photos of two people that have the same bytes, or are worth a second look; each pair once.
 
-        One pair of each photo, then another of each: most know early that they are too like somebody's.
+        Not of a photo no row asks for: it is held itself, and whose it is nobody knows (P22). One pair of each photo,
+        then another of each: most know early that they are too like somebody's.
         """
-        persons = [self._person(line) for line in range(len(self.photos))]
+        persons = {line: self._person(line) for line, lines in enumerate(self.photos.rows) if lines}
         same: dict[str | None, list[int]] = defaultdict(list)
-        for line, (_, entry) in enumerate(self.photos.members):
-            same[entry.sha256].append(line)
+        for line in persons:
+            same[self.photos.members[line][1].sha256].append(line)
         twins = {
             (line, other)
             for digest, lines in same.items() if digest and len(lines) > 1
             for line in lines
             if (other := next((one for one in lines if persons[one] != persons[line]), None)) is not None
         }  # fmt: skip
-        drawn = [line for line, made in enumerate(self.photos.sketches) if made]
+        drawn = [line for line in persons if self.photos.sketches[line]]
         sketches = [self.photos.sketches[line] or b"" for line in drawn]
         whose = [persons[line] for line in drawn]
         likest = likeness.likest(sketches, b"".join(sketches), whose, whose)
@@ -154,9 +155,8 @@ class Album:
         yield from ((one, other) for _, one, other in sorted(ordered))
 
     def _person(self, line: int) -> str:
-        """Whose the photo is; nobody is like himself where no row asks for it."""
-        lines = self.photos.rows[line]
-        return self.rows.persons[lines[0]] if lines else f"\0{line}"
+        """Whose the photo is; a row asks for it."""
+        return self.rows.persons[self.photos.rows[line][0]]
 
     def _other(self, line: int, owner: "Owner") -> bool:
         """Whether a row of the ledger is another person's: another ID number, and another certificate."""
@@ -216,7 +216,7 @@ class Album:
     def _place(self, line: int, other: int, standings: Sequence[Standing]) -> str:
         """Where the other photo of the call is, as seen from the one."""
         lines, owner = self.photos.rows[other], self.photos.owner[other]
-        row = f"第 {self.rows.number[lines[0]]} 行" if lines else "没有对应申请的一张"
+        row = f"第 {self.rows.number[lines[0]]} 行"
         if owner == self.photos.owner[line]:
             return row
         standing = standings[owner]
