@@ -1,6 +1,7 @@
 """Say of each choice of way when it was made: the same list may come once more, and old ones count for nothing new.
 
-Choices from before have no moment: they were made when their list came.
+Choices from before have no moment: they were made when their list came. A request that waits for its proof may be
+contested by another city (D24).
 """
 
 from alembic import op
@@ -15,3 +16,7 @@ def upgrade() -> None:
     """Add the column; its default after it, or it would be written into what was there."""
     op.execute("ALTER TABLE delivery_choices ADD COLUMN made_at timestamp with time zone")
     op.execute("ALTER TABLE delivery_choices ALTER COLUMN made_at SET DEFAULT now()")
+    op.execute(
+        "INSERT INTO transitions (kind, from_state, to_state) VALUES ('row', 'PROOF', 'WITHDRAWN')"
+        " ON CONFLICT DO NOTHING"  # a new database has it already
+    )
