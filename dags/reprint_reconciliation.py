@@ -8,7 +8,8 @@
 
 **可否重跑**：随时可以。同一个文件只收一次，同一行只登记一次。
 
-**失败怎么办**：连接失败会自动重试。格式不符的文件会保留原件并停在该文件，其他文件照常处理：核对回传格式后清除任务重跑。
+**失败怎么办**：连接失败会自动重试；取不回来的文件不妨碍已经取回的入库。没有读取权限的文件请上级更正权限。
+格式不符的文件会保留原件并停在该文件，其他文件照常处理：核对回传格式后清除任务重跑。
 多余和不一致的行不会入库，由人处理。已撤销的入账（`certflow returns undo`）不会被本流程再次入账。
 """
 
@@ -32,12 +33,21 @@ from run_form import MONTH_MOVED
 )
 def reprint_reconciliation() -> None:
     @task(task_display_name="收取回传")
-    def fetch() -> list[int]:
+    def fetch() -> int:
         import return_work
         from workplace import workplace
 
         with workplace() as place:
             return return_work.fetch(place)
+
+    # What is here already waits neither for a server nor for a file that cannot be read.
+    @task(task_display_name="列出待办", trigger_rule="all_done")
+    def pending() -> list[int]:
+        import return_work
+        from workplace import workplace
+
+        with workplace() as place:
+            return return_work.pending(place)
 
     # A group per return: one that fails does not hold up the others.
     @task_group(group_id="settle", group_display_name="逐个文件")
@@ -73,7 +83,9 @@ def reprint_reconciliation() -> None:
         with workplace() as place:
             return return_work.count_missing(place)
 
-    settle.expand(return_id=fetch()) >> report()
+    fetched, waiting, told = fetch(), pending(), report()
+    fetched >> [waiting, told]  # what could not be fetched fails the run, after the others are recorded
+    settle.expand(return_id=waiting) >> told
 
 
 reprint_reconciliation()

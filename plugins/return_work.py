@@ -13,12 +13,17 @@ if TYPE_CHECKING:
     from workplace import Workplace
 
 
-def fetch(place: Workplace) -> list[int]:
-    """Take new files from the authority; ids of every return with something left to do, oldest first."""
-    from certflow.returns.apply import pending
+def fetch(place: Workplace) -> int:
+    """Take new files from the authority; how many."""
     from certflow.returns.fetch import fetch
 
-    fetch(place.settings, place.registry, place.actor)
+    return len(fetch(place.settings, place.registry, place.actor))
+
+
+def pending(place: Workplace) -> list[int]:
+    """Ids of every return with something left to do, oldest first; whether or not all could be fetched."""
+    from certflow.returns.apply import pending
+
     return pending(place.registry)
 
 

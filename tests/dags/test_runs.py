@@ -1,10 +1,12 @@
 """DAGs run to their end by `dag.test()` on an embedded PostgreSQL and embedded SFTP servers."""
 
 import datetime as dt
+import errno
 import json
 import os
 from dataclasses import replace
 
+import asyncssh
 import pytest
 from openpyxl import load_workbook
 
@@ -13,6 +15,7 @@ from certflow.demo.servers import AuthoritySftp, CitySftp
 from certflow.excel import Page, read_table, write_xlsx
 from certflow.registry import anchors, open_registry, server
 from certflow.registry.certificates import stats
+from certflow.registry.reprints import every
 from certflow.settings import Settings
 
 pytestmark = pytest.mark.slow
@@ -108,6 +111,28 @@ def test_returns_are_polled_and_nothing_is_nothing(runner):
     finished = runner.run("reprint_reconciliation")
     assert finished.ok
     assert finished.tasks["fetch"] == finished.tasks["report"] == "success"
+
+
+def test_r08_a_file_that_may_not_be_read_fails_the_run_after_the_others_are_settled(settings, runner, monkeypatch):
+    (folder,) = settings.path("sftp").glob("authority/**/返回")
+    opened = asyncssh.SFTPServer.open
+
+    def open_(server, path, *options):
+        if path.endswith(b"/a.csv"):
+            raise PermissionError(errno.EACCES, "")
+        return opened(server, path, *options)
+
+    monkeypatch.setattr(asyncssh.SFTPServer, "open", open_)
+    for name in ("a.csv", "b.csv"):
+        (folder / name).write_bytes(b"1")
+    finished = runner.run("reprint_reconciliation")
+    assert (finished.state, finished.tasks["fetch"], finished.tasks["pending"]) == ("failed", "failed", "success")
+    registry = open_registry(settings)
+    try:
+        with registry.read() as conn:
+            assert [(one.name, one.state) for one in every(conn)] == [("b.csv", "RETURNED")]
+    finally:
+        registry.close()
 
 
 def test_a_city_gets_its_answer_to_a_request_for_proofs(settings, runner):

@@ -7,8 +7,10 @@ from as_owner import as_owner
 from returned import HEADER, Authority, events, identities, printed, refused, sent
 from small_month import Person, SmallMonth, id_number
 from sqlalchemy import insert, select, text, update
+from typer.testing import CliRunner
 
-from certflow.errors import Conflict, DigestMismatch
+from certflow.cli import app
+from certflow.errors import Conflict, DigestMismatch, TransferError
 from certflow.registry import schema, transfers
 from certflow.registry.doctor import examine
 from certflow.returns.ageing import missing
@@ -367,6 +369,23 @@ def test_a_return_changed_on_our_disk_is_not_read(settings, registry, actor, mon
     settings.original(digest).write_bytes(b"other")
     with pytest.raises(DigestMismatch):
         authority.again(return_id)
+
+
+def test_a_server_that_cannot_be_reached_holds_up_nothing_that_is_here(
+    settings, registry, actor, month, authority, monkeypatch
+):
+    def unreachable(*_where):
+        raise TransferError("上级服务器没有响应")
+
+    ids = sent(settings, registry, actor, month, [Person(1)])
+    number = authority.returns(printed(Person(1)))
+    monkeypatch.setattr("certflow.returns.fetch.fetch", unreachable)
+    monkeypatch.setenv("CERTFLOW_HOME", str(settings.home))
+    monkeypatch.setenv("CERTFLOW_DATABASE_URL", settings.database_url or "")
+    told = CliRunner().invoke(app, ["returns", "fetch"])
+    assert isinstance(told.exception, TransferError)
+    assert f"返回 {number}：已入账" in told.output
+    assert month.states(ids) == ["PRINTED"]
 
 
 def test_reports_reasons_and_audit_name_nobody(settings, registry, actor, month, authority):

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from certflow.cli.show import AsJson, By, Desk, as_json, complain, desk, say, table
-from certflow.errors import ConfigurationError
+from certflow.errors import ConfigurationError, TransferError
 from certflow.returns.words import BUCKETS, DOUBTS, LEVELS, MEANINGS, STATES
 from certflow.settings import Settings
 
@@ -28,12 +28,18 @@ def returns_fetch(*, json: AsJson = False) -> None:
     from certflow.returns.apply import pending
     from certflow.returns.fetch import fetch
 
+    trouble: TransferError | None = None
     with desk() as at:
-        fetch(at.settings, at.registry, at.actor)
+        try:
+            fetch(at.settings, at.registry, at.actor)
+        except TransferError as error:  # what is here waits neither for a server nor for another file
+            trouble = error
         found = [_take(at, return_id) for return_id in pending(at.registry)]
         write(at.settings, at.registry)
     for one in found:
         _report(one, json=json)
+    if trouble is not None:
+        raise trouble
     if not found and not json:
         say("没有新的返回文件")
     _end(found)

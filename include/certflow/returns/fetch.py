@@ -9,7 +9,7 @@ import hashlib
 import time
 
 from certflow import originals, vault
-from certflow.errors import ConfigurationError, TransferError
+from certflow.errors import AccessRefused, ConfigurationError, TransferError
 from certflow.registry import transfers
 from certflow.registry.ledger import Actor, Registry
 from certflow.settings import Settings
@@ -19,14 +19,18 @@ from certflow.sftp import RemoteFile, connect
 def fetch(settings: Settings, registry: Registry, actor: Actor) -> list[int]:
     """Bring in every new complete file; ids of the returns recorded by this call.
 
-    May be run again at any time; two at once: the second ends with Busy. AccessRefused and TransferError as
-    in `sftp`.
+    May be run again at any time; two at once: the second ends with Busy.
+
+    Raises:
+        AccessRefused: login, host key, or a file that may not be read; all others are recorded all the same.
+        TransferError: for now, of one file or of all; the others are recorded all the same.
     """
     if settings.authority_sftp is None:
         raise ConfigurationError("没有配置上级服务器：请设置 CERTFLOW_AUTHORITY_SFTP")
     folder = f"/{settings.folders.returned}/"
     memory = settings.path("inbox", "returns.json")
     recorded: list[int] = []
+    failed: list[TransferError] = []
     with registry.lock("fetch"), connect(settings.authority_sftp, settings.transfer_timeout) as session:
         originals.sweep(settings, "returns")
         with registry.read() as conn:
@@ -40,15 +44,16 @@ def fetch(settings: Settings, registry: Registry, actor: Actor) -> list[int]:
         if not first:
             return []
         time.sleep(settings.look_seconds)
+        session.prepare_reads()
         for file in session.list(folder):
             if not originals.unchanged(first.get(file.raw_name), file):
                 continue
             path = folder.encode() + file.raw_name
             try:
                 digest = originals.take(settings, session, path, file, errand="returns")
-            except TransferError:
-                if session.stat(path) is not None:  # taken away again (T17)
-                    raise
+            except TransferError as error:  # one file's trouble stays its own; a broken connection ends the fetch
+                if session.stat(path) is not None:  # else taken away again (T17)
+                    failed.append(error)
                 continue
             if digest is None:
                 continue
@@ -58,6 +63,9 @@ def fetch(settings: Settings, registry: Registry, actor: Actor) -> list[int]:
                 recorded_before[digest] = file.size
             read[_key(file)] = digest
             originals.remember(memory, read)
+    if failed:
+        kind = AccessRefused if all(isinstance(one, AccessRefused) for one in failed) else TransferError
+        raise kind(f"上级的 {folder} 中有 {len(failed)} 个文件没有取回，其余的已取回；{failed[0]}")
     return recorded
 
 

@@ -9,10 +9,11 @@ import pytest
 from as_owner import as_owner
 from sqlalchemy import delete, select
 
-from certflow.errors import Busy, DigestMismatch
+from certflow.errors import AccessRefused, Busy, DigestMismatch, TransferError
 from certflow.registry import schema
 from certflow.returns.fetch import fetch
 from certflow.returns.reconcile import reconcile
+from certflow.sftp import Session
 
 
 @pytest.fixture
@@ -62,6 +63,26 @@ def test_r08_a_workbook_that_is_still_being_written_waits(office, registry, acto
     (outbox / "a.xlsx").write_bytes(a_workbook()[:-10])
     assert fetch(office, registry, actor) == []
     (outbox / "a.xlsx").write_bytes(a_workbook())
+    assert len(fetch(office, registry, actor)) == 1
+
+
+@pytest.mark.parametrize("error", [AccessRefused, TransferError])
+def test_r08_a_file_that_cannot_be_read_holds_up_no_other(office, registry, actor, outbox, monkeypatch, error):
+    may_read = Session.get
+
+    def get(session, path, local):
+        if path.endswith(b"/a.csv"):
+            raise error("没有权限")
+        return may_read(session, path, local)
+
+    monkeypatch.setattr(Session, "get", get)
+    for name in ("a.csv", "b.csv", "c.csv"):
+        (outbox / name).write_bytes(name.encode())
+    for _ in range(2):
+        with pytest.raises(error, match="1 个文件没有取回"):
+            fetch(office, registry, actor)
+        assert [row.name for row in known(registry)] == ["b.csv", "c.csv"]
+    monkeypatch.undo()
     assert len(fetch(office, registry, actor)) == 1
 
 
