@@ -9,6 +9,7 @@ import hashlib
 import json
 import os
 import struct
+import time
 import unicodedata
 from collections.abc import Mapping
 from pathlib import Path
@@ -23,6 +24,8 @@ _UNDER_WAY = (PART, ".filepart", ".tmp", ".crdownload", ".partial")
 _END_RECORD = struct.Struct("<4s4H2LH")
 _END_SEARCH = _END_RECORD.size + 0xFFFF
 """Bytes: an end record and the longest comment behind it."""
+PATIENCE_SECONDS = 24 * 3600
+"""A zip without an end that has not changed for so long is damaged, not under way: taken, so that it is answered."""
 
 
 def unchanged(before: RemoteFile | None, now: RemoteFile) -> bool:
@@ -102,6 +105,27 @@ def remember(note: Path, what: Mapping[str, Any]) -> None:
     fresh = note.with_suffix(PART)
     fresh.write_text(json.dumps(what), encoding="ascii")
     fresh.replace(note)
+
+
+class Patience:
+    """Since when a file has looked the way it does; by our clock, the server's may be wrong (T14)."""
+
+    def __init__(self, file: Path) -> None:
+        self._file = file
+        self._before: dict[str, float] = remembered(file)
+        self._now: dict[str, float] = {}
+
+    def seconds(self, lane: str, file: RemoteFile) -> float:
+        """For how long the file has not changed; remembers how it looks."""
+        look = f"{lane}/{file.raw_name.hex()}/{file.size}/{file.mtime}"
+        key = hashlib.sha256(look.encode()).hexdigest()
+        self._now[key] = self._before.get(key, time.time())
+        return time.time() - self._now[key]
+
+    def save(self) -> None:
+        """Only what is still there is remembered."""
+        if self._now or self._before:
+            remember(self._file, self._now)
 
 
 def _store(temporary: Path, final: Path) -> None:

@@ -26,14 +26,13 @@ from pathlib import Path
 from certflow import originals, vault
 from certflow.errors import AccessRefused, ConfigurationError, Conflict, TransferError
 from certflow.naming import parse_nil
+from certflow.originals import PATIENCE_SECONDS, Patience
 from certflow.registry import return_answers, submissions, transfers
 from certflow.registry.ledger import Actor, Registry
 from certflow.registry.transfers import Arrival, Owed
 from certflow.settings import Settings
 from certflow.sftp import MARKER, PART, RemoteFile, Session, connect
 
-PATIENCE_SECONDS = 24 * 3600
-"""A zip without an end that has not changed for so long is damaged, not under way: taken, so that it is answered."""
 LIVING = "现况"
 """Below ``feedback/<account>/``: the month's pages and the days' messages, written anew whenever something changes."""
 DAYS_RENEWED = 2
@@ -224,7 +223,7 @@ class _Round:
                 stable[lane] = self.unchanged(first[lane], self.without_markers(lane, self.session.list(folder)))
         if any(stable.values()):
             self.session.prepare_reads()
-        patience = _Patience(self.settings.path("inbox", f"{self.account}.json"))
+        patience = Patience(self.settings.path("inbox", f"{self.account}.json"))
         for lane, folder in lanes.items():
             for file in stable[lane]:
                 self.take_safely(lane, folder, file, owed, patience)
@@ -272,9 +271,7 @@ class _Round:
                 self.waiting += 1
         return stable
 
-    def take_safely(
-        self, lane: str, folder: str, file: RemoteFile, owed: Sequence[Owed], patience: "_Patience"
-    ) -> None:
+    def take_safely(self, lane: str, folder: str, file: RemoteFile, owed: Sequence[Owed], patience: Patience) -> None:
         """One file's trouble stays its own; a broken connection ends the pull."""
         path = folder.encode() + file.raw_name
         try:
@@ -379,24 +376,3 @@ class _Round:
             self.session.publish(note, final, marked=self.marked)
         finally:
             note.unlink(missing_ok=True)
-
-
-class _Patience:
-    """Since when a file has looked the way it does; by our clock, the server's may be wrong (T14)."""
-
-    def __init__(self, file: Path) -> None:
-        self._file = file
-        self._before: dict[str, float] = originals.remembered(file)
-        self._now: dict[str, float] = {}
-
-    def seconds(self, lane: str, file: RemoteFile) -> float:
-        """For how long the file has not changed; remembers how it looks."""
-        look = f"{lane}/{file.raw_name.hex()}/{file.size}/{file.mtime}"
-        key = hashlib.sha256(look.encode()).hexdigest()
-        self._now[key] = self._before.get(key, time.time())
-        return time.time() - self._now[key]
-
-    def save(self) -> None:
-        """Only what is still there is remembered."""
-        if self._now or self._before:
-            originals.remember(self._file, self._now)

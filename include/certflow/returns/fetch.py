@@ -29,6 +29,7 @@ def fetch(settings: Settings, registry: Registry, actor: Actor) -> list[int]:
         raise ConfigurationError("没有配置上级服务器：请设置 CERTFLOW_AUTHORITY_SFTP")
     folder = f"/{settings.folders.returned}/"
     memory = settings.path("inbox", "returns.json")
+    patience = originals.Patience(settings.path("inbox", "returns-waiting.json"))
     recorded: list[int] = []
     failed: list[TransferError] = []
     with registry.lock("fetch"), connect(settings.authority_sftp, settings.transfer_timeout) as session:
@@ -49,8 +50,9 @@ def fetch(settings: Settings, registry: Registry, actor: Actor) -> list[int]:
             if not originals.unchanged(first.get(file.raw_name), file):
                 continue
             path = folder.encode() + file.raw_name
+            ended = patience.seconds("returns", file) >= originals.PATIENCE_SECONDS
             try:
-                digest = originals.take(settings, session, path, file, errand="returns")
+                digest = originals.take(settings, session, path, file, errand="returns", ended=ended)
             except TransferError as error:  # one file's trouble stays its own; a broken connection ends the fetch
                 if session.stat(path) is not None:  # else taken away again (T17)
                     failed.append(error)
@@ -63,6 +65,7 @@ def fetch(settings: Settings, registry: Registry, actor: Actor) -> list[int]:
                 recorded_before[digest] = file.size
             read[_key(file)] = digest
             originals.remember(memory, read)
+    patience.save()
     if failed:
         kind = AccessRefused if all(isinstance(one, AccessRefused) for one in failed) else TransferError
         raise kind(f"上级的 {folder} 中有 {len(failed)} 个文件没有取回，其余的已取回；{failed[0]}")

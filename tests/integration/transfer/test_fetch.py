@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import time
 import zipfile
 
 import pytest
@@ -10,6 +11,7 @@ from as_owner import as_owner
 from sqlalchemy import delete, select
 
 from certflow.errors import AccessRefused, Busy, DigestMismatch, TransferError
+from certflow.originals import PATIENCE_SECONDS
 from certflow.registry import schema
 from certflow.returns.fetch import fetch
 from certflow.returns.reconcile import reconcile
@@ -64,6 +66,20 @@ def test_r08_a_workbook_that_is_still_being_written_waits(office, registry, acto
     assert fetch(office, registry, actor) == []
     (outbox / "a.xlsx").write_bytes(a_workbook())
     assert len(fetch(office, registry, actor)) == 1
+
+
+@pytest.mark.parametrize("name", ["a.xlsx", "a.zip"])
+def test_r08_f46_a_truncated_file_goes_back_after_a_day(office, registry, actor, outbox, monkeypatch, name):
+    (outbox / name).write_bytes(a_workbook()[:-10])
+    os.utime(outbox / name, (1_700_000_000, 1_700_000_000))
+    assert fetch(office, registry, actor) == []
+    now = time.time()
+    monkeypatch.setattr(time, "time", lambda: now + PATIENCE_SECONDS - 60)
+    assert fetch(office, registry, actor) == []
+    monkeypatch.setattr(time, "time", lambda: now + PATIENCE_SECONDS + 60)
+    [number] = fetch(office, registry, actor)
+    assert reconcile(office, registry, number, actor).state == "RETURNED"
+    assert fetch(office, registry, actor) == []
 
 
 @pytest.mark.parametrize("error", [AccessRefused, TransferError])
