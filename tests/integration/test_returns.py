@@ -217,6 +217,37 @@ def test_a_late_copy_of_an_old_answer_does_not_answer_a_new_request(settings, re
     assert events(registry) == [("SD1", "", "OLD1"), ("SD-SECOND", "", "SD1")]
 
 
+@pytest.mark.parametrize("first", [printed, refused])
+@pytest.mark.parametrize(
+    ("second", "state"),
+    [(lambda one: printed(one, "SD-SECOND", day="20201201"), "PRINTED"), (lambda one: refused(one, "重号"), "REFUSED")],
+    ids=["then-printed", "then-refused"],
+)
+def test_r02_a_file_that_repeats_old_answers_gives_the_new_one(
+    settings, registry, actor, month, authority, first, second, state
+):
+    people = [Person(1)]
+    ids = sent(settings, registry, actor, month, people)
+    authority.applied(first(people[0]))
+    ids += sent(settings, registry, actor, SmallMonth(settings, registry, month="202006"), people)
+    report = authority.applied(first(people[0]), second(people[0]), first(people[0]))
+    assert (report.counts["duplicate"], report.doubts) == (2, ())
+    assert month.states(ids)[1] == state
+
+
+def test_r02_a_file_of_old_answers_alone_answers_no_new_request(settings, registry, actor, month, authority):
+    people = [Person(1)]
+    ids = []
+    for submitted, answer in (("202005", refused), ("202006", printed), ("202007", None)):
+        later = SmallMonth(settings, registry, month=submitted)
+        ids += sent(settings, registry, actor, later, people)
+        if answer:
+            authority.applied(answer(people[0]))
+    report = authority.applied(refused(people[0]), printed(people[0]))
+    assert (report.counts["duplicate"], report.counts["missing"]) == (2, 1)
+    assert month.states(ids) == ["REFUSED", "PRINTED", "SENT"]
+
+
 def test_r06_a_return_ahead_of_our_own_sent_waits_and_is_taken_later(settings, registry, actor, month, authority):
     people = [Person(1)]
     ids = sent(settings, registry, actor, month, people, state="SENDING")

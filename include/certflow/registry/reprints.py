@@ -250,17 +250,14 @@ GROUP BY p.id ORDER BY p.id
 """
 
 # One answer per line, the first that fits. `target` is the row the line speaks of: the one that waits for an
-# answer, else the newest that had one. A printed line that was applied before is a duplicate whatever waits now
-# (its serial names the event); a refusal has no such name, so a waiting row is answered by it.
+# answer, else the newest that had one. A line that was applied before is a duplicate whatever waits now: files may
+# repeat all that was ever answered. Only a refusal, which no serial names, answers a waiting row by the same words
+# again, and that where the file says nothing else of the row; so `fresh` lines alone can contradict each other.
 _SORT = f"""
 WITH mine AS (
-    SELECT r.id, r.management_no, r.name, r.id_number, r.serial, r.result, r.reason, r.printed_on,
-           row_number() OVER (same ORDER BY r.part, r.row_no) AS nth,
-           count(*) OVER same AS alike,
-           count(*) OVER (PARTITION BY r.management_no) AS times
+    SELECT r.id, r.part, r.row_no, r.management_no, r.name, r.id_number, r.serial, r.result, r.reason, r.printed_on
     FROM return_rows r
     WHERE r.return_id = :return_id AND NOT r.applied AND r.undo_id IS NULL
-    WINDOW same AS (PARTITION BY r.management_no, r.name, r.id_number, r.serial, r.result, r.reason, r.printed_on)
 ), target AS (
     SELECT DISTINCT ON (m.id) m.id, rows.id AS row_id, rows.state, rows.name, rows.id_number, rows.certificate_id
     FROM mine m
@@ -274,16 +271,24 @@ WITH mine AS (
     JOIN return_rows e ON e.management_no = m.management_no AND e.applied AND e.undo_id IS NULL
         AND (e.name, e.id_number, e.serial, e.result, e.reason, e.printed_on)
           = (m.name, m.id_number, m.serial, m.result, m.reason, m.printed_on)
+), counted AS (
+    SELECT m.id, e.id IS NOT NULL AS known,
+           row_number() OVER (same ORDER BY m.part, m.row_no) AS nth,
+           count(*) OVER same AS alike,
+           count(*) OVER (PARTITION BY m.management_no) AS times,
+           count(*) FILTER (WHERE e.id IS NULL) OVER (PARTITION BY m.management_no) AS fresh
+    FROM mine m LEFT JOIN earlier e ON e.id = m.id
+    WINDOW same AS (PARTITION BY m.management_no, m.name, m.id_number, m.serial, m.result, m.reason, m.printed_on)
 ), used AS (
     SELECT m.serial FROM mine m JOIN print_events p ON p.serial = m.serial AND {IN_FORCE}
     UNION SELECT m.serial FROM mine m JOIN certificates c ON c.serial = m.serial AND c.serial <> ''
     UNION SELECT m.serial FROM mine m GROUP BY m.serial HAVING count(DISTINCT m.management_no) > 1
 ), answer AS (
     SELECT m.id, m.result, t.row_id, CASE
-        WHEN m.nth > 1 THEN 'duplicate'
-        WHEN e.id IS NOT NULL AND (m.result = '已印制' OR t.state IS DISTINCT FROM 'SENT') THEN 'duplicate'
+        WHEN n.nth > 1 THEN 'duplicate'
+        WHEN n.known AND (m.result = '已印制' OR t.state IS DISTINCT FROM 'SENT' OR n.times > n.alike) THEN 'duplicate'
         WHEN t.id IS NULL THEN 'unknown'
-        WHEN m.times > m.alike THEN 'contradiction'
+        WHEN n.fresh > n.alike THEN 'contradiction'
         WHEN t.state <> 'SENT' THEN 'answered'
         WHEN m.name <> t.name THEN 'name'
         WHEN m.id_number <> t.id_number THEN 'id_number'
@@ -291,8 +296,8 @@ WITH mine AS (
         WHEN m.result = '已印制' AND t.certificate_id IS NULL THEN 'certificate'
         ELSE '' END AS why
     FROM mine m
+    JOIN counted n ON n.id = m.id
     LEFT JOIN target t ON t.id = m.id
-    LEFT JOIN earlier e ON e.id = m.id
     LEFT JOIN used u ON u.serial = m.serial AND m.serial <> ''
 ), sorted AS (
     SELECT a.id, a.row_id, CASE WHEN a.why = 'duplicate' THEN '' ELSE a.why END AS why, CASE
