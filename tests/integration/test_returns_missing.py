@@ -1,16 +1,22 @@
 """Sent and not back: named by the doctor after its limit, and listed for the letter to the authority."""
 
 import dataclasses
+import datetime as dt
 
+import pytest
 from as_owner import as_owner
 from openpyxl import load_workbook
 from returned import Authority, printed, sent
 from small_month import Person, SmallMonth
 from sqlalchemy import text
 
+from certflow.registry import holds
 from certflow.registry.doctor import examine
+from certflow.reports.alerts import due
 from certflow.returns.ageing import level, missing, write_list
 from certflow.returns.undo import undo
+
+DAYS = holds.LIMIT_DAYS + 1
 
 
 def test_r03_after_its_limit_it_is_an_alarm_and_stands_on_the_list_until_it_is_answered(
@@ -42,3 +48,28 @@ def test_r03_after_its_limit_it_is_an_alarm_and_stands_on_the_list_until_it_is_a
     assert [row[4] for row in summary.iter_rows(min_row=4, values_only=True)] == ["1", "1", "2"]
     undo(registry, number, by="李主任", reason="上级更正", actor=actor)
     assert write_list(registry, 90, tmp_path / "list.xlsx") == 3
+
+
+@pytest.mark.parametrize(
+    ("line", "said"), [(printed(Person(1), name="张叁"), " 的 1 行"), (printed(Person(9)), "")], ids=["doubt", "held"]
+)
+def test_r04_what_waits_for_a_person_too_long_is_named_until_it_is_answered(
+    settings, registry, actor, tmp_path, line, said
+):
+    def told():
+        late = [one.text for one in due(settings, registry, dt.datetime.now(dt.UTC)) if one.kind == "held-too-long"]
+        return late, examine(registry, settings)["I12"]
+
+    sent(settings, registry, actor, SmallMonth(settings, registry), [Person(1)])
+    authority = Authority(settings, registry, actor, tmp_path)
+    number = authority.reconciled(line).return_id
+    assert told() == ([], [])
+    with as_owner(registry) as conn:
+        conn.execute(text("UPDATE returns SET received_at = now() - make_interval(days => :days)"), {"days": DAYS})
+    [late], [problem] = told()
+    assert late.startswith(f"返回文件 {number}{said} 已待核实 {DAYS} 天")
+    assert f"返回文件 {number} " in problem
+    assert f"待人工处理已有 {DAYS} 天" in problem
+    if said:
+        authority.applied(printed(Person(1)))
+        assert told() == ([], [])

@@ -33,6 +33,7 @@ REFUSED = {
     "certflow month resolve 12": "数据包 12 不在待核实（UNKNOWN）状态",
     "certflow month reject": "有 1 个数据包已批准或已发送，不能退回",
     "certflow month reopen": "请先退回再重新开放",
+    "certflow returns again 7": "没有编号为 7 的返回文件",
     "certflow returns undo 7": "没有编号为 7 的返回文件",
     "certflow registry restored --by": "数据库没有恢复过备份",
     "certflow appeal decide 3": "没有编号为 3 的申诉",

@@ -53,7 +53,7 @@ def examine(
             "I8": [*miscounted_packages(conn), *premises.wrong_package_contents(conn, settings)],
             "I9": unfounded_prints(conn),
             "I11": premises.leftovers(conn, settings, older_than),
-            "I12": [*overdue(conn), *unanswered(conn, settings.missing_alarm_days)],
+            "I12": [*overdue(conn), *undecided(conn), *unanswered(conn, settings.missing_alarm_days)],
         }
         lost = retention.photos_gone(conn)
         built = {one.id: one.digest for _, one in all_packages(conn) if one.state != "REJECTED" and one.id not in lost}
@@ -280,6 +280,16 @@ def overdue(conn: Connection) -> list[str]:
         JOIN audit a ON a.seq = m.audit_seq
         WHERE CASE WHEN pg_input_is_valid(a.payload, 'jsonb') THEN a.payload::jsonb ->> 'at' END < o.limit_at
         GROUP BY o.kind, o.state, o.days ORDER BY 1, 3""", **limits, **since)  # fmt: skip
+
+
+def undecided(conn: Connection) -> list[str]:
+    """I12, returns: one that is held, or whose answers differ from what was sent, is a person's matter."""
+    return [
+        f"返回文件 {one.return_id} {f'有 {one.rows} 行与发出的不同，' if one.rows else ''}待人工处理已有"
+        f" {one.age_days} 天，见 certflow returns list"
+        for one in reprints.waiting(conn)
+        if one.age_days > holds.LIMIT_DAYS
+    ]
 
 
 def unanswered(conn: Connection, days: int) -> list[str]:

@@ -80,6 +80,17 @@ class Doubt:
     why: str
 
 
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """A return that waits for a person: it is HELD, or what it says of rows differs from what was sent."""
+
+    return_id: int
+    rows: int
+    """Rows it gave a doubtful answer to and that have no other yet; 0 when the whole file is held."""
+    age_days: int
+    """Since the file came."""
+
+
 def register(conn: Connection, *, name: str, sha256: str, size: int) -> int:
     """The id of the return with this digest; created when it is new."""
     known = conn.scalar(select(returns.c.id).where(returns.c.sha256 == sha256))
@@ -216,6 +227,11 @@ def doubts(conn: Connection, return_id: int) -> list[Doubt]:
     return [Doubt(*row) for row in conn.execute(text(_DOUBTS), {"return_id": return_id})]
 
 
+def waiting(conn: Connection) -> list[Waiting]:
+    """Returns that wait for a person, the oldest first; a row that was answered since waits no more."""
+    return [Waiting(*row) for row in conn.execute(text(_WAITING))]
+
+
 IN_FORCE = "p.reverses IS NULL AND NOT EXISTS (SELECT FROM print_events x WHERE x.reverses = p.id)"
 """Which print events ``p`` hold: no reversing entries, and none that was reversed."""
 
@@ -315,6 +331,16 @@ FROM sorted s WHERE r.id = s.id AND (r.row_id, r.why, r.bucket) IS DISTINCT FROM
 _DOUBTS = """
 SELECT r.part, r.row_no, rows.record_id, r.why FROM return_rows r LEFT JOIN rows ON rows.id = r.row_id
 WHERE r.return_id = :return_id AND r.undo_id IS NULL AND r.why <> '' ORDER BY r.part, r.row_no
+"""
+
+_WAITING = """
+SELECT b.id, count(DISTINCT rows.id), (now() AT TIME ZONE 'Asia/Shanghai')::date
+    - (b.received_at AT TIME ZONE 'Asia/Shanghai')::date
+FROM returns b
+LEFT JOIN return_rows r ON r.return_id = b.id AND r.bucket = 'changed' AND r.undo_id IS NULL AND b.state <> 'HELD'
+LEFT JOIN rows ON rows.id = r.row_id AND rows.state = 'SENT'
+WHERE b.state = 'HELD' OR rows.id IS NOT NULL
+GROUP BY b.id ORDER BY b.received_at, b.id
 """
 
 _ANSWERED = f"""

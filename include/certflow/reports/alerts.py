@@ -33,7 +33,7 @@ _SEND_DAYS = 5
 
 @dataclass(frozen=True, slots=True)
 class Alert:
-    """One thing that is late. `subject` is an account, a month or a record id; `text` says what to do."""
+    """One thing that is late. `subject` is an account, a month, a record id or ``return-7``; `text` says what to do."""
 
     kind: str
     subject: str
@@ -154,12 +154,18 @@ def _overdue(registry: Registry, today: dt.date, days: int) -> list[Alert]:
 
 def _held(registry: Registry, today: dt.date) -> list[Alert]:
     with registry.read() as conn:
-        late = [one for one in holds.queue(conn) if one.age_days >= holds.LIMIT_DAYS]
+        late = [(one.record, one.record, one.age_days, "请作出决定") for one in holds.queue(conn)]
+        late += [
+            (f"return-{one.return_id}", f"返回文件 {one.return_id}{f' 的 {one.rows} 行' if one.rows else ''}",
+             one.age_days, "请看【上级返回】中的原因，向上级核实")
+            for one in reprints.waiting(conn)
+        ]  # fmt: skip
         stuck = holds.unprovable(conn)
     return [
-        Alert("held-too-long", one.record, PROVINCE, f"{one.record} 已待核实 {one.age_days} 天；请作出决定",
-              today - dt.timedelta(days=one.age_days - holds.LIMIT_DAYS))
-        for one in late
+        Alert("held-too-long", subject, PROVINCE, f"{what} 已待核实 {age} 天；{remedy}",
+              today - dt.timedelta(days=age - holds.LIMIT_DAYS))
+        for subject, what, age, remedy in late
+        if age >= holds.LIMIT_DAYS
     ] + [
         Alert("held-too-long", record, PROVINCE, f"{record} 已转开证明，但{holds.UNTIED}",
               at.astimezone(SHANGHAI).date())
