@@ -288,6 +288,31 @@ def test_r06_f44_a_return_about_a_package_in_doubt_proves_its_delivery(
     assert sick(registry, settings, without="I5") == {}
 
 
+@pytest.mark.parametrize("emptied", [False, True], ids=["other-reason", "personal-data-emptied"])
+@pytest.mark.parametrize("answer", [printed, refused])
+def test_r06_a_changed_copy_of_an_old_answer_proves_nothing(
+    settings, registry, actor, month, authority, answer, emptied
+):
+    people = [Person(1), Person(2)]
+    sent(settings, registry, actor, month, people)
+    first = authority.applied(answer(people[0])).return_id
+    later = SmallMonth(settings, registry, month="202006")
+    ids = sent(settings, registry, actor, later, [people[0], Person(3)], state="SENDING")
+    line = answer(people[0])
+    with registry.begin(actor) as conn:
+        conn.execute(update(schema.packages).where(schema.packages.c.state == "SENDING").values(state="UNKNOWN"))
+        if emptied:  # retention
+            old = update(schema.return_rows).where(schema.return_rows.c.return_id == first)
+            conn.execute(old.values(name="", id_number=""))
+    if not emptied:
+        line = ",".join([*line.split(",")[:5], "另一种写法", *line.split(",")[6:]])
+    assert authority.reconciled(line, printed(Person(99))).state == "RECEIVED"
+    assert authority.reconciled(printed(people[0], "OLD1"), printed(Person(98))).state == "RECEIVED"
+    assert later.states(ids) == ["PACKED", "PACKED"]
+    assert authority.reconciled(printed(Person(3))).state == "RECONCILED"
+    assert later.states(ids) == ["SENT", "SENT"]
+
+
 def test_r07_a_return_about_rows_that_were_never_sent_is_held(settings, registry, actor, month, authority):
     people = [Person(1)]
     ids = sent(settings, registry, actor, month, people, state="BUILT")

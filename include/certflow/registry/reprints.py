@@ -157,7 +157,8 @@ def proved(conn: Connection, return_id: int) -> list[tuple[int, int]]:
     """Packages whose delivery was in doubt and which this return speaks of: (package, lines), moved to SENT (R06).
 
     A package in UNKNOWN, or in SENDING when a try got as far as the rename, has arrived if the authority answers to
-    its rows: 管理号, name and ID number of a line that was never applied before are those of a row in it.
+    its rows: 管理号, name and ID number of a line are those of a row in it. What may be a copy of an older answer
+    proves nothing: a line whose 管理号 had that result before, or whose serial is known.
     """
     found = conn.execute(text(_PROVED), {"return_id": return_id}).all()
     return [(int(number), int(lines)) for number, lines in found if transfers.prove(conn, int(number), return_id)]
@@ -259,9 +260,10 @@ WHERE r.return_id = :return_id AND NOT r.applied AND r.undo_id IS NULL AND r.man
     AND (p.state = 'UNKNOWN' OR p.state = 'SENDING' AND EXISTS (
         SELECT FROM transfers t WHERE t.package_id = p.id AND t.event = 'verified'))
     AND NOT EXISTS (
-        SELECT FROM return_rows e WHERE e.management_no = r.management_no AND e.applied AND e.undo_id IS NULL
-            AND (e.name, e.id_number, e.serial, e.result, e.reason, e.printed_on)
-              = (r.name, r.id_number, r.serial, r.result, r.reason, r.printed_on))
+        SELECT FROM return_rows e
+        WHERE e.management_no = r.management_no AND e.result = r.result AND e.applied AND e.undo_id IS NULL)
+    AND NOT EXISTS (SELECT FROM print_events e WHERE e.serial = r.serial)
+    AND NOT EXISTS (SELECT FROM certificates c WHERE c.serial = r.serial AND c.serial <> '')
 GROUP BY p.id ORDER BY p.id
 """
 
