@@ -61,24 +61,25 @@ def take(
 def keep(settings: Settings, data: bytes) -> str:
     """Bring bytes that are here already into the store, flushed to the disk; their SHA-256.
 
-    What a killed process left half-written is written over by the next that brings the same bytes; two at once take
-    turns.
+    What a killed process left half-written, or a disk has damaged, is written over by the next that brings the same
+    bytes; two at once take turns.
     """
     digest = hashlib.sha256(data).hexdigest()
-    if settings.original(digest).is_file():
-        os.utime(settings.original(digest))  # young again: no purge that is under way takes it for what was purged
+    final = settings.original(digest)
+    if vault.holds(final, len(data), digest):
+        os.utime(final)  # young again: no purge that is under way takes it for what was purged
     else:
         settings.work.mkdir(mode=0o700, parents=True, exist_ok=True)
         temporary = settings.work / f"keep-{digest}"
         try:
             with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT, 0o600), "wb") as turn:
                 fcntl.flock(turn, fcntl.LOCK_EX)
-                if not settings.original(digest).is_file():  # else it is the other one's file that we have open
+                if not vault.holds(final, len(data), digest):  # else it is the other one's file that we have open
                     turn.truncate()
                     with vault.writer(os.dup(turn.fileno()), temporary) as stream:
                         stream.write(data)
                         vault.finish(stream)
-                    _store(temporary, settings.original(digest))
+                    _store(temporary, final)
         finally:
             temporary.unlink(missing_ok=True)
     return digest

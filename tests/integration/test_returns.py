@@ -427,6 +427,18 @@ def test_a_return_changed_on_our_disk_is_not_read(settings, registry, actor, mon
         authority.again(return_id)
 
 
+def test_a_damaged_original_is_mended_by_the_same_file(settings, registry, actor, month, authority):
+    sent(settings, registry, actor, month, [Person(1)])
+    number = authority.returns(printed(Person(1)))
+    with registry.read() as conn:
+        original = settings.original(conn.scalar(select(schema.returns.c.sha256)))
+    original.write_bytes(original.read_bytes()[:-3])
+    with pytest.raises(DigestMismatch, match="请从上级重新取得"):
+        authority.again(number)
+    assert receive(settings, registry, authority.folder / "返回1.csv", actor) == number
+    assert authority.again(number).state == "RECONCILED"
+
+
 def test_a_server_that_cannot_be_reached_holds_up_nothing_that_is_here(
     settings, registry, actor, month, authority, monkeypatch
 ):
