@@ -268,6 +268,27 @@ def test_r05_each_city_gets_its_lists_once_and_a_recall_only_of_what_it_has(
     assert healthy() == {}
 
 
+def test_f42_a_list_of_another_return_under_the_same_number_is_written_over(
+    settings, registry, actor, month, authority
+):
+    """The database alone was restored: its numbers begin again, what was written before still lies there."""
+    sent(settings, registry, actor, month, [Person(1), Person(2)])
+    folder = settings.feedback / "370100" / "202005"
+    folder.mkdir(parents=True)
+    left = [folder / "202005-上级返回结果-R000001.xlsx", folder / "202005-撤销通知-U000001.txt"]
+    for file in left:
+        file.write_bytes(b"of another return")
+    number = authority.applied(refused(Person(1))).return_id
+    write(settings, registry)
+    told(registry, actor)
+    undo(registry, number, **BY, actor=actor)
+    write(settings, registry)
+    seen = [file.read_bytes() for file in left]
+    assert b"of another return" not in seen
+    write(settings, registry)
+    assert [file.read_bytes() for file in left] == seen, "the city's copy would be another file"
+
+
 def test_the_lists_hold_the_reason_and_the_new_serial_and_only_the_citys_own_rows(
     settings, registry, actor, month, authority
 ):

@@ -4,6 +4,7 @@ An answer whose application was taken back before the city had it is never told;
 """
 
 from dataclasses import dataclass
+from datetime import datetime
 
 from sqlalchemy import Connection, text
 
@@ -20,7 +21,13 @@ class ReturnAnswer:
     account: str
     city: str
     month: str
-    recall: bool
+    undone_at: datetime | None
+    """When the application it told of was taken back."""
+
+    @property
+    def recall(self) -> bool:
+        """Whether it takes an answer back."""
+        return self.undone_at is not None
 
     @property
     def tag(self) -> str:
@@ -69,8 +76,9 @@ def owed(conn: Connection, account: str | None = None) -> list[ReturnAnswer]:
     """Answers and recalls nobody was told yet, oldest first; of one city or of all."""
     found = conn.execute(
         text("""
-            SELECT a.id, a.return_id, a.account, c.city, a.month, a.undo_id IS NOT NULL
+            SELECT a.id, a.return_id, a.account, c.city, a.month, u.at
             FROM return_answers a
+            LEFT JOIN return_undos u ON u.id = a.undo_id
             JOIN LATERAL (SELECT s.city FROM submissions s WHERE s.account = a.account AND s.month = a.month
                 ORDER BY s.id DESC LIMIT 1) c ON true
             WHERE (CAST(:account AS text) IS NULL OR a.account = :account) AND CASE WHEN a.undo_id IS NULL

@@ -29,18 +29,20 @@ _PRINTED = (
 
 @without_collector()
 def write(settings: Settings, registry: Registry) -> list[Path]:
-    """Write every answer and recall that is owed and not written yet; returns the new files. May be run at any time."""
+    """Write every answer and recall that is owed; returns the files. May be run at any time.
+
+    What lies there already may be of another return, where the ledger was restored without the files (F42); the same
+    answer gives the same bytes.
+    """
     written = []
     with registry.read() as conn:
         return_answers.take_turn(conn)
         for answer in return_answers.owed(conn):
             folder = settings.feedback / answer.account / answer.month
             path = folder / f"{answer.month}-{_named(answer)}"
-            if path.is_file():
-                continue
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            if answer.recall:
-                written.append(_write_recall(path, answer))
+            if answer.undone_at:
+                written.append(_write_recall(path, answer, answer.undone_at))
             elif rows := return_answers.answered_rows(conn, answer):
                 written.append(_write_lists(path, answer, rows))
     return written
@@ -89,11 +91,11 @@ def _page(
     return Page(title, [*top, *body], widths, freeze="A4", landscape=True, repeat_rows=3, footer="第 &P 页/共 &N 页")
 
 
-def _write_recall(path: Path, answer: ReturnAnswer) -> Path:
+def _write_recall(path: Path, answer: ReturnAnswer, at: datetime) -> Path:
     told = f"R{answer.id:06d}"
     lines = [
         f"证书补换撤销通知：{answer.city} {answer.month} 申报",
-        f"通知时间：{datetime.now(SHANGHAI):%Y-%m-%d %H:%M:%S}",
+        f"撤销时间：{at.astimezone(SHANGHAI):%Y-%m-%d %H:%M:%S}",
         "",
         f"此前的上级返回结果（编号 {told}）登记有误，已由省中心撤销，请停止使用其中的退回单和发放清单，",
         "尚未发放的证书暂缓发放。更正后的结果将另行下发，以新的编号为准。",
