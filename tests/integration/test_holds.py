@@ -11,6 +11,8 @@ import openpyxl
 import pytest
 from at_the_desk import sit_down, words
 from made_submissions import Made, Row, person, portrait, write_registry
+from returned import Authority
+from small_month import SmallMonth
 from sqlalchemy import text
 from test_check_city import deliver
 from typer.testing import CliRunner
@@ -20,6 +22,8 @@ from certflow.checks.holds import Decision, decide, queue, shown
 from certflow.checks.rule_diff import compare
 from certflow.checks.run import check_city
 from certflow.cli import app
+from certflow.dispatch.approve import approve
+from certflow.dispatch.assemble import assemble
 from certflow.dispatch.freeze import freeze
 from certflow.errors import CertflowError, Conflict
 from certflow.findings import FIELDS
@@ -140,6 +144,25 @@ def test_d20_the_queue_shows_both_values_and_the_age_masked_unless_asked(
     done = CliRunner().invoke(app, ["holds", "decide", held, "accept", "--by", "王处长", "--reason", "同一人"])
     assert (done.exit_code, office.states()) == (0, ["ACCEPTED", "ACCEPTED"])
     assert "没有待确认的数据" in CliRunner().invoke(app, ["holds", "list"]).output
+
+
+def test_r01_a_very_old_certificate_without_number_that_was_accepted_gets_its_print(
+    office: Office, actor: Actor, tmp_path: Path
+) -> None:
+    old, other = person(31) | {"ZSGLH": ""}, PEOPLE[1]
+    certificates.load(office.registry, actor, write_registry(tmp_path / "old.csv", [old]))
+    office.take(Made(rows=[old, other]))
+    office.hold("accept", *office.waiting)
+    batch = freeze(office.registry, Month(2020, 5), actor)
+    (package,) = assemble(office.settings, office.registry, batch.id, "034", actor)
+    approve(office.registry, batch.id, "王处长", actor)
+    SmallMonth(office.settings, office.registry).send(package)
+    authority = Authority(office.settings, office.registry, actor, tmp_path)
+    answers = [f"{one['ZSGLH']},{one['KSXM']},{one['ZJHM']},SD{one['ZJHM']},已印制,,20200801" for one in (old, other)]
+    assert authority.applied(*answers).counts["printed"] == 2
+    assert office.states() == ["PRINTED", "PRINTED"]
+    printed = "SELECT c.id_number FROM print_events p JOIN certificates c ON c.id = p.certificate_id ORDER BY 1"
+    assert office.ask(printed) == sorted(one["ZJHM"] for one in (old, other))
 
 
 def test_an_accepted_row_joins_the_month_and_after_the_freeze_the_next_supplement(

@@ -10,13 +10,18 @@ from sqlalchemy import insert, select, text, update
 from typer.testing import CliRunner
 
 from certflow.cli import app
+from certflow.dispatch.approve import approve
+from certflow.dispatch.assemble import assemble
+from certflow.dispatch.freeze import freeze
 from certflow.errors import Conflict, DigestMismatch, TransferError
+from certflow.month import Month
 from certflow.registry import schema, transfers
 from certflow.registry.doctor import examine
 from certflow.returns.ageing import missing
 from certflow.returns.apply import apply, pending, receive
 from certflow.returns.profile import copy_shipped
 from certflow.returns.reconcile import preview, reconcile
+from certflow.returns.undo import undo
 
 
 def sick(registry, settings, without=""):
@@ -385,6 +390,97 @@ def test_two_returns_reconciled_before_either_is_applied_print_once(settings, re
     assert (report.counts["printed"], report.counts["duplicate"]) == (1, 1)
     assert month.states(ids) == ["PRINTED", "PRINTED"]
     assert len(events(registry)) == 2
+
+
+def without_number(registry, actor, month, people, numberless):
+    """Ids of `people`'s rows, SENT; those of `numberless` stand without 管理号, here as in the certificate database."""
+    ids = month.submit(people)
+    numbers = {"numbers": [one.management_no for one in numberless]}
+    with registry.begin(actor) as conn:
+        conn.execute(
+            text("UPDATE rows SET management_no = '', certificate_id = NULL WHERE management_no = ANY(:numbers)"),
+            numbers,
+        )
+        conn.execute(text("UPDATE certificates SET management_no = NULL WHERE management_no = ANY(:numbers)"), numbers)
+    batch = freeze(registry, Month.parse(month.month), actor)
+    (package,) = assemble(month.settings, registry, batch.id, "034", actor)
+    approve(registry, batch.id, "王处长", actor)
+    month.send(package)
+    return ids
+
+
+def unnumbered(line, number=""):
+    return f"{number},{line.split(',', 1)[1]}"
+
+
+@pytest.mark.parametrize("number", ["", "20180903437999999"], ids=["blank", "filled-in"])
+@pytest.mark.parametrize(("answer", "state"), [(printed, "PRINTED"), (refused, "REFUSED")])
+def test_r01_the_answer_to_a_row_without_number_is_found_by_its_person(
+    settings, registry, actor, month, authority, number, answer, state
+):
+    people = [Person(1), Person(2), Person(3)]
+    ids = without_number(registry, actor, month, people, people[1:2])
+    line = unnumbered(answer(people[1]), number)
+    report = authority.applied(printed(people[0]), line, line)
+    assert (report.counts["duplicate"], report.counts["missing"], report.doubts) == (1, 1, ())
+    assert month.states(ids) == ["PRINTED", state, "SENT"]
+    assert authority.applied(printed(people[0]), line, printed(people[2])).counts["duplicate"] == 2
+    assert month.states(ids) == ["PRINTED", state, "PRINTED"]
+    assert sick(registry, settings) == {}
+    undo(registry, report.return_id, by="李主任", reason="上级更正", actor=actor)
+    assert month.states(ids) == ["SENT", "SENT", "PRINTED"]
+    assert sick(registry, settings) == {}
+
+
+@pytest.mark.parametrize("number", ["", "20180903437999999"], ids=["blank", "filled-in"])
+def test_r01_two_rows_a_line_without_number_may_mean_are_a_doubt(settings, registry, actor, month, authority, number):
+    twice = Person(2, id_number=Person(1).identity)
+    people = [Person(1), twice, Person(3)]
+    ids = without_number(registry, actor, month, people, people[:2])
+    report = authority.applied(unnumbered(printed(people[0]), number), printed(people[2]))
+    assert (report.counts["changed"], [one.why for one in report.doubts]) == (1, ["number"])
+    assert month.states(ids) == ["SENT", "SENT", "PRINTED"]
+
+
+def test_r01_a_line_without_number_answers_no_row_that_has_one(settings, registry, actor, month, authority):
+    people = [Person(1), Person(2)]
+    ids = without_number(registry, actor, month, people, [])
+    report = authority.applied(unnumbered(printed(people[0])), printed(people[1]))
+    assert (report.counts["extra"], [one.why for one in report.doubts]) == (1, ["number"])
+    assert month.states(ids) == ["SENT", "PRINTED"]
+
+
+def test_r01_a_strange_number_is_no_answer_where_the_person_waits_for_another_certificate_too(
+    settings, registry, actor, month, authority
+):
+    other = Person(2, id_number=Person(1).identity)
+    people = [Person(1), other, Person(3)]
+    ids = without_number(registry, actor, month, people, people[:1])
+    report = authority.applied(unnumbered(printed(people[1]), "20180903437999999"), printed(people[2]))
+    assert [one.why for one in report.doubts] == ["number"]
+    assert month.states(ids) == ["SENT", "SENT", "PRINTED"]
+    authority.applied(unnumbered(printed(people[0])), printed(people[1]))
+    assert month.states(ids) == ["PRINTED", "PRINTED", "PRINTED"]
+
+
+def test_r01_the_number_of_another_certificate_answers_no_row_without_one(settings, registry, actor, month, authority):
+    people = [Person(1), Person(2)]
+    ids = without_number(registry, actor, month, people, people[:1])
+    with registry.begin(actor) as conn:
+        conn.execute(text("UPDATE certificates SET management_no = '20180903437999999' WHERE serial = 'OLD2'"))
+    report = authority.applied(unnumbered(printed(people[0]), "20180903437999999"), printed(people[1]))
+    assert [one.why for one in report.doubts] == ["unknown"]
+    assert month.states(ids) == ["SENT", "PRINTED"]
+
+
+def test_r09_one_serial_for_two_people_without_number_waits_for_both(settings, registry, actor, month, authority):
+    people = [Person(1), Person(2), Person(3)]
+    ids = without_number(registry, actor, month, people, people[:2])
+    report = authority.applied(
+        unnumbered(printed(people[0], "SAME")), unnumbered(printed(people[1], "SAME")), printed(people[2])
+    )
+    assert [one.why for one in report.doubts] == ["serial", "serial"]
+    assert month.states(ids) == ["SENT", "SENT", "PRINTED"]
 
 
 class Watched:

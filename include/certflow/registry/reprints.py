@@ -70,8 +70,9 @@ class MissingRow:
 class Doubt:
     """A returned row a person has to look at; free of personal data.
 
-    `why`: unknown (never sent), contradiction (twice in the file, different), answered (another answer was
-    applied before), name, id_number, serial (number already used), certificate (row without certificate).
+    `why`: unknown (never sent), number (it may speak of a row without 管理号, but not of exactly one), contradiction
+    (twice in the file, different), answered (another answer was applied before), name, id_number, serial (number
+    already used), certificate (row without certificate).
     """
 
     part: int
@@ -165,8 +166,12 @@ def proved(conn: Connection, return_id: int) -> list[tuple[int, int]]:
 
 
 def sort_into_buckets(conn: Connection, return_id: int) -> None:
-    """Give every unapplied line of the return its bucket and the row it speaks of."""
+    """Give every unapplied line of the return its bucket and the row it speaks of.
+
+    Rows without 管理号, which a person accepted, get the certificate they are about first, where it is the only one.
+    """
     conn.execute(text(_LOOK_UP))
+    conn.execute(text(_LOCATE))
     if conn.execute(text(_SORT), {"return_id": return_id}).rowcount:
         look_ahead(conn)
 
@@ -243,10 +248,11 @@ _IN_FLIGHT = """
 SELECT count(DISTINCT r.id)
 FROM return_rows r
 JOIN rows ON rows.management_no = r.management_no AND rows.state = 'PACKED'
+    AND (r.management_no <> '' OR (rows.name, rows.id_number) = (r.name, r.id_number))
 JOIN package_rows pr ON pr.row_id = rows.id
 JOIN packages p ON p.id = pr.package_id
     AND (p.state IN ('SENDING', 'UNKNOWN') OR p.companion AND p.state = 'SENT')  -- the merged one will follow
-WHERE r.return_id = :return_id AND NOT r.applied AND r.undo_id IS NULL AND r.management_no <> ''
+WHERE r.return_id = :return_id AND NOT r.applied AND r.undo_id IS NULL
 """
 
 _PROVED = """
@@ -267,22 +273,50 @@ WHERE r.return_id = :return_id AND NOT r.applied AND r.undo_id IS NULL AND r.man
 GROUP BY p.id ORDER BY p.id
 """
 
+_LOCATE = """
+UPDATE rows SET certificate_id = found.id
+FROM (
+    SELECT r.id AS row_id, min(c.id) AS id
+    FROM rows r
+    JOIN submissions f ON f.id = r.submission_id
+    JOIN certificates c ON c.management_no IS NULL AND c.id_number = r.id_number AND c.name = r.name
+        AND (c.exam_code, c.level, c.specialty) = (f.exam_code, r.level, r.specialty)
+    WHERE r.management_no = '' AND r.state = 'SENT' AND r.certificate_id IS NULL
+    GROUP BY r.id HAVING count(*) = 1
+) found
+WHERE rows.id = found.row_id
+"""
+
 # One answer per line, the first that fits. `target` is the row the line speaks of: the one that waits for an
 # answer, else the newest that had one. A line that was applied before is a duplicate whatever waits now: files may
 # repeat all that was ever answered. Only a refusal, which no serial names, answers a waiting row by the same words
 # again, and that where the file says nothing else of the row; so `fresh` lines alone can contradict each other.
+# A line without 管理号, or with one that nobody knows, speaks of a row that was sent without: the only one that waits
+# for this person. A strange number may be a misspelt one as well, so no other row at all of the person may wait then.
 _SORT = f"""
 WITH mine AS (
     SELECT r.id, r.part, r.row_no, r.management_no, r.name, r.id_number, r.serial, r.result, r.reason, r.printed_on
     FROM return_rows r
     WHERE r.return_id = :return_id AND NOT r.applied AND r.undo_id IS NULL
-), target AS (
+), numbered AS (
     SELECT DISTINCT ON (m.id) m.id, rows.id AS row_id, rows.state, rows.name, rows.id_number, rows.certificate_id
     FROM mine m
     JOIN rows ON rows.management_no = m.management_no
         AND rows.state IN ('SENT', 'PRINTED', 'REFUSED', 'DELIVERED', 'CLOSED') AND rows.batch_id IS NOT NULL
     WHERE m.management_no <> ''
     ORDER BY m.id, rows.state = 'SENT' DESC, rows.id DESC
+), unnumbered AS (
+    SELECT m.id, count(*) AS candidates, min(rows.id) AS row_id
+    FROM mine m
+    JOIN rows ON rows.state = 'SENT' AND (rows.name, rows.id_number) = (m.name, m.id_number)
+        AND (rows.management_no = '' OR m.management_no <> '')
+    LEFT JOIN certificates c ON c.management_no = m.management_no
+    WHERE NOT EXISTS (SELECT FROM numbered t WHERE t.id = m.id) AND (c.id IS NULL OR c.id = rows.certificate_id)
+    GROUP BY m.id HAVING bool_or(rows.management_no = '')
+), target AS (
+    SELECT * FROM numbered
+    UNION ALL SELECT u.id, rows.id, rows.state, rows.name, rows.id_number, rows.certificate_id
+    FROM unnumbered u JOIN rows ON rows.id = u.row_id WHERE u.candidates = 1
 ), earlier AS (
     SELECT DISTINCT m.id
     FROM mine m
@@ -290,37 +324,40 @@ WITH mine AS (
         AND (e.name, e.id_number, e.serial, e.result, e.reason, e.printed_on)
           = (m.name, m.id_number, m.serial, m.result, m.reason, m.printed_on)
 ), counted AS (
-    SELECT m.id, e.id IS NOT NULL AS known,
+    SELECT m.*, t.row_id, t.state, t.name AS our_name, t.id_number AS our_id_number, t.certificate_id,
+           e.id IS NOT NULL AS known,
            row_number() OVER (same ORDER BY m.part, m.row_no) AS nth,
            count(*) OVER same AS alike,
-           count(*) OVER (PARTITION BY m.management_no) AS times,
-           count(*) FILTER (WHERE e.id IS NULL) OVER (PARTITION BY m.management_no) AS fresh
-    FROM mine m LEFT JOIN earlier e ON e.id = m.id
-    WINDOW same AS (PARTITION BY m.management_no, m.name, m.id_number, m.serial, m.result, m.reason, m.printed_on)
+           count(*) OVER row AS times,
+           count(*) FILTER (WHERE e.id IS NULL) OVER row AS fresh
+    FROM mine m LEFT JOIN target t ON t.id = m.id LEFT JOIN earlier e ON e.id = m.id
+    WINDOW row AS (PARTITION BY t.row_id), same AS (
+        PARTITION BY t.row_id, m.management_no, m.name, m.id_number, m.serial, m.result, m.reason, m.printed_on)
 ), used AS (
     SELECT m.serial FROM mine m JOIN print_events p ON p.serial = m.serial AND {IN_FORCE}
     UNION SELECT m.serial FROM mine m JOIN certificates c ON c.serial = m.serial AND c.serial <> ''
-    UNION SELECT m.serial FROM mine m GROUP BY m.serial HAVING count(DISTINCT m.management_no) > 1
+    UNION SELECT m.serial FROM mine m GROUP BY m.serial
+        HAVING count(DISTINCT coalesce(nullif(m.management_no, ''), m.id_number)) > 1
 ), answer AS (
-    SELECT m.id, m.result, t.row_id, CASE
+    SELECT n.id, n.result, n.row_id, d.candidates, CASE
         WHEN n.nth > 1 THEN 'duplicate'
-        WHEN n.known AND (m.result = '已印制' OR t.state IS DISTINCT FROM 'SENT' OR n.times > n.alike) THEN 'duplicate'
-        WHEN t.id IS NULL THEN 'unknown'
+        WHEN n.known AND (n.result = '已印制' OR n.state IS DISTINCT FROM 'SENT' OR n.times > n.alike) THEN 'duplicate'
+        WHEN n.row_id IS NULL AND (d.id IS NOT NULL OR n.management_no = '') THEN 'number'
+        WHEN n.row_id IS NULL THEN 'unknown'
         WHEN n.fresh > n.alike THEN 'contradiction'
-        WHEN t.state <> 'SENT' THEN 'answered'
-        WHEN m.name <> t.name THEN 'name'
-        WHEN m.id_number <> t.id_number THEN 'id_number'
-        WHEN m.result = '已印制' AND u.serial IS NOT NULL THEN 'serial'
-        WHEN m.result = '已印制' AND t.certificate_id IS NULL THEN 'certificate'
+        WHEN n.state <> 'SENT' THEN 'answered'
+        WHEN n.name <> n.our_name THEN 'name'
+        WHEN n.id_number <> n.our_id_number THEN 'id_number'
+        WHEN n.result = '已印制' AND u.serial IS NOT NULL THEN 'serial'
+        WHEN n.result = '已印制' AND n.certificate_id IS NULL THEN 'certificate'
         ELSE '' END AS why
-    FROM mine m
-    JOIN counted n ON n.id = m.id
-    LEFT JOIN target t ON t.id = m.id
-    LEFT JOIN used u ON u.serial = m.serial AND m.serial <> ''
+    FROM counted n
+    LEFT JOIN unnumbered d ON d.id = n.id
+    LEFT JOIN used u ON u.serial = n.serial AND n.serial <> ''
 ), sorted AS (
     SELECT a.id, a.row_id, CASE WHEN a.why = 'duplicate' THEN '' ELSE a.why END AS why, CASE
         WHEN a.why = 'duplicate' THEN 'duplicate'
-        WHEN a.why = 'unknown' THEN 'extra'
+        WHEN a.why = 'unknown' OR a.why = 'number' AND a.candidates IS NULL THEN 'extra'
         WHEN a.why <> '' THEN 'changed'
         WHEN a.result = '已印制' THEN 'printed'
         ELSE 'refused' END AS bucket

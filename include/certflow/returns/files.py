@@ -192,6 +192,8 @@ def _lines(profile: Profile, part: int, table: Iterable[list[str]]) -> list[Line
         raise SubmissionError("RETURN-WORD", _unknown_words(profile, strange))
     if not lines:
         raise SubmissionError("RETURN-EMPTY", f"第 {number} 行表头之后没有数据")
+    if not any(line.management_no for line in lines):  # a single one may lack it, as very old certificates do
+        raise SubmissionError("RETURN-VALUE", "没有一行有管理号")
     return lines
 
 
@@ -263,8 +265,6 @@ def _line(profile: Profile, part: int, number: int, texts: Mapping[str, str], re
     day = profile.day(texts["printed_on"]) if texts["printed_on"] else ""
     if texts["printed_on"] and not day:
         raise SubmissionError("RETURN-VALUE", f"第 {number} 行“印制日期”不是规则 {profile.file} 所列写法的完整日期")
-    if not texts["management_no"]:
-        raise SubmissionError("RETURN-VALUE", f"第 {number} 行没有管理号")
     if result == PRINTED and not (texts["serial"] and day):
         raise SubmissionError("RETURN-VALUE", f"第 {number} 行已印制，但没有证书编号或印制日期")
     return Line(

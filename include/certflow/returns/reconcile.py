@@ -1,7 +1,8 @@
 """Compare what came back with what was sent: printed, refused, missing, extra, changed, duplicate (DOMAIN §4).
 
-Reading and sorting change no certificate and no row of ours; `certflow.returns.apply` does, in a step of its own. The
-one exception: a return that speaks of a package whose delivery was in doubt proves that it arrived (R06).
+Reading and sorting change no certificate and no state of a row; `certflow.returns.apply` does, in a step of its own.
+Two things are learnt on the way: a return that speaks of a package whose delivery was in doubt proves that it arrived
+(R06), and a row that was sent without 管理号 is told which certificate it is about.
 """
 
 import dataclasses

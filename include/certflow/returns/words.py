@@ -18,6 +18,7 @@ MEANINGS = {
 }
 DOUBTS = {
     "unknown": "不是本单位发出的",
+    "number": "没有管理号的申报中，不能唯一确定是哪一行",
     "contradiction": "同一文件中有两种结果",
     "answered": "此前已有另一结果入账",
     "name": "姓名与发出的不同",
