@@ -66,6 +66,12 @@ class Clerk:
         places = (self.settings.work, self.settings.feedback, self.settings.originals)
         return [path.name for place in places for path in place.rglob("*") if path.is_file() and odd(path)]
 
+    def tell(self):
+        """The cities have what was owed to them."""
+        with self.registry.begin(self.month.actor) as conn:
+            for answer in return_answers.owed(conn):
+                return_answers.told(conn, answer)
+
     def healthy(self):
         assert {name: lines for name, lines in examine(self.registry, self.settings).items() if lines} == {}
         return True
@@ -84,6 +90,7 @@ def test_f26_killed_before_any_statement_a_return_is_applied_exactly_once(clerk)
         assert clerk.prints(pair) == [""], pair
         assert len(clerk.lists()) == pair + 1
         assert pair % 10 or clerk.healthy()
+        clerk.tell()  # what is owed is written by every run until the city has it
         if not died:
             break
     assert pair > 40
@@ -104,9 +111,7 @@ def test_f26_killed_before_any_statement_a_return_is_taken_back_exactly_once(cle
         assert clerk.prints(pair) == ["", "撤销"], pair
         assert len(clerk.lists()) == 2 * (pair + 1)
         assert pair % 10 or clerk.healthy()
-        with clerk.registry.begin(clerk.month.actor) as conn:
-            for answer in return_answers.owed(conn):
-                return_answers.told(conn, answer)
+        clerk.tell()
         if not died:
             break
     assert pair > 20

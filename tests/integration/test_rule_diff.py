@@ -18,7 +18,9 @@ def test_a_switch_to_the_rules_of_2023_is_shown_over_the_rows_of_a_month(
     settings, registry, actor, tmp_path, monkeypatch
 ):
     electronic = {PEOPLE[0]["ZSGLH"], PEOPLE[3]["ZSGLH"]}
-    export = write_registry(tmp_path / "r.csv", PEOPLE, DZZS=lambda row: "是" if row["ZSGLH"] in electronic else "否")
+    export = write_registry(
+        tmp_path / "r.csv", PEOPLE, BMS=lambda _: "", DZZS=lambda row: "是" if row["ZSGLH"] in electronic else "否"
+    )
     certificates.load(registry, actor, export)
     versions = [[*PEOPLE[:2], PEOPLE[2] | {"XB": ""}], PEOPLE[:4]]
     for rows in versions:
