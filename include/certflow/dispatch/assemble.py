@@ -15,7 +15,7 @@ import json
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import chain
+from itertools import chain, zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -118,7 +118,8 @@ def assemble(
         if not rows:
             raise Conflict(f"批次 {batch.folder} 考试 {exam_code} 没有可组包的数据")
         revision = 1 + max((one.revision for one in built), default=0)
-        return _build(settings, registry, _orders(settings, batch, exam_code, revision, rows), judge=judge, actor=actor)
+        orders = _orders(settings, batch, exam_code, revision, rows)
+        return _build(settings, registry, rows, orders, judge=judge, actor=actor)
 
 
 @without_collector()
@@ -161,16 +162,21 @@ def _orders(settings: Settings, batch: Batch, exam_code: str, revision: int, row
 
 
 def _build(
-    settings: Settings, registry: Registry, orders: Sequence[_Order], *, judge: Judge, actor: Actor
+    settings: Settings,
+    registry: Registry,
+    rows: Sequence[PackRow],
+    orders: Sequence[_Order],
+    *,
+    judge: Judge,
+    actor: Actor,
 ) -> list[int]:
     batch, exam_code = orders[0].batch, orders[0].exam_code
     folder = settings.packages / batch.folder
-    wanted = {row.id: row for order in orders if not order.companion for row in order.rows}
     try:
         built = [_prepare(settings, order) for order in orders]
         with registry.begin(actor) as conn:
             held = packages.rows_to_pack(conn, batch.id, exam_code, lock=True)
-            if any(wanted.pop(row.id, None) != row for row in held) or wanted:
+            if any(row != now for row, now in zip_longest(rows, held)):
                 raise Conflict(f"批次 {batch.folder} 考试 {exam_code} 的数据在组包期间有变动，请重新运行")
             _clear(folder, batch, exam_code)
             for one in built:

@@ -398,12 +398,13 @@ def _pack_row(row: Row[*tuple[Any, ...]], shared: dict[str, str]) -> PackRow:
     values = row._mapping  # noqa: SLF001 (SQLAlchemy's public name for access by column)
     photo = None
     if values["original"] is not None:
+        size, packed = values["size"], values["packed_size"]
         photo = Photo(
             shared.setdefault(values["original"], values["original"]),
             values["data_offset"],
-            values["packed_size"],
+            size if packed == size else packed,  # one number for both: nearly all photos are stored
             values["method"],
-            values["size"],
+            size,
             values["crc32"],
             values["photo_sha256"],
         )
