@@ -27,7 +27,7 @@ def office(settings, registry, actor, tmp_path):
     """Take one file of a city in; the rules its rows were said to break, by row."""
     more = [PEOPLE[0] | {"ZSGLH": f"20180903437000900{n}", "BKZY": "公路工程"} for n in (1, 2)]
     pictured = [person(serial, photo=True) for serial in range(41, 57)]
-    # Old records say no city: with one, the other city's request would be held for that alone (D35).
+    # Old records say no city: with one, each of the other city's rows would be told so as well.
     known = write_registry(tmp_path / "r.csv", [*PEOPLE, *more, *pictured], BMS=lambda _: "")
     certificates.load(registry, actor, known)
 

@@ -27,8 +27,7 @@ PEOPLE = [person(serial) for serial in range(1, 41)]
 
 @pytest.fixture
 def loaded(registry: Registry, actor: Actor, tmp_path: Path) -> Registry:
-    # Old records say no city, so that one number from two cities is held for being that (D24), not for its city (D35).
-    certificates.load(registry, actor, write_registry(tmp_path / "registry.csv", PEOPLE, BMS=lambda _: ""))
+    certificates.load(registry, actor, write_registry(tmp_path / "registry.csv", PEOPLE))
     return registry
 
 

@@ -219,7 +219,7 @@ def _compare_dates(rows: Rows, told: dict[str, list[object]], line: int, held: M
 
 
 def _compare_cities(rows: Rows, held: Sequence[str], standings: Sequence[Standing], reference: Reference) -> None:
-    """The database's city is what is emitted: of a row that names its own city it must be that, too (D35)."""
+    """The database's city is what is emitted: of a row that names its own city it should be that, too (D35)."""
 
     def compared(one: tuple[int, bool, str, str]) -> tuple[bool | None, bool | None]:
         owner, own, sent, known = one

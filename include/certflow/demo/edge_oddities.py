@@ -144,6 +144,13 @@ def short_city(plant: Planter) -> None:
     plant.odd("报名市用简称", "DB-CITY-KEY", parcel, row)
 
 
+def city_of_the_database(plant: Planter) -> None:
+    parcel, row = plant.fresh()
+    names = sorted(city.name for city in plant.reference.cities.values() if city.account != parcel.city.account)
+    row.certificate = plant.people.amend(row.certificate, city=names[-1])
+    plant.odd("数据库中的报名市不是报送城市", "DB-CITY", parcel, row)
+
+
 def every_date_style(plant: Planter) -> None:
     for number, style in enumerate(_BIRTH_STYLES):
         parcel, row = plant.fresh(holder=_PLAIN)
@@ -241,7 +248,7 @@ def extra_column(plant: Planter) -> None:
 ODDITIES: Final[tuple[Callable[[Planter], None], ...]] = (
     edges_of_age, first_year_without_photo, permits, residence_permits, wide_number, longest_name, selector_in_name,
     wide_brackets_in_name, edges_of_number, longest_cell, unlisted_specialty, wide_specialty, other_document_name,
-    every_date_style, unnamed_photo, photo_twice, camera_data, short_city,
+    every_date_style, unnamed_photo, photo_twice, camera_data, short_city, city_of_the_database,
 )  # fmt: skip
 """Planted in the cities' own files, as often as the province is large."""
 ONCE: Final[tuple[Callable[[Planter], None], ...]] = (

@@ -56,13 +56,6 @@ def before_the_exam(plant: Planter) -> None:
     plant.row("批准日期早于考试设立", "DATE-RANGE", "returned", parcel, row)
 
 
-def city_of_the_database(plant: Planter) -> None:
-    parcel, row = plant.fresh()
-    names = sorted(city.name for city in plant.reference.cities.values() if city.account != parcel.city.account)
-    row.certificate = plant.people.amend(row.certificate, city=names[-1])
-    plant.row("数据库中的报名市不是报送城市", "DB-CITY", "held", parcel, row)
-
-
 def head_down(plant: Planter) -> None:
     parcel, row, photo = with_photo(plant)
     photo.data = sized(np.ascontiguousarray(plant.pixels(row.certificate.person)[::-1]))
@@ -142,7 +135,6 @@ def _borrowed(kind: str, change: Callable[[Image.Image], Image.Image]) -> Callab
 
 
 ROWS: Final[tuple[Callable[[Planter], None], ...]] = (
-    city_of_the_database,
     long_number, letter_for_digit, turned_digits, short_passport, before_the_exam, head_down, twins_by_case,
     partly_zeroed,
     _borrowed("借用他人照片，缩小后放大", lambda image: image.resize((WIDTH // 2, HEIGHT // 2))),
