@@ -64,6 +64,7 @@ def test_down_leaves_processes_alone_that_have_only_an_old_number(settings, tmp_
     said = []
     stack.down(type(settings)(home=other), say=said.append)
     service.kill()
+    service.wait()
     stack.down(type(settings)(home=other), say=said.append)
     assert said == ["没有在运行"] * 2
     assert len(of_sessions({service.pid})) == 1, "the task"
