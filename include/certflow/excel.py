@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
+from struct import pack, pack_into
 from typing import Any
 from unicodedata import east_asian_width
 
@@ -25,6 +26,8 @@ XLS_ROWS = 65_535
 """Data rows one `.XLS` holds below its header (BIFF8 ends at row 65 536)."""
 _XLS_TEXT = 4_000
 """UTF-16 units one value may have in an `.XLS`, so that it never has to be split over two records."""
+_XLS_RECORD = 8_224
+"""Bytes of the table of texts that go into one record of an `.XLS`."""
 _XLSX_TEXT = 32_767
 _ONE_LINE = ("title", "across", "line")
 """Marks of cells that may reach over their empty neighbours instead of being wrapped."""
@@ -76,20 +79,9 @@ def write_xls(header: Sequence[str], rows: Iterable[Sequence[str]], sheet: str =
     of more than 4 000 UTF-16 units.
     """
     import xlwt
-    from xlwt.BIFFRecords import SharedStringTable
     from xlwt.Cell import BlankCell, StrCell
-    from xlwt.UnicodeUtils import upack2
 
-    class WholeStrings(SharedStringTable):  # type: ignore[misc]  # xlwt has no types
-        """Begins a new record rather than splitting a string: readers (calamine) lose a surrogate pair cut in two."""
-
-        def _add_to_sst(self, text: str) -> None:
-            self._save_atom(upack2(text, self.encoding))
-
-    book = xlwt.Workbook(encoding="utf-8")
-    book._Workbook__sst = WholeStrings("utf-8")  # noqa: SLF001 (xlwt offers no other way to D12)
-    page = book.add_sheet(sheet)
-    page.row_tempfile = io.BytesIO()  # xlwt would put what it is done with into the system's temporary folder
+    book, page = _sparing_book(sheet)
     text = xlwt.easyxf(num_format_str="@")
     look, share = book.add_style(text), book.add_str
     for column, value in enumerate(header):
@@ -114,6 +106,46 @@ def write_xls(header: Sequence[str], rows: Iterable[Sequence[str]], sheet: str =
     vars(page).clear()  # book and sheet name each other: all texts would wait for the collector
     vars(book).clear()
     return out.getvalue()
+
+
+def _sparing_book(sheet: str) -> tuple[Any, Any]:
+    """A book of xlwt with one sheet: to be saved once, for it lets go meanwhile of what has been written."""
+    import xlwt
+    from xlwt.BIFFRecords import SharedStringTable
+    from xlwt.UnicodeUtils import upack2
+
+    class WholeStrings(SharedStringTable):  # type: ignore[misc]  # xlwt has no types
+        """Begins a new record rather than splitting a string: readers (calamine) lose a surrogate pair cut in two."""
+
+        _str_indexes: dict[str, int]
+
+        def get_biff_record(self) -> bytes:
+            table = bytearray(pack("<HHII", self._SST_ID, 0, self._add_calls, len(self._str_indexes)))
+            begins = 4
+            for text in self._str_indexes:  # in the order of their numbers
+                packed = upack2(text)
+                if len(table) + len(packed) > begins + _XLS_RECORD:
+                    pack_into("<H", table, begins - 2, len(table) - begins)
+                    table += pack("<HH", self._CONTINUE_ID, 0)
+                    begins = len(table)
+                table += packed
+            pack_into("<H", table, begins - 2, len(table) - begins)
+            self._str_indexes = {}
+            return bytes(table)
+
+    class Spool(io.BytesIO):
+        """Rows in their final words, which xlwt would put into the system's temporary folder."""
+
+        def read(self, _size: int | None = -1) -> bytes:
+            whole = self.getvalue()
+            self.truncate(0)
+            return whole
+
+    book = xlwt.Workbook(encoding="utf-8")
+    book._Workbook__sst = WholeStrings("utf-8")  # noqa: SLF001 (xlwt offers no other way to D12)
+    page = book.add_sheet(sheet)
+    page.row_tempfile = Spool()
+    return book, page
 
 
 def read_own(data: bytes) -> Iterator[list[str]]:
