@@ -210,7 +210,7 @@ def _lowest(colours: Plane) -> Plane:
 def _border(low: Plane) -> dict[str, Sequence[object]]:
     """Top strip over the full width, left and right strips beside the head (P14), from their smallest channel."""
     size = low.shape[1]
-    levels = np.sort(low.astype(np.uint16), axis=1)  # eight times as fast as sorting bytes
+    levels = np.sort(low.astype(np.int32), axis=1)  # by vectors, where bytes go one by one
     return {
         "photo_border_white": [one / size for one in np.count_nonzero(low >= WHITE, axis=1).tolist()],
         "photo_border_min": levels[:, int(0.05 * size)].tolist(),
@@ -250,7 +250,7 @@ def _lab(red: int, green: int, blue: int) -> tuple[float, float, float]:
 
 def _middle(samples: Plane, skin: int) -> dict[str, Sequence[object]]:
     """Of the lines in the face, and from `skin` on of what is skin."""
-    levels = np.sort(samples[:, skin:].astype(np.uint16), axis=1)
+    levels = np.sort(samples[:, skin:].astype(np.int32), axis=1)
     shown = np.count_nonzero(levels <= WHITE, axis=1).tolist()
     glare = np.count_nonzero(levels > 250, axis=1) / levels.shape[1]
     return {
