@@ -51,7 +51,7 @@ _TEXT_FORMAT = 49
 class _Strings:
     """The shared-string cells of a sheet as one run, and the rectangle they lie in, 0-based."""
 
-    run: bytes
+    run: bytearray
     top: int
     left: int
     bottom: int
@@ -78,8 +78,11 @@ def read(data: bytes, *, rows: int, columns: int) -> tuple[Look, list[Grid] | No
     if len(strings) < len(cells) or any("\0" in name for name in names):
         return found, None
     try:
-        texts = _shared_strings(stream) if any(one.run for one in strings) else []
-        del stream  # as large as the file: it need not lie beside the cells
+        filled = any(one.run for one in strings)
+        pieces = _string_records(stream) if filled else []
+        del stream  # as large as the file: it need not lie beside texts and cells
+        texts = _shared_strings(pieces) if filled else []
+        del pieces
         return found, [_grid(name, one, texts) for name, one in zip(names, strings, strict=True)]
     except (struct.error, IndexError, ValueError):
         return found, None
@@ -121,7 +124,7 @@ def shared_texts(data: bytes) -> list[dict[tuple[int, int], str]]:
     stream = _workbook(data)
     found = Look("xls")
     offsets = _globals(stream, found)
-    strings = _shared_strings(stream)
+    strings = _shared_strings(_string_records(stream))
     texts: list[dict[tuple[int, int], str]] = []
     for sheet, offset in zip(found.sheets, offsets, strict=True):
         if sheet.kind == "worksheet":
@@ -173,8 +176,8 @@ def _cell_looks(stream: bytes, offset: int, usual: set[int]) -> Iterator[tuple[i
     Strings are left out when their XF are all `usual`.
     """
     three = struct.Struct("<HHH").unpack_from
-    runs: list[bytes] = []
-    for kind, at, length in _records(stream, offset, _STRINGS, runs):
+    run = bytearray()
+    for kind, at, length in _records(stream, offset, _STRINGS, run):
         if kind in (_MULBLANK, _MULRK):
             row, first = struct.unpack_from("<HH", stream, at)
             width = 2 if kind == _MULBLANK else 6
@@ -183,7 +186,6 @@ def _cell_looks(stream: bytes, offset: int, usual: set[int]) -> Iterator[tuple[i
         elif kind == _BLANK or kind in _CELLS:
             row, column, look = three(stream, at)
             yield kind, row, column, look
-    run = b"".join(runs)
     looks = _each(run, 8, "H")
     if not usual.issuperset(looks):
         for row, column, look in zip(_each(run, 4, "H"), _each(run, 6, "H"), looks, strict=True):
@@ -195,17 +197,20 @@ def _grid(name: str, cells: _Strings, texts: Sequence[str]) -> Grid:
     if not cells.run:
         return Grid(name, 0, 0, [])
     width = cells.right - cells.left + 1
-    filled = list(map(texts.__getitem__, _each(cells.run, 10, "I")))
-    if not cells.full:
-        places = zip(_each(cells.run, 4, "H"), _each(cells.run, 6, "H"), filled, strict=True)
-        filled = [""] * ((cells.bottom - cells.top + 1) * width)
+    numbers, text = _each(cells.run, 10, "I"), texts.__getitem__
+    if cells.full:
+        columns = (list(map(text, numbers[at::width])) for at in range(width))
+    else:
+        laid_out = [""] * ((cells.bottom - cells.top + 1) * width)
         first = cells.top * width + cells.left
-        for row, column, text in places:
-            filled[row * width + column - first] = text
-    return Grid(name, cells.top, cells.left, [join(filled[at::width]) for at in range(width)])
+        for row, column, number in zip(_each(cells.run, 4, "H"), _each(cells.run, 6, "H"), numbers, strict=True):
+            laid_out[row * width + column - first] = text(number)
+        columns = (laid_out[at::width] for at in range(width))
+    return Grid(name, cells.top, cells.left, list(map(join, columns)))
 
 
-def _shared_strings(stream: bytes) -> list[str]:
+def _string_records(stream: bytes) -> list[bytes]:
+    """Bodies of the records that hold the shared strings."""
     pieces: list[bytes] = []
     within = False
     for kind, at, length in _records(stream, 0):
@@ -214,6 +219,10 @@ def _shared_strings(stream: bytes) -> list[str]:
         within = kind == _SST or (kind == _CONTINUE and within)
         if within:
             pieces.append(stream[at : at + length])
+    return pieces
+
+
+def _shared_strings(pieces: Sequence[bytes]) -> list[str]:
     (count,) = struct.unpack_from("<I", pieces[0], 4)
     piece, at = 0, 8
     strings: list[str] = []
@@ -273,7 +282,7 @@ def _odd_string(pieces: Sequence[bytes], piece: int, at: int) -> tuple[str, int,
     return units.decode("utf-16-le", "surrogatepass"), piece, at
 
 
-def _each(cells: bytes, at: int, code: str) -> "array[int]":
+def _each(cells: bytearray, at: int, code: str) -> "array[int]":
     """What stands at offset `at` of each cell of a run of strings: row 4, column 6, XF 8 ("H"), string 10 ("I")."""
     numbers = array(code)
     gathered = bytearray(len(cells) // _STRING_SIZE * numbers.itemsize)
@@ -286,19 +295,19 @@ def _each(cells: bytes, at: int, code: str) -> "array[int]":
 
 
 def _records(
-    stream: bytes, at: int, passed: "re.Pattern[bytes] | None" = None, runs: list[bytes] | None = None
+    stream: bytes, at: int, passed: "re.Pattern[bytes] | None" = None, run: bytearray | None = None
 ) -> Iterator[tuple[int, int, int]]:
     """(record type, offset of its body, length of its body) from one BOF to its EOF, nested ones skipped.
 
-    What `passed` matches is not among them; its strings are appended to `runs`, headers included.
+    What `passed` matches is not among them; its strings are appended to `run`, headers included.
     """
     depth = 0
     end = len(stream)
     unpack = struct.Struct("<HH").unpack_from
     while at + 4 <= end:
         kind, length = unpack(stream, at)
-        if passed and runs is not None and kind in _RUNNING and depth == 1:
-            begun, at = at, _pass(stream, at, passed, runs)
+        if passed and run is not None and kind in _RUNNING and depth == 1:
+            begun, at = at, _pass(stream, at, passed, run)
             if at > begun:
                 continue
         at += 4
@@ -318,10 +327,11 @@ def _records(
     raise SubmissionError("BOOK-DAMAGED", "工作簿不完整")
 
 
-def _pass(stream: bytes, at: int, passed: "re.Pattern[bytes]", runs: list[bytes]) -> int:
-    """Where begins what `passed` does not match; strings on the way there are appended to `runs`."""
+def _pass(stream: bytes, at: int, passed: "re.Pattern[bytes]", run: bytearray) -> int:
+    """Where begins what `passed` does not match; strings on the way there are appended to `run`."""
     while found := passed.findall(stream, at, at + _AHEAD):
-        runs += [run for run, _ in found]
+        for strings, _ in found:
+            run += strings
         seen = min(_AHEAD, len(stream) - at) - len(found[-1][1])
         if not seen:
             break
@@ -360,9 +370,9 @@ def _globals(stream: bytes, found: Look) -> list[int]:  # noqa: C901 (a branch p
 def _sheet(stream: bytes, offset: int, sheet: SheetLook, found: Look) -> _Strings | None:
     """Look through a worksheet; its cells, None where there are others than strings."""
     two = struct.Struct("<HH").unpack_from
-    runs: list[bytes] = []
+    run = bytearray()
     others = False
-    for kind, at, length in _records(stream, offset, _PLAIN, runs):
+    for kind, at, length in _records(stream, offset, _PLAIN, run):
         if kind in _CELLS:
             row, column = two(stream, at)
             if kind == _FORMULA:
@@ -379,13 +389,13 @@ def _sheet(stream: bytes, offset: int, sheet: SheetLook, found: Look) -> _String
         others = True
         sheet.last_row = max(sheet.last_row, row + 1)
         sheet.last_column = max(sheet.last_column, column + 1)
-    cells = _strings(b"".join(runs))
+    cells = _strings(run)
     sheet.last_row = max(sheet.last_row, cells.bottom + 1)
     sheet.last_column = max(sheet.last_column, cells.right + 1)
     return None if others else cells
 
 
-def _strings(run: bytes) -> _Strings:
+def _strings(run: bytearray) -> _Strings:
     rows, columns = _each(run, 4, "H"), _each(run, 6, "H")
     if not run:
         return _Strings(run, 0, 0, -1, -1, full=True)

@@ -24,7 +24,7 @@ from certflow import excel, signing, vault
 from certflow.dispatch.readback import Judge, read_back, strictly
 from certflow.errors import ConfigurationError, Conflict, DigestMismatch
 from certflow.findings import FIELDS
-from certflow.heap import MadeAnew, without_collector
+from certflow.heap import MadeAnew, give_back, without_collector
 from certflow.month import Month
 from certflow.naming import PackageName
 from certflow.reference import load_reference
@@ -197,6 +197,7 @@ def _prepare(settings: Settings, order: _Order) -> _Built:
     )
     described = _manifest(order, content) | _described(written[0])
     described |= {"workbook_sha256": workbook_digest, "zip_names": settings.zip_names}
+    give_back()
     if written[1:]:
         described["photos_zip"] = {"file": _photos_zip(Path(described["file"])).name} | _described(written[1])
     return _Built(order, content, written, signing.sign(settings, described))

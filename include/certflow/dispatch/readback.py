@@ -15,11 +15,13 @@ import zipfile
 import zlib
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
+from itertools import pairwise
 from pathlib import Path
 
 from certflow import biff, excel, naming, vault
 from certflow.errors import DigestMismatch, SubmissionError
 from certflow.findings import FIELDS, Scope
+from certflow.heap import give_back
 from certflow.zips import Names
 
 Measured = Mapping[Scope, Mapping[str, Sequence[object]]]
@@ -48,7 +50,7 @@ def read_back(
         files: its zip; or two, of which the second one holds the photos.
         stem: its canonical name without extension.
         rows: the 11 texts of every row by field name, in order.
-        photos: photo name (PII) → SHA-256 as recorded at intake, None when none was recorded.
+        photos: photo name (PII) → SHA-256 as recorded at intake, None when none was recorded; in the zip's order.
         judge: who decides whether what was measured will do.
         label: how the judge files what it saw.
         names: how the zip is meant to spell its entries.
@@ -141,9 +143,15 @@ def _measure_zips(
             shares = [(sum(there for there, _ in shares), 1 + len(photos))]
         for archive, spelled, folder, share in zip(archives, listed, (stem, f"{stem}.JPG"), shares, strict=False):
             _measure_entries(archive, spelled, folder, share, whole)
-        whole["workbook_missing"] = int(book not in listed[0])
+        workbook = listed[0].get(book)
+        whole["workbook_missing"] = int(workbook is None)
         _measure_photos(archives[-1], listed[-1], inside, photos, columns)
-        return None if whole["workbook_missing"] else archives[0].read(listed[0][book])
+        listed.clear()
+        for archive in archives:
+            archive.filelist.clear()
+            archive.NameToInfo.clear()
+        give_back()
+        return None if workbook is None else archives[0].read(workbook)
 
 
 def _spell(archive: zipfile.ZipFile, names: Names) -> dict[str, zipfile.ZipInfo]:
@@ -171,7 +179,7 @@ def _measure_entries(
     listed = archive.infolist()
     whole["entries_found"] += len(listed)
     whole["entries_extra"] += len(listed) - share[0]
-    whole["entries_order"] += int([*spelled] != sorted(spelled, key=str.encode))
+    whole["entries_order"] += int(any(one > other for one, other in pairwise(map(str.encode, spelled))))
     whole["entries_packed"] += sum(info.compress_type != zipfile.ZIP_STORED for info in listed)
     whole["names_gbk"] += sum(not _in_gbk(name) for name in spelled)
     whole["names_unreadable"] += share[1] - share[0]
@@ -196,7 +204,7 @@ def _measure_photos(
     columns: dict[str, list[object]],
 ) -> None:
     """Each photo in the folder `inside` of the zip."""
-    for ordinal, (photo, digest) in enumerate(sorted(photos.items()), start=1):
+    for ordinal, (photo, digest) in enumerate(photos.items(), start=1):
         info = spelled.get(inside + photo)
         columns["photo"].append(ordinal)
         columns["photo_missing"].append(int(info is None))
@@ -214,6 +222,7 @@ def _measure_workbook(
 ) -> None:
     try:
         seen, grids = biff.read(data, rows=1 << 16, columns=256)
+        give_back()
         by_type, by_format = biff.not_text(data)
         lines = excel.read_own(data) if grids is None else grids[0].rows()
     except (SubmissionError, struct.error, ValueError, IndexError):
