@@ -16,6 +16,7 @@ import importlib.util
 import io
 import json
 import re
+import sys
 import threading
 import unicodedata
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -90,7 +91,7 @@ class Press:
         for file in self._files:
             if wanted:
                 plain, selected = _covered(file)
-                wanted = {one for one in wanted if one not in selected and not (len(one) == 1 and ord(one) in plain)}
+                wanted = {one for one in wanted if one not in selected and not (len(one) == 1 and _in(plain, one))}
         return sorted(wanted)
 
     def template(self, name: str) -> str:
@@ -163,6 +164,12 @@ def press(settings: Settings) -> Press:
     return _set_up(settings.path("templates"), shelf, tuple(map(_version, _font_files(shelf))))
 
 
+def know_fonts() -> None:
+    """Look through the fonts that came along: once, in a process that forks those who print, instead of in each."""
+    for name in _FILES:
+        _covered(_wheel() / name)
+
+
 def unprintable(characters: Iterable[str]) -> str:
     """What to tell a person about characters that cannot be printed."""
     codes = code_points(characters)
@@ -231,24 +238,29 @@ def _version(file: Path) -> tuple[str, int, int]:
 
 
 @lru_cache(maxsize=64)
-def _covered(file: Path) -> tuple[frozenset[int], frozenset[str]]:
-    """Code points a font has glyphs for, and the variation sequences it knows."""
+def _covered(file: Path) -> tuple[bytes, frozenset[str]]:
+    """A bit for each code point, set where a font has a glyph for it; and the variation sequences it knows."""
     from fontTools.ttLib import TTCollection, TTFont, TTLibError
 
-    plain: set[int] = set()
+    plain = bytearray((sys.maxunicode + 1) // 8)
     selected: set[str] = set()
     try:
         fonts = TTCollection(file, lazy=True).fonts if file.suffix.lower() == ".ttc" else [TTFont(file, lazy=True)]
         for font in fonts:  # glyphs go by number here: to read their names took half the time and most of the memory
             font.setGlyphOrder([".notdef", *map(str, range(1, font["maxp"].numGlyphs))])
-            plain |= {code for code, glyph in (font.getBestCmap() or {}).items() if glyph != ".notdef"}
+            for code, glyph in (font.getBestCmap() or {}).items():
+                plain[code >> 3] |= (glyph != ".notdef") << (code & 7)
             for table in font["cmap"].tables:
                 if table.format == 14:
                     pairs = table.uvsDict.items()
                     selected |= {chr(base) + chr(mark) for mark, glyphs in pairs for base, _ in glyphs}
     except (OSError, TTLibError, KeyError):
         raise ConfigurationError(f"字体文件读不了：{file.name}") from None
-    return frozenset(plain), frozenset(selected)
+    return bytes(plain), frozenset(selected)
+
+
+def _in(plain: bytes, sign: str) -> bool:
+    return bool(plain[ord(sign) >> 3] >> (ord(sign) & 7) & 1)
 
 
 def _clusters(texts: Iterable[str]) -> Iterator[str]:

@@ -148,6 +148,7 @@ def ours(settings: Settings, month: made_month.Month, tree: Path, pid: int) -> t
     import xlsxwriter  # noqa: F401
     import xlwt  # noqa: F401
 
+    from certflow import pdf
     from certflow.checks import frame, judge, run  # noqa: F401
     from certflow.checks.package import package_judge
     from certflow.checks.returned import return_judge
@@ -183,6 +184,7 @@ def ours(settings: Settings, month: made_month.Month, tree: Path, pid: int) -> t
         step("answers", replies.write, settings, registry)
         return f"{counts['printed']} printed, {counts['refused']} refused, {counts['extra']} unknown"
 
+    pdf.know_fonts()
     task = Tasks(settings, pid)
     for account in sorted(month.zips):
         task(city(account))
