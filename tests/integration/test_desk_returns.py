@@ -6,7 +6,7 @@ from functools import cache
 
 import pytest
 from at_the_desk import sit_down, words
-from returned import HEADER, printed, refused, sent
+from returned import HEADER, Authority, printed, refused, sent
 from small_month import Person, SmallMonth
 
 from certflow.registry.doctor import examine
@@ -71,9 +71,21 @@ def test_a_file_is_previewed_without_a_trace_applied_once_and_taken_back(setting
     assert {name: lines for name, lines in examine(registry, settings).items() if lines} == {}
 
 
+def test_r07_a_held_file_is_sent_back_to_the_authority_with_a_reason(settings, registry, actor, at, month, tmp_path):
+    desk = at()
+    number = Authority(settings, registry, actor, tmp_path).reconciled(printed(Person(99))).return_id
+    page = f"/returns/{number}"
+    assert f'action="{page}/dismiss"' in desk.get(page).text
+    assert desk.post(f"{page}/dismiss", data={"reason": " "}).status_code == 400
+    told = words(desk.post(f"{page}/dismiss", data={"reason": "外省的数据"}, follow_redirects=True))
+    assert "退回上级，不入账" in told
+    assert "由 operator 决定，原来的问题：RETURN-FOREIGN" in told
+    assert "dismiss" not in desk.get(page).text
+
+
 def test_what_cannot_be_read_says_why_and_offers_nothing_to_apply(at, month):
     page = at().post("/returns/preview", files={"file": ("返回.csv", b"\x00\x01")})
-    assert "不能读取，退回上级" in words(page)
+    assert "退回上级，不入账" in words(page)
     assert "content" not in carried(page)
 
 
@@ -107,7 +119,7 @@ def test_only_the_operator_brings_a_file_in(at, month, people):
         desk = at(name)
         for path in ("/returns/preview", "/returns"):
             assert desk.post(path, files=file(printed(people[0]))).status_code == 403, name
-        for path in ("/returns/1/undo", "/returns/1/again"):
+        for path in ("/returns/1/undo", "/returns/1/dismiss", "/returns/1/again"):
             assert desk.post(path, data={"reason": "x"}).status_code == 403, name
         assert desk.get("/returns").status_code == (403 if name == "jinan" else 200)
     assert month.states(month.ids) == ["SENT"] * 3

@@ -9,13 +9,13 @@ from small_month import Person, SmallMonth
 from sqlalchemy import insert, select, text, update
 
 from certflow.errors import Conflict
-from certflow.registry import return_answers, schema
+from certflow.registry import reprints, return_answers, schema
 from certflow.registry.doctor import examine
 from certflow.returns.ageing import missing
 from certflow.returns.answers import write
 from certflow.returns.apply import apply, pending
 from certflow.returns.profile import copy_shipped
-from certflow.returns.undo import undo
+from certflow.returns.undo import dismiss, undo
 
 BY = {"by": "李主任", "reason": "上级通知返回有误"}
 
@@ -305,3 +305,32 @@ def test_the_lists_hold_the_reason_and_the_new_serial_and_only_the_citys_own_row
     assert [row[-1] for row in texts["退回单"][3:]] == ["照片不合格"]
     assert [(row[3], row[7], row[8]) for row in texts["发放清单"][3:]] == [("张三", "SD1", "20200801")]
     assert "王五" not in str(texts)
+
+
+def test_r07_a_held_file_that_is_not_ours_is_dismissed_with_a_reason_and_may_be_read_again(
+    settings, registry, actor, month, authority, healthy
+):
+    ids = sent(settings, registry, actor, month, [Person(1)])
+    number = authority.reconciled(printed(Person(99))).return_id
+    with registry.read() as conn:
+        assert [one.return_id for one in reprints.waiting(conn)] == [number]
+    with pytest.raises(Conflict, match="原因"):
+        dismiss(registry, number, by="李主任", reason=" ", actor=actor)
+    dismiss(registry, number, **BY, actor=actor)
+    with registry.read() as conn:
+        assert reprints.waiting(conn) == []
+        told = json.loads(conn.scalar(text("SELECT payload FROM audit ORDER BY seq DESC LIMIT 1")))
+        found = reprints.find(conn, number)
+    assert (told["event"], told["by"], told["reason"]) == ("return.dismissed", *BY.values())
+    assert (found.state, "李主任" in found.reason, "RETURN-FOREIGN" in found.reason) == ("RETURNED", True, True)
+    with pytest.raises(Conflict, match="RETURNED"):
+        dismiss(registry, number, **BY, actor=actor)
+    assert (pending(registry), month.states(ids), healthy()) == ([], ["SENT"], {})
+    assert authority.again(number).state == "HELD"
+
+
+def test_an_applied_file_cannot_be_dismissed(settings, registry, actor, month, authority):
+    sent(settings, registry, actor, month, [Person(1)])
+    number = authority.applied(printed(Person(1))).return_id
+    with pytest.raises(Conflict, match="APPLIED"):
+        dismiss(registry, number, **BY, actor=actor)

@@ -35,6 +35,7 @@ REFUSED = {
     "certflow month reopen": "请先退回再重新开放",
     "certflow returns again 7": "没有编号为 7 的返回文件",
     "certflow returns undo 7": "没有编号为 7 的返回文件",
+    "certflow returns dismiss 7": "没有编号为 7 的返回文件",
     "certflow registry restored --by": "数据库没有恢复过备份",
     "certflow appeal decide 3": "没有编号为 3 的申诉",
     "certflow vault status": "明文",

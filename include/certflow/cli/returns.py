@@ -1,4 +1,4 @@
-"""Commands on what comes back from the authority: fetch, preview, apply, undo, what is still owed."""
+"""Commands on what comes back from the authority: fetch, preview, apply, undo, dismiss, what is still owed."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from certflow.returns.reconcile import Reconciliation
 
 app = typer.Typer()
-returns_app = typer.Typer(help="上级返回的制证数据：取回、对账、入账、撤销、催询。", no_args_is_help=True)
+returns_app = typer.Typer(help="上级返回的制证数据：取回、对账、入账、撤销、退回、催询。", no_args_is_help=True)
 app.add_typer(returns_app, name="returns")
 
 _Id = Annotated[int, typer.Argument(metavar="编号", help="返回文件的编号，见 certflow returns list。")]
@@ -105,6 +105,25 @@ def returns_undo(
         as_json({"return_id": number, "undo": undone.id, "printed": undone.printed, "refused": undone.refused})
     else:
         say(f"返回文件 {number} 已由 {by} 撤销：已印制 {undone.printed} 行、上级退回 {undone.refused} 行恢复为已上报")
+
+
+@returns_app.command("dismiss")
+def returns_dismiss(
+    number: _Id,
+    *,
+    by: By,
+    reason: Annotated[str, typer.Option(help="为何不入账，写入审计记录。")],
+    json: AsJson = False,
+) -> None:
+    """待人工处理的返回文件不入账，退回上级：不是本单位的，或上级另发了更正的文件。不再提醒；仍可用 again 重新对账。"""
+    from certflow.returns.undo import dismiss
+
+    with desk() as at:
+        dismiss(at.registry, number, by=by, reason=reason, actor=at.actor)
+    if json:
+        as_json({"return_id": number, "state": "RETURNED"})
+    else:
+        say(f"返回文件 {number} 已由 {by} 决定不入账，请告知上级")
 
 
 @returns_app.command("list")

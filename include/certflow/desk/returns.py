@@ -1,4 +1,4 @@
-"""What the authority sent back: a file is previewed, applied, taken back; what stays open is told."""
+"""What the authority sent back: a file is previewed, applied, taken back or dismissed; what stays open is told."""
 
 import base64
 import binascii
@@ -26,7 +26,7 @@ from certflow.returns import answers, words
 from certflow.returns.ageing import level, missing
 from certflow.returns.apply import apply, receive
 from certflow.returns.reconcile import Reconciliation, existing, preview, reconcile, report
-from certflow.returns.undo import undo
+from certflow.returns.undo import dismiss, undo
 
 T = TypeVar("T")
 Number = Annotated[int, FromPath(le=1 << 62)]
@@ -40,7 +40,7 @@ _SHOWN = 200
 
 
 def routes(desk: Desk) -> APIRouter:  # noqa: C901 (one nested function per route)
-    """The returns, one of them, the preview of a file, and the three things one can do."""
+    """The returns, one of them, the preview of a file, and the four things one can do."""
     router = APIRouter()
     viewer, operator = desk.may(VIEWER, province=True), desk.may(OPERATOR, province=True)
 
@@ -102,6 +102,13 @@ def routes(desk: Desk) -> APIRouter:  # noqa: C901 (one nested function per rout
     ) -> Response:
         undo(desk.registry, number, by=person.name, reason=reason[:500], actor=desk.actor(person))
         answers.write(desk.settings, desk.registry)
+        return desk.to(request, f"/returns/{number}")
+
+    @router.post("/returns/{number}/dismiss")
+    def send_back(
+        request: Request, person: Annotated[Person, operator], number: Number, reason: Annotated[str, Form()] = ""
+    ) -> Response:
+        dismiss(desk.registry, number, by=person.name, reason=reason[:500], actor=desk.actor(person))
         return desk.to(request, f"/returns/{number}")
 
     def show(request: Request, found: Reconciliation, *, name: str = "", data: bytes = b"") -> HTMLResponse:

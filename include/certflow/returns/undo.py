@@ -1,4 +1,7 @@
-"""Take an applied return back, whole: what it did is reversed by new entries, and the audit chain says who and why."""
+"""What a person takes back of a return: an applied one whole, by new entries, and a held one before it counts.
+
+The audit chain says who and why.
+"""
 
 from certflow.errors import Conflict
 from certflow.registry import reprints, undos
@@ -42,3 +45,22 @@ def undo(registry: Registry, return_id: int, *, by: str, reason: str, actor: Act
             refused=undone.refused,
         )  # fmt: skip
     return undone
+
+
+def dismiss(registry: Registry, return_id: int, *, by: str, reason: str, actor: Actor) -> None:
+    """A held return waits for nobody any more: it is RETURNED to the authority, and nothing of it counts.
+
+    It may be read anew all the same (`reconcile`); otherwise its lines go when the months after which a return is
+    purged have passed.
+
+    Raises:
+        Conflict: no such return, or it is not held.
+    """
+    if not by.strip() or not reason.strip():
+        raise Conflict("退回上级须写明由谁决定和原因")
+    with registry.begin(actor) as conn:
+        found = existing(reprints.find(conn, return_id, lock=True), return_id)
+        if found.state != "HELD":
+            raise Conflict(f"返回文件 {return_id} 不在等待人工处理（状态 {found.state}），未作任何更改")
+        reprints.settle(conn, return_id, "RETURNED", f"由 {by} 决定，原来的问题：{found.reason}")
+        note(conn, "return.dismissed", return_id=return_id, by=by, reason=reason)

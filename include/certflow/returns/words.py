@@ -31,7 +31,7 @@ STATES = {
     "RECONCILED": "已对账，未入账",
     "APPLIED": "已入账",
     "HELD": "待人工处理，未入账",
-    "RETURNED": "不能读取，退回上级",
+    "RETURNED": "退回上级，不入账",
     "UNDONE": "已撤销",
 }
 LEVELS = {"": "", "late": "应催询", "alarm": "告警"}
