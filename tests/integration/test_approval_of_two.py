@@ -158,3 +158,12 @@ def test_a_reopened_batch_is_frozen_again_before_the_next_one(settings, registry
     assert freeze(registry, MAY, actor, number=0).rows == batch.rows + 1
     month.submit([Person(10)], account="370300")
     assert freeze(registry, MAY, actor, number=1).rows == 1
+
+
+def test_a_rejected_batch_is_packed_again_before_the_next_one(settings, registry, actor, batch, month):
+    reject(registry, batch.id, "张工", "有一行要更正", actor)
+    month.submit([Person(9)], account="370300")  # came meanwhile
+    again = freeze(registry, MAY, actor)
+    assert (again.number, again.exams) == (0, {"034": 3})
+    assemble(settings, registry, again.id, "034", actor)
+    assert freeze(registry, MAY, actor).number == 1

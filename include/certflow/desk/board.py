@@ -143,13 +143,17 @@ def _steps(
     missing = [line["city"] for line in lines if line["status"] == "missing"]
     if missing and not batches:
         found.append(Step(f"{len(missing)} 个地市未报", "地市", "bad" if ticking.urgent or ticking.over else ""))
-    loose = status["waiting_for_batch"]
+    loose, prepare = status["waiting_for_batch"], f"/months/{month}/prepare"
     if loose and (ticking.over or batches):
         words = f"{loose} 行已受理，还不在任何一批里"
         press = "组补报批次" if batches and not batches[0].batch.reopened else "冻结并组包"
-        found.append(Step(words, "经办", "wait", press=press, order=f"/months/{month}/prepare", roles=("operator",)))
+        order = "" if any(one.half_packed for one in batches) else prepare  # that batch comes first
+        found.append(Step(words, "经办", "wait", press=press, order=order, roles=("operator",)))
     for one in reversed(batches):
         page, name = f"/approvals/{one.batch.id}", one.batch.folder
+        if one.half_packed:
+            words = f"{name} 有 {one.unpacked} 行未组包{'，数据包已退回' if one.packages.get('REJECTED') else ''}"
+            found.append(Step(words, "经办", "wait", press="冻结并组包", order=prepare, roles=("operator",)))
         if one.packages.get("BUILT"):
             words = f"{name} 等待复核（{one.by} 已经办）" if one.decision == "prepared" else f"{name} 等待批准"
             found.append(Step(words, "审批", "wait", page, "去审批"))

@@ -30,9 +30,9 @@ class Batch:
 def freeze(registry: Registry, month: Month, actor: Actor, *, number: int | None = None) -> Batch:
     """Settle the accepted rows of `month` that are in no batch yet, and return the batch.
 
-    Without `number`: the month itself the first time (even when nothing came: an empty month is a fact too),
-    the next 补报 when there are new accepted rows, else the newest batch as it stands. With `number`: exactly
-    that batch, so that a task which is run again never opens another one.
+    Without `number`: the month itself the first time (even when nothing came: an empty month is a fact too), then a
+    batch that is to be packed again before any other, the next 补报 when there are new accepted rows, else the newest
+    batch as it stands. With `number`: exactly that batch, so that a task which is run again never opens another one.
 
     A batch that was reopened is frozen once more, with everything accepted since.
 
@@ -54,7 +54,10 @@ def freeze(registry: Registry, month: Month, actor: Actor, *, number: int | None
             )
         if number is not None and number > following:
             raise Conflict(f"{month} 的下一批是第 {following} 批，不能先冻结第 {number} 批")
-        if number is not None and number < following:
+        owing = packages.half_packed(conn, str(month)) if number is None else None
+        if owing is not None:
+            batch = owing
+        elif number is not None and number < following:
             batch = next(one for one in known if one.number == number)
         elif known and packages.waiting_rows(conn, str(month)) == 0:
             if number is not None:

@@ -15,13 +15,22 @@ from certflow.registry.schema import approvals, batches, package_rows, packages,
 
 @dataclass(frozen=True, slots=True)
 class BatchState:
-    """How far a batch is: its packages by state, a city's own ones left out, and the newest decision about it."""
+    """How far a batch is: its packages by state, a city's own ones left out, and the newest decision about it.
+
+    `unpacked`: accepted rows of it in no package.
+    """
 
     batch: Batch
     frozen_at: datetime
     packages: dict[str, int]
+    unpacked: int
     decision: str
     by: str
+
+    @property
+    def half_packed(self) -> bool:
+        """Whether rows of it are to be packed again: their package went back, or could not be built beside others."""
+        return bool(self.packages and self.unpacked)
 
 
 def overview(conn: Connection, month: str | None = None) -> list[BatchState]:
@@ -31,15 +40,19 @@ def overview(conn: Connection, month: str | None = None) -> list[BatchState]:
         batches.c.frozen_at,
     ).order_by(batches.c.month.desc(), batches.c.number.desc())  # fmt: skip
     counted = select(packages.c.batch_id, packages.c.state, func.count()).where(~packages.c.companion)
+    loose = select(rows.c.batch_id, func.count()).where(rows.c.state == "ACCEPTED", rows.c.batch_id.is_not(None))
     said = select(approvals.c.batch_id, approvals.c.decision, approvals.c.by).order_by(approvals.c.id)
     if month is not None:
         query = query.where(batches.c.month == month)
     states: dict[int, dict[str, int]] = {}
     for batch_id, state, count in conn.execute(counted.group_by(packages.c.batch_id, packages.c.state)):
         states.setdefault(batch_id, {})[state] = count
+    unpacked = dict(conn.execute(loose.group_by(rows.c.batch_id)).tuples().all())
     newest = {batch_id: (decision, by) for batch_id, decision, by in conn.execute(said)}
     return [
-        BatchState(Batch(*place), at, states.get(place[0], {}), *newest.get(place[0], ("", "")))
+        BatchState(
+            Batch(*place), at, states.get(place[0], {}), unpacked.get(place[0], 0), *newest.get(place[0], ("", ""))
+        )
         for *place, at in conn.execute(query)
     ]
 

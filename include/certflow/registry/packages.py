@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, Select, and_, func, insert, select, update
+from sqlalchemy import Connection, Row, Select, and_, exists, func, insert, select, update
 
 from certflow.registry.bulk import insert_many, steps
 from certflow.registry.schema import (
@@ -215,6 +215,15 @@ def unpacked(conn: Connection, batch_id: int) -> int:
     """Rows of the batch that are accepted but in no package."""
     count = select(func.count()).select_from(rows).where(rows.c.batch_id == batch_id, rows.c.state == "ACCEPTED")
     return int(conn.scalar(count) or 0)
+
+
+def half_packed(conn: Connection, month: str) -> Batch | None:
+    """The oldest batch of the month with packages and accepted rows in none of them: they went back, or one failed."""
+    some = exists().where(packages.c.batch_id == batches.c.id)
+    loose = exists().where(rows.c.batch_id == batches.c.id, rows.c.state == "ACCEPTED")
+    query = _BATCH.where(batches.c.month == month, some, loose).order_by(batches.c.number).limit(1)
+    row = conn.execute(query).one_or_none()
+    return Batch(*row) if row else None
 
 
 def rows_to_pack(conn: Connection, batch_id: int, exam_code: str, *, lock: bool = False) -> Iterator[PackRow]:
