@@ -165,6 +165,29 @@ def test_r01_a_very_old_certificate_without_number_that_was_accepted_gets_its_pr
     assert office.ask(printed) == sorted(one["ZJHM"] for one in (old, other))
 
 
+def test_d20_what_a_person_accepts_is_printed_as_the_database_says_by_now(
+    office: Office, held: str, actor: Actor, tmp_path: Path
+) -> None:
+    mended = PEOPLE[0] | {"KSXM": "闫喆", "PZRQ": "2018-09-16"}  # the database was wrong, and was put right
+    certificates.load(office.registry, actor, write_registry(tmp_path / "mended.csv", [mended]))
+    office.hold("accept", held)
+    assert office.ask("SELECT name || approved_on || birth_month || city FROM rows ORDER BY id")[0] == (
+        "闫喆20180916199001济南市"
+    )
+    assert office.sound()
+
+
+def test_d28_a_number_that_is_another_persons_by_now_is_not_accepted(
+    office: Office, held: str, actor: Actor, tmp_path: Path
+) -> None:
+    other = person(77) | {"ZSGLH": PEOPLE[0]["ZSGLH"]}
+    certificates.load(office.registry, actor, write_registry(tmp_path / "other.csv", [other]))
+    with pytest.raises(Conflict, match="另一人"):
+        office.hold("accept", held)
+    assert office.states() == ["HELD", "ACCEPTED"]
+    office.hold("return", held)
+
+
 def test_an_accepted_row_joins_the_month_and_after_the_freeze_the_next_supplement(
     office: Office, held: str, actor: Actor
 ) -> None:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from certflow import naming
-from certflow.checks import feedback, run
+from certflow.checks import feedback, outcome, run
 from certflow.checks.judged import Judged
 from certflow.checks.notices import DECISIONS
 from certflow.checks.wording import mask_value
@@ -261,10 +261,24 @@ def _decide_rows(conn: "Connection", found: "list[Hold]", decision: Decision) ->
     if decision.what in _TWICE:
         for record, other in holds.rivals(conn, rows):
             raise Conflict(f"{record} 的管理号已有另一行在办：{other}。{_TWICE[decision.what]}，未作任何更改")
+        for one in found:
+            _catch_up(conn, one)
     if rows:
         holds.move_rows(conn, rows, _STATES[decision.what])
     if decision.what == "accept":
         holds.share_photo(conn, rows)
+
+
+def _catch_up(conn: "Connection", hold: "Hold") -> None:
+    """Let a row say what the database says by now, as the person sees it who decides; the database wins.
+
+    Conflict where its 管理号 has become another person's (D28).
+    """
+    from certflow.registry import holds
+
+    _, known = holds.both_sides(conn, hold.id)
+    if known and not holds.emit(conn, hold.id, outcome.printed(known)):
+        raise Conflict(f"{hold.record} 的管理号在证书数据库中现在是另一人的证书，请决定 return（退回）")
 
 
 def _decide_files(conn: "Connection", found: "list[Hold]", decision: Decision) -> None:

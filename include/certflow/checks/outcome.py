@@ -230,13 +230,25 @@ def _emitted(rows: Rows) -> list[list[str]]:
         told = columns.by_value(_SAYS[name], helds) if name in _SAYS else known
         pairs = zip(known, told, helds, emitted[name], strict=True)
         emitted[name] = [held if right and says else own for right, says, held, own in pairs]
-    for name, signs in (("CSNY", 6), ("PZRQ", 8)):
+    for name, signs in _SIGNS.items():
         emitted[name] = columns.by_value(partial(_dated, signs), emitted[name])
     pictured = zip(emitted["ZJHM"], rows.columns["photo"], rows.text("ZP"), strict=True)
     emitted["ZP"] = [_the_same(f"{number}.jpg", sent) if photo is not None else "" for number, photo, sent in pictured]
     return [*emitted.values()]
 
 
+def printed(known: Mapping[str, str]) -> dict[str, str]:
+    """What is printed of a certificate as the database has it, by field; without what it has nothing to say about."""
+    said = {name: known.get(name, "") for name in SOURCES}
+    return {
+        name: _dated(_SIGNS[name], text) if name in _SIGNS else text
+        for name, text in said.items()
+        if name not in _SAYS or _SAYS[name](text)
+    }
+
+
+_SIGNS = {"CSNY": 6, "PZRQ": 8}
+"""Digits of a date as it is printed."""
 _SAYS: Mapping[str, Callable[[str | None], bool]] = {
     "XB": lambda held: held in ("男", "女"),
     "CSNY": lambda held: held is not None and keys.parse_date(held).value != "",

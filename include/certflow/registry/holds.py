@@ -164,6 +164,14 @@ def both_sides(conn: Connection, row_id: int) -> tuple[Mapping[str, str], Mappin
     return dict(found.sent), {field: str(value or "") for field, value in known.items()}
 
 
+def emit(conn: Connection, row_id: int, values: Mapping[str, str]) -> bool:
+    """Make these values, by field, what goes up of a held row; False where neither name nor number is the row's."""
+    same = (rows.c.name == values["KSXM"]) | (rows.c.id_number == values["ZJHM"])
+    columns = {_REGISTERED[field]: value for field, value in values.items()}
+    done = update(rows).where(rows.c.id == row_id, rows.c.state == "HELD", same).values(columns)
+    return conn.execute(done).rowcount == 1
+
+
 def photos_of(conn: Connection, hold: Hold) -> dict[str, Photo]:
     """The photos a line of the queue is about, as people call them, the one that would be printed first."""
     if hold.kind == "file":
