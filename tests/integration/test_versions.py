@@ -11,12 +11,18 @@ from pathlib import Path
 import openpyxl
 import pytest
 from made_submissions import Made, person, portrait, received, write_registry
+from returned import Authority
+from small_month import SmallMonth
 from sqlalchemy import text
 
 from certflow import excel, photo
 from certflow.checks.run import check, check_city
+from certflow.dispatch.approve import approve
+from certflow.dispatch.assemble import assemble
+from certflow.dispatch.freeze import freeze
 from certflow.errors import DigestMismatch
 from certflow.findings import FIELDS
+from certflow.month import Month
 from certflow.reference import load_reference
 from certflow.registry import certificates, transfers
 from certflow.registry.doctor import examine
@@ -145,6 +151,29 @@ def test_an_earlier_versions_photo_that_is_damaged_on_our_disk_is_not_blamed_on_
     with pytest.raises(DigestMismatch, match=f"原件 {original.stem[:12]} .*请从备份取回"):
         office(mended(slip, tmp_path, "XB", PEOPLE[5]["XB"]))
     assert states() == ["RETURNED"]
+
+
+@pytest.mark.parametrize(("changed", "picture"), [({"ZJLB": "身份证"}, 5), ({}, 7)], ids=["spelling", "photo"])
+def test_d27_what_was_printed_and_comes_again_otherwise_waits_for_a_person(
+    office, states, registry, actor, settings, tmp_path, changed, picture
+):
+    def send(folder, row, photo):
+        sent = Made()
+        sent.add(row, portrait(photo))
+        return office(sent.write(folder))
+
+    send(tmp_path / "1", dict(PEOPLE[5]), 5)
+    batch = freeze(registry, Month(2020, 5), actor)
+    (package,) = assemble(settings, registry, batch.id, "034", actor)
+    approve(registry, batch.id, "王处长", actor)
+    SmallMonth(settings, registry).send(package)
+    answer = "{ZSGLH},{KSXM},{ZJHM},SD1,已印制,,20200801".format(**PEOPLE[5])
+    Authority(settings, registry, actor, tmp_path).applied(answer)
+    send(tmp_path / "2", PEOPLE[5] | changed, picture)
+    assert states() == ["PRINTED", "HELD"]
+    with registry.read() as conn:
+        (said,) = conn.scalars(text("SELECT message FROM findings WHERE rule = 'DUP-DIFFERENT'"))
+    assert "已收到的第 1 版（新证书已经印制" in said
 
 
 def test_a_slip_takes_the_sound_photos_of_the_earlier_version(office, states, registry, settings, tmp_path):

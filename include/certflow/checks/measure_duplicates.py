@@ -246,8 +246,8 @@ def _compare_earlier(
         same_exam = standing.exam is not None and one.exam_code == standing.exam.code
         same_place = one.account == account and one.month == str(standing.month) and same_exam
         if not one.open:
-            if same_place and one.done and _content(one) == content:
-                marks.same[line], marks.where[line] = False, f"已收到的第 {one.version} 版"
+            if same_place and one.done:
+                _compare_done(one, content, photo, line, marks)
             continue
         if one.account != account:
             marks.city[line] = False  # D24
@@ -262,6 +262,17 @@ def _compare_earlier(
                 marks.same[line], marks.where[line] = False, f"已收到的第 {one.version} 版"
         else:
             marks.open[line], marks.open_where[line] = False, f"已在 {one.month} 申报"  # D27
+
+
+def _compare_done(one: "Earlier", content: tuple[str, ...], photo: str | None, line: int, marks: _Marks) -> None:
+    """One line against a request of the same file that led to its certificate: a correction that came too late."""
+    where, alike = f"已收到的第 {one.version} 版", photo in (None, one.photo)
+    if _content(one) == content and alike:
+        marks.same[line], marks.where[line] = False, where
+        return
+    ended = "已经办结" if one.state == "CLOSED" else "新证书已经印制"
+    marks.different[line] = False
+    marks.where[line] = f"{where}（{ended}{'' if alike else '，照片不同'}）"
 
 
 def _compare_unnumbered(
