@@ -6,7 +6,7 @@ import datetime as dt
 import pytest
 from as_owner import as_owner
 from openpyxl import load_workbook
-from returned import Authority, printed, sent
+from returned import Authority, printed, refused, sent
 from small_month import Person, SmallMonth
 from sqlalchemy import text
 
@@ -14,6 +14,7 @@ from certflow.registry import holds
 from certflow.registry.doctor import examine
 from certflow.reports.alerts import due
 from certflow.returns.ageing import level, missing, write_list
+from certflow.returns.apply import apply
 from certflow.returns.undo import undo
 
 DAYS = holds.LIMIT_DAYS + 1
@@ -48,6 +49,29 @@ def test_r03_after_its_limit_it_is_an_alarm_and_stands_on_the_list_until_it_is_a
     assert [row[4] for row in summary.iter_rows(min_row=4, values_only=True)] == ["1", "1", "2"]
     undo(registry, number, by="李主任", reason="上级更正", actor=actor)
     assert write_list(registry, 90, tmp_path / "list.xlsx") == 3
+
+
+@pytest.mark.parametrize(("first", "second"), [(refused, printed), (printed, refused)])
+def test_r02_an_answer_that_contradicts_the_applied_one_is_named_until_a_person_sees_to_it(
+    settings, registry, actor, tmp_path, first, second
+):
+    def told():
+        late = [one.subject for one in due(settings, registry, dt.datetime.now(dt.UTC)) if one.kind == "held-too-long"]
+        return late, examine(registry, settings)["I12"]
+
+    (row,) = sent(settings, registry, actor, SmallMonth(settings, registry), [Person(1)])
+    authority = Authority(settings, registry, actor, tmp_path)
+    old, new = (authority.applied(say(Person(1))).return_id for say in (first, second))
+    with as_owner(registry) as conn:
+        conn.execute(text("UPDATE returns SET received_at = now() - make_interval(days => :days)"), {"days": DAYS})
+    late, [problem] = told()
+    assert late == [f"return-{new}"]
+    assert f"返回文件 {new} 有 1 行与" in problem
+    for number in (old, new):  # the way out: both are taken back, and the right one is applied
+        undo(registry, number, by="王处长", reason="上级来函更正", actor=actor)
+    apply(settings, registry, authority.again(new).return_id, actor)
+    assert told() == ([], [])
+    assert SmallMonth(settings, registry).states([row]) == ["PRINTED" if second is printed else "REFUSED"]
 
 
 @pytest.mark.parametrize(

@@ -283,9 +283,9 @@ def overdue(conn: Connection) -> list[str]:
 
 
 def undecided(conn: Connection) -> list[str]:
-    """I12, returns: one that is held, or whose answers differ from what was sent, is a person's matter."""
+    """I12, returns: one that is held, or whose answers differ from what was sent or applied, is a person's matter."""
     return [
-        f"返回文件 {one.return_id} {f'有 {one.rows} 行与发出的不同，' if one.rows else ''}待人工处理已有"
+        f"返回文件 {one.return_id} {f'有 {one.rows} 行与发出的或入账的不同，' if one.rows else ''}待人工处理已有"
         f" {one.age_days} 天，见 certflow returns list"
         for one in reprints.waiting(conn)
         if one.age_days > holds.LIMIT_DAYS

@@ -83,11 +83,11 @@ class Doubt:
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """A return that waits for a person: it is HELD, or what it says of rows differs from what was sent."""
+    """A return that waits for a person: it is HELD, or what it says of rows differs from what was sent or answered."""
 
     return_id: int
     rows: int
-    """Rows it gave a doubtful answer to and that have no other yet; 0 when the whole file is held."""
+    """Rows it gave a doubtful answer to and that have no other yet, or the contrary; 0 when the whole file is held."""
     age_days: int
     """Since the file came."""
 
@@ -372,15 +372,21 @@ SELECT r.part, r.row_no, rows.record_id, r.why FROM return_rows r LEFT JOIN rows
 WHERE r.return_id = :return_id AND r.undo_id IS NULL AND r.why <> '' ORDER BY r.part, r.row_no
 """
 
-_WAITING = """
+# A row that was answered before waits for a person where the new answer says the contrary and neither repeats an old
+# one nor was overtaken: printed what we hold for refused, and what a city would have printed again; or the reverse.
+_WAITING = f"""
 SELECT b.id, count(DISTINCT rows.id), (now() AT TIME ZONE 'Asia/Shanghai')::date
     - (b.received_at AT TIME ZONE 'Asia/Shanghai')::date
 FROM returns b
 LEFT JOIN return_rows r ON r.return_id = b.id AND r.bucket = 'changed' AND r.undo_id IS NULL AND b.state <> 'HELD'
-LEFT JOIN rows ON rows.id = r.row_id AND rows.state = 'SENT'
+LEFT JOIN rows ON rows.id = r.row_id AND (rows.state = 'SENT' OR r.why = 'answered' AND CASE r.result
+    WHEN '已印制' THEN rows.state = 'REFUSED' AND NOT EXISTS (SELECT FROM print_events p WHERE {IN_FORCE}
+        AND (p.serial = r.serial OR p.certificate_id = rows.certificate_id AND p.row_id > rows.id))
+    ELSE rows.state = 'PRINTED' AND NOT EXISTS (SELECT FROM return_rows e WHERE e.management_no = r.management_no
+        AND e.result = r.result AND e.applied AND e.undo_id IS NULL) END)
 WHERE b.state = 'HELD' OR rows.id IS NOT NULL
 GROUP BY b.id ORDER BY b.received_at, b.id
-"""
+"""  # noqa: S608 (our own condition)
 
 _ANSWERED = f"""
 CREATE TEMP TABLE answered ON COMMIT DROP AS
