@@ -89,6 +89,20 @@ def test_a_return_read_by_a_wrong_profile_is_undone_and_read_by_the_right_one(
     assert healthy() == {}
 
 
+def test_a_database_refreshed_meanwhile_does_not_keep_a_return_from_being_taken_back(
+    settings, registry, actor, month, authority, healthy
+):
+    people = [Person(1), Person(2)]
+    ids = sent(settings, registry, actor, month, people)
+    number = authority.applied(printed(people[0]), refused(people[1])).return_id
+    with registry.begin(actor) as conn:  # the monthly refresh brings serials of the ministry's own
+        conn.execute(text("UPDATE certificates SET serial = 'NEW' || id"))
+    assert undo(registry, number, **BY, actor=actor).printed == 1
+    assert month.states(ids) == ["SENT", "SENT"]
+    assert in_force(registry)[people[0].management_no].startswith("NEW")
+    assert healthy() == {}
+
+
 def test_a_serial_that_was_taken_back_is_free_for_another_certificate(
     settings, registry, actor, month, authority, healthy
 ):

@@ -58,7 +58,10 @@ def undo(conn: Connection, return_id: int, by: str, reason: str) -> Undone:
 
 
 def restored(conn: Connection, undone: Undone) -> bool:
-    """Whether every row and every certificate stands as it did before the return was applied."""
+    """Whether every row and every certificate stands as it did before the return was applied.
+
+    Where no print is left the certificate's serial is the database's own, which may have been refreshed since.
+    """
     rows = conn.scalar(text(_RESTORED), {"undo_id": undone.id})
     return bool(rows == undone.printed + undone.refused)
 
@@ -108,9 +111,9 @@ _RESTORED = f"""
 SELECT count(*)
 FROM return_rows r
 JOIN rows ON rows.id = r.row_id AND rows.state = r.before ->> 'state'
-LEFT JOIN certificates c ON c.id = rows.certificate_id
 LEFT JOIN LATERAL (
-    SELECT p.serial FROM print_events p WHERE p.certificate_id = c.id AND {IN_FORCE} ORDER BY p.id DESC LIMIT 1
+    SELECT p.serial FROM print_events p
+    WHERE p.certificate_id = rows.certificate_id AND {IN_FORCE} ORDER BY p.id DESC LIMIT 1
 ) last ON true
-WHERE r.undo_id = :undo_id AND r.applied AND coalesce(last.serial, c.serial, '') = r.before ->> 'serial'
+WHERE r.undo_id = :undo_id AND r.applied AND coalesce(last.serial, r.before ->> 'serial') = r.before ->> 'serial'
 """  # noqa: S608 (our own condition)
