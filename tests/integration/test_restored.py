@@ -161,6 +161,33 @@ def test_f42_a_manifest_that_names_nothing_is_told_and_the_rest_is_compared(offi
     assert (found.known, found.unknown) == (1, ("上报/外来110105********002X.manifest.json",))
 
 
+def test_f42_what_cities_sent_since_the_backup_is_taken_in_again_before_anything_goes_up(
+    office, registry, actor, far, backup
+):
+    def shelved(name):
+        with registry.read() as conn:
+            size = conn.scalar(text("SELECT size FROM files ORDER BY id DESC LIMIT 1"))
+        (shelf / name).write_bytes(b"0" * size)
+
+    make, restore = backup
+    office = dataclasses.replace(office, city_sftp=office.authority_sftp)
+    shelf = far / "370100" / "已接收"
+    shelf.mkdir(parents=True)
+    month = SmallMonth(office, registry)
+    month.submit([Person(1)])
+    shelved("x")
+    make()
+    month.submit([Person(2)])
+    shelved("x~2")
+    registry.engine.dispose()
+    restore()
+    assert restored.compare(office, registry).forgotten == ("370100/已接收/x~2",)
+    with pytest.raises(Conflict, match="移回报送"):
+        restored.accept(office, registry, by="值班员", reason="磁盘损坏", actor=actor)
+    SmallMonth(office, registry, versions={("370100", "034"): 1}).submit([Person(2)])  # moved back, and taken in
+    restored.accept(office, registry, by="值班员", reason="磁盘损坏", actor=actor)
+
+
 def test_f42_heads_that_are_gone_count_as_a_restored_database(office, registry, actor, far):
     package = prepared(office, registry, actor, [Person(1)])
     office.audit_heads.unlink()

@@ -135,7 +135,7 @@ def registry_restored(
     reason: Annotated[str, typer.Option(help="为何恢复了备份，写入审计记录。")] = "",
     json: AsJson = False,
 ) -> None:
-    """数据库恢复备份之后、再次上报之前：与上级核对哪些数据包已经在那里。核对无误并确认之前，不能上报。"""
+    """数据库恢复备份之后、再次上报之前：核对哪些数据包已经在上级那里、哪些已接收的文件要重新收取。核对无误并确认之前，不能上报。"""
     from certflow.dispatch.restored import accept, compare
 
     if bool(by) != bool(reason):
@@ -151,6 +151,10 @@ def registry_restored(
     say(f"上级的数据包：台账中有的 {found.known} 个，台账中没有的 {len(found.unknown)} 个")
     for name in found.unknown:
         say(f"    {name}")
+    if found.restored:
+        say(f"各市已接收的文件：台账中没有的 {len(found.forgotten)} 个")
+        for name in found.forgotten:
+            say(f"    {name}")
     if by:
         say(f"已由 {by} 确认，可以继续上报")
 

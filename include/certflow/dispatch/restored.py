@@ -4,10 +4,15 @@ The ledger has forgotten what was done since the backup; the authority has not. 
 restored ledger builds again has the digest of what lies there, and `dispatch.send` finds it. What lies there and the
 ledger does *not* know holds rows that would go up twice: nothing is sent until it is known again. A name says nothing:
 two batches may have packages of one name.
+
+The cities have not forgotten either: what lies in their 已接收 and the ledger does not know was received since the
+backup, and its rows are nowhere.
 """
 
 import hashlib
 import json
+import re
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,12 +21,16 @@ from tempfile import TemporaryDirectory
 from certflow import vault
 from certflow.errors import ConfigurationError, Conflict
 from certflow.privacy import mask_text
-from certflow.registry import anchors, chain, packages
+from certflow.reference import load_reference
+from certflow.registry import anchors, chain, packages, transfers
 from certflow.registry.ledger import Actor, Registry, note
 from certflow.settings import Settings
-from certflow.sftp import Session, connect
+from certflow.sftp import MARKER, Session, connect
 
 _MANIFEST = ".manifest.json"
+_COPY = re.compile(rb"~[0-9]+(?=(\.[^.]*)?$)")
+"""What `Session.move` puts behind a name that is taken."""
+_MOST_TOLD = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,10 +43,12 @@ class Comparison:
     """Packages at the authority that the ledger knows by digest, whatever their state."""
     unknown: tuple[str, ...]
     """Where the others lie, and manifests that cannot be read; masked."""
+    forgotten: tuple[str, ...]
+    """Files in the cities' 已接收 that the restored ledger does not know; masked."""
 
 
 def compare(settings: Settings, registry: Registry) -> Comparison:
-    """Read every manifest at the authority, and every zip that none names.
+    """Read every manifest at the authority, and every zip that none names; look into what the cities' files became.
 
     Raises as `sftp`; ConfigurationError without a server.
     """
@@ -50,7 +61,7 @@ def compare(settings: Settings, registry: Registry) -> Comparison:
         there = list(_packages(settings, session, Path(folder) / "manifest"))
     known = {ours[digest] for _, digest in there if digest in ours}
     unknown = sorted(mask_text(place) for place, digest in there if digest not in ours)
-    return Comparison(behind, len(known), tuple(unknown))
+    return Comparison(behind, len(known), tuple(unknown), tuple(_forgotten(settings, registry)) if behind else ())
 
 
 def accept(settings: Settings, registry: Registry, *, by: str, reason: str, actor: Actor) -> Comparison:
@@ -59,7 +70,8 @@ def accept(settings: Settings, registry: Registry, *, by: str, reason: str, acto
     The exported heads it no longer holds stand in the chain as given up.
 
     Raises:
-        Conflict: the database was not restored, or the authority has packages the ledger does not know.
+        Conflict: the database was not restored, or the authority has packages, or a city's 已接收 files, that the
+            ledger does not know.
     """
     found = compare(settings, registry)
     if not found.restored:
@@ -69,6 +81,12 @@ def accept(settings: Settings, registry: Registry, *, by: str, reason: str, acto
             f"上级有 {len(found.unknown)} 个数据包是台账不知道的：{'、'.join(found.unknown)}。请用更新的备份恢复；"
             "没有的话，把备份之后各市的文件从已接收移回报送，重新收取、冻结、组包，台账中有了同样的数据包再核对；"
             "确认不是本系统上报的，请上级移出后再核对"
+        )
+    if found.forgotten:
+        raise Conflict(
+            f"各市的{settings.folders.received}中有 {len(found.forgotten)} 个文件是台账不知道的："
+            f"{'、'.join(found.forgotten[:_MOST_TOLD])}{'……' if found.forgotten[_MOST_TOLD:] else ''}。"
+            "备份之后收到的，请移回报送（证明申请移回证明）重新收取；试投的、不是报送的，请移出后再核对"
         )
     with registry.read() as conn:
         exported = anchors.read(settings, settings.audit_export) if settings.audit_export is not None else []
@@ -83,6 +101,22 @@ def accept(settings: Settings, registry: Registry, *, by: str, reason: str, acto
             old_heads_sha256=hashlib.sha256(old).hexdigest(), given_up=given_up,
         )  # fmt: skip
     return found
+
+
+def _forgotten(settings: Settings, registry: Registry) -> Iterator[str]:
+    """By name and size, as often as the ledger knows them: files lie there as they were taken, in time renamed."""
+    if settings.city_sftp is None:
+        return
+    with registry.read() as conn:
+        ours = Counter((account, _COPY.sub(b"", name), size) for account, name, size in transfers.taken(conn))
+    received = settings.folders.received
+    with connect(settings.city_sftp, settings.transfer_timeout) as session:
+        for account in sorted(load_reference(settings).cities):
+            for file in session.list(f"/{account}/{received}/"):
+                key = (account, _COPY.sub(b"", file.raw_name), file.size)
+                ours[key] -= 1
+                if file.regular and ours[key] < 0 and not file.name.endswith(MARKER):
+                    yield mask_text(f"{account}/{received}/{file.name}")
 
 
 def _packages(settings: Settings, session: Session, spare: Path) -> Iterator[tuple[str, str]]:

@@ -87,6 +87,12 @@ def shelve(conn: Connection, file_ids: Sequence[int]) -> None:
     conn.execute(update(files).where(files.c.id.in_(file_ids)).values(shelved_at=func.now()))
 
 
+def taken(conn: Connection) -> list[tuple[str, bytes, int]]:
+    """Account, name and size of every file that was ever taken from a city, whatever became of it."""
+    found = conn.execute(select(files.c.account, files.c.raw_name, files.c.size))
+    return [(str(account), bytes(raw_name), int(size)) for account, raw_name, size in found]
+
+
 def begin_send(conn: Connection, package_id: int) -> int | None:
     """APPROVED → SENDING, or SENDING once more after a crash; the new fencing token, None in any other state."""
     token: int | None = conn.scalar(
