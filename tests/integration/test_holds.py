@@ -22,7 +22,7 @@ from certflow.checks.holds import Decision, decide, queue, shown
 from certflow.checks.rule_diff import compare
 from certflow.checks.run import check_city
 from certflow.cli import app
-from certflow.dispatch.approve import approve
+from certflow.dispatch.approve import approve, reject
 from certflow.dispatch.assemble import assemble
 from certflow.dispatch.freeze import freeze
 from certflow.errors import CertflowError, Conflict
@@ -175,6 +175,39 @@ def test_d20_what_a_person_accepts_is_printed_as_the_database_says_by_now(
         "闫喆20180916199001济南市"
     )
     assert office.sound()
+
+
+def test_d27_a_correction_that_is_accepted_takes_the_place_of_what_is_in_no_package_yet(
+    office: Office, actor: Actor
+) -> None:
+    row = person(21, photo=True)
+    for picture in (5, 7):  # the first photo was another person's
+        sent = Made()
+        sent.add(row, portrait(picture))
+        office.take(sent)
+    assert office.states() == ["ACCEPTED", "HELD"]
+    batch = freeze(office.registry, Month(2020, 5), actor)
+    assemble(office.settings, office.registry, batch.id, "034", actor)
+    (waiting,) = office.waiting
+    with pytest.raises(Conflict, match="已有另一行在办"):
+        office.hold("accept", waiting)
+    reject(office.registry, batch.id, "王处长", "照片用错", actor)
+    office.hold("accept", waiting)
+    assert office.states() == ["WITHDRAWN", "ACCEPTED"]
+    assert office.ask("SELECT o.row_no FROM rows r JOIN rows o ON o.id = r.replaces") == [2]
+    assert freeze(office.registry, Month(2020, 5), actor).number == 1
+    assert office.sound()
+
+
+def test_d23_of_two_lines_of_one_sheet_a_person_still_accepts_one(office: Office) -> None:
+    row = dict(PEOPLE[1])
+    office.take(Made(rows=[row]))
+    office.take(Made(rows=[row | {"ZJLB": "身份证"}, row | {"BMS": "济南"}]))
+    first, second = office.waiting
+    office.hold("accept", first)
+    with pytest.raises(Conflict, match="已有另一行在办"):
+        office.hold("accept", second)
+    assert office.states() == ["WITHDRAWN", "ACCEPTED", "HELD"]
 
 
 def test_d28_a_number_that_is_another_persons_by_now_is_not_accepted(

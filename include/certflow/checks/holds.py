@@ -1,8 +1,9 @@
 """What waits for a person, and what the person decides: one queue, one way to decide, whoever asks (CLI, desk).
 
 A decision moves its rows on at once: an accepted row belongs to the running month, or to the next 补报 where the month
-is frozen; a returned one is told to its city with the next reply. Nothing is judged again, with one exception: a file
-under a wrong name is judged under the name the person gives it.
+is frozen; a returned one is told to its city with the next reply. A correction that is accepted takes the place of what
+it corrects, where that is in no package. Nothing is judged again, with one exception: a file under a wrong name is
+judged under the name the person gives it.
 """
 
 from collections.abc import Sequence
@@ -254,6 +255,8 @@ def _decide_rows(conn: "Connection", found: "list[Hold]", decision: Decision) ->
     from certflow.registry import holds
 
     rows = [one.id for one in found]
+    if decision.what == "accept":
+        holds.give_way(conn, [one.id for one in found if "DUP-OPEN" in one.rules])
     if decision.what == "accept" and decision.photo is not None:
         if len(rows) != 1:
             raise Conflict("选定照片时一次只能决定一行")

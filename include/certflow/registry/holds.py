@@ -200,6 +200,14 @@ def rivals(conn: Connection, row_ids: Sequence[int]) -> list[tuple[str, str]]:
     ]
 
 
+def give_way(conn: Connection, row_ids: Sequence[int]) -> None:
+    """Accepted rows in no package are withdrawn: these newer versions of them take their place."""
+    gone = {new: old for new, old in conn.execute(text(_GIVE_WAY), {"ids": [*row_ids]})}
+    for new, old in gone.items():
+        conn.execute(update(rows).where(rows.c.id == new).values(replaces=old))
+    settle_photos(conn, [*gone.values()])
+
+
 def move_rows(conn: Connection, row_ids: Sequence[int], state: str) -> None:
     """HELD → ACCEPTED, PROOF or RETURNED, and the photos with them. Conflict when a 管理号 is open elsewhere (I3)."""
     if row_ids:
@@ -513,6 +521,14 @@ _PHOTOS_OF = f"""
         OR :row AND e.id IN (SELECT o.photo_entry_id {_BESIDE}))
     ORDER BY e.id <> coalesce(r.photo_entry_id, 0), e.id
 """  # noqa: S608 (our own words)
+
+_GIVE_WAY = """
+    UPDATE rows o SET state = 'WITHDRAWN' FROM rows r, submissions s, submissions t
+    WHERE r.id = ANY(CAST(:ids AS bigint[])) AND s.id = r.submission_id AND t.id = o.submission_id
+    AND o.state = 'ACCEPTED' AND o.management_no = r.management_no AND r.management_no <> ''
+    AND (t.account, t.month, t.exam_code, t.lane) = (s.account, s.month, s.exam_code, s.lane) AND t.version < s.version
+    RETURNING r.id, o.id
+"""
 
 _NAMELESS = """
     SELECT r.record_id, o.record_id, r.id_number, o.id_number FROM rows r
