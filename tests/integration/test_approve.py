@@ -3,9 +3,11 @@
 import json
 
 import pytest
+from made_submissions import Made, person, write_registry
 from small_month import CITIES, Person, SmallMonth, id_number
 from sqlalchemy import insert, text
 
+from certflow.checks.run import check_city
 from certflow.dispatch.approve import AUTOMATIC, approve, digest_of, gate, pass_gate, reject
 from certflow.dispatch.assemble import assemble
 from certflow.dispatch.freeze import freeze
@@ -13,7 +15,7 @@ from certflow.dispatch.month import month_status, reporting
 from certflow.errors import Conflict
 from certflow.month import Month
 from certflow.reference import load_reference
-from certflow.registry import approvals, packages, schema
+from certflow.registry import approvals, certificates, months, packages, schema, transfers
 from certflow.settings import Settings
 
 MAY = Month(2020, 5)
@@ -136,6 +138,43 @@ def test_an_empty_month_passes_and_a_supplement_asks_nothing_about_cities(settin
     assert supplement.number == 1
     assert not pass_gate(settings, registry, supplement.id, actor).needs_approval
     assert states(registry, supplement) == ["APPROVED"]
+
+
+@pytest.mark.parametrize(
+    ("changed", "asks"),
+    [("name = '张叁'", True), ("approved_on = '2010年1月2日'", True), ("approved_on = '2010-1-1', serial = 'NEW'", False)],
+)
+def test_rows_whose_certificate_was_put_right_since_they_were_judged_ask_for_a_person(
+    settings, registry, actor, month, changed, asks
+):
+    nil(registry, actor, "202005", others(settings))
+    freeze(registry, MAY, actor)
+    month.submit([Person(1), Person(2)])
+    supplement = freeze(registry, MAY, actor)
+    assemble(settings, registry, supplement.id, "034", actor)
+    with registry.begin(actor) as conn:
+        conn.execute(text(f"UPDATE certificates SET {changed} WHERE management_no = '{Person(1).management_no}'"))
+    found = gate(settings, registry, supplement.id)
+    assert found.needs_approval is asks
+    assert ["370100-202005-034-v1-000001" in one for one in found.reasons] == [True] * asks
+
+
+@pytest.mark.parametrize("day", ["2018-09-15", "2018/9/15", "2018年9月15日", "201809"])
+def test_a_database_that_writes_dates_in_its_own_way_asks_nobody(settings, registry, actor, tmp_path, day):
+    row = person(1)
+    certificates.load(registry, actor, write_registry(tmp_path / "r.csv", [row | {"PZRQ": day, "BKJB": "一级"}]))
+    file = Made(rows=[row]).write(tmp_path / "sent")
+    settings.original(file.sha256).parent.mkdir(parents=True)
+    settings.original(file.sha256).write_bytes(file.path.read_bytes())
+    with registry.begin(actor) as conn:
+        arrival = transfers.Arrival("370100", "month", file.name, b"x", file.sha256, file.size, "submission")
+        transfers.receive(conn, arrival)
+    check_city(settings, registry, "370100", actor)
+    batch = freeze(registry, MAY, actor)
+    assemble(settings, registry, batch.id, "034", actor)
+    with registry.read() as conn:
+        assert months.states(conn, "202005")[0].state == "PACKED"
+    assert not any("更正" in reason for reason in gate(settings, registry, batch.id).reasons)
 
 
 def test_approving_twice_is_one_approval(registry, actor, batch):

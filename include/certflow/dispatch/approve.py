@@ -8,14 +8,20 @@ import hashlib
 import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
+from certflow import keys
 from certflow.dispatch import arrivals
 from certflow.dispatch.month import reporting
 from certflow.errors import Conflict
+from certflow.findings import listed
 from certflow.registry import approvals, months, packages
 from certflow.registry.ledger import Actor, Registry, note
 from certflow.registry.packages import Batch, Package
 from certflow.settings import Settings
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
 
 AUTOMATIC = "系统自动放行"
 """Stands in the place of a name where the settings ask for no person."""
@@ -23,6 +29,7 @@ AUTOMATIC = "系统自动放行"
 _HISTORY = 12  # months to compare with
 _FAR = 3.0  # times the usual
 _SHARE_WITHOUT_HISTORY = 0.20
+_MOST_TOLD = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +55,7 @@ def gate(settings: Settings, registry: Registry, batch_id: int) -> Gate:
 
     It waits for a person when the setting `approval` is ``always``, when this very set was rejected before, or
     when it is ``on_anomaly`` and a city is missing, the share of returned rows is far above the months before,
-    or the number of rows is far from them.
+    the number of rows is far from them, or certificates were corrected in the database since their rows were judged.
 
     Raises:
         Conflict: no such batch, or an exam of it has no package yet.
@@ -70,6 +77,8 @@ def gate(settings: Settings, registry: Registry, batch_id: int) -> Gate:
             )
         if settings.approval == "always":
             reasons.append("设置要求每批数据均须人工批准")
+        if settings.approval != "never":
+            reasons += _corrected_reasons(conn, batch)
         if settings.approval == "on_anomaly" and batch.number == 0:
             share = months.judged(conn, upto=batch.month, months=_HISTORY + 1)
             counts = months.frozen_rows(conn, before=batch.month, months=_HISTORY)
@@ -203,6 +212,21 @@ def _missing_reasons(settings: Settings, registry: Registry, batch: Batch) -> li
     if sent_back:
         reasons.append(f"报送已全部退回、尚未重报：{'、'.join(sent_back)}")
     return reasons
+
+
+def _corrected_reasons(conn: "Connection", batch: Batch) -> list[str]:
+    """The package prints what the database said when a row was judged; a person knows whether that may still go up."""
+    records = [
+        record
+        for record, own, known in packages.corrected(conn, batch.id)
+        if not own or keys.parse_date(known).value not in (own, "")
+    ]
+    if not records:
+        return []
+    return [
+        f"受理以后证书数据库有更正、数据包中仍是原值的 {len(records)} 行：{listed(records, _MOST_TOLD)}；"
+        "须按更正后的值印制的，请退回组包，由该市重报"
+    ]
 
 
 def _error_reasons(batch: Batch, share: list[months.PastMonth]) -> list[str]:

@@ -10,11 +10,12 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, Select, and_, exists, func, insert, select, update
+from sqlalchemy import Connection, Row, Select, and_, case, exists, func, insert, or_, select, text, update
 
 from certflow.registry.bulk import insert_many, steps
 from certflow.registry.schema import (
     batches,
+    certificates,
     entries,
     files,
     package_rows,
@@ -280,6 +281,26 @@ def packages_of(conn: Connection, batch_id: int, exam_code: str | None = None) -
         as_package(row)
         for row in conn.execute(query.order_by(packages.c.exam_code, packages.c.revision, packages.c.part))
     ]
+
+
+def corrected(conn: Connection, batch_id: int) -> Iterator[tuple[str, str, str]]:
+    """Packed rows whose certificate says by now what they do not: record id, the row's date of approval, its date.
+
+    Of those that differ in the date alone the caller tells whether it is another day or written otherwise.
+    """
+    told = (rows.c.name, rows.c.id_number, rows.c.level, rows.c.specialty)
+    says = (certificates.c.name, certificates.c.id_number, certificates.c.level, certificates.c.specialty)
+    other = or_(*(one.is_distinct_from(two) for one, two in zip(told, says, strict=True)))
+    query = (
+        select(rows.c.record_id, case((other, ""), else_=rows.c.approved_on), certificates.c.approved_on)
+        .join(certificates, certificates.c.id == rows.c.certificate_id)
+        .where(rows.c.batch_id == batch_id, rows.c.state == "PACKED")
+        .where(or_(other, func.translate(certificates.c.approved_on, "-/.年月日", "") != rows.c.approved_on))
+        .order_by(rows.c.record_id)
+    )
+    conn.execute(text("SET LOCAL random_page_cost = 1.1"))  # as in `registry.certificates`: a few of ten million
+    for record, own, known in conn.execute(query):
+        yield str(record), str(own), str(known)
 
 
 def all_packages(conn: Connection) -> list[tuple[Batch, Package]]:
