@@ -117,14 +117,16 @@ def _order(settings: Settings, registry: Registry, package_id: int) -> _Order:
     with registry.read() as conn:
         package = packages.package(conn, package_id)
         batch = packages.batch(conn, package.batch_id) if package else None
+        again = package is not None and packages.sent_before(conn, package)
     if package is None or batch is None:
         raise Conflict(f"没有编号为 {package_id} 的数据包")
     names, local = settings.folders, package_path(settings, batch, package)
     folder = f"/{names.upward}/{batch.folder}"
 
     def thing(path: Path, sha256: str, size: int) -> _Thing:
-        archived = (f"/{names.archive}/{path.name}", f"/{names.archive}/{batch.folder}/{path.name}")
-        return _Thing(path, f"{folder}/{path.name}", archived, sha256, size)
+        archived = (f"/{names.archive}/{batch.folder}/{path.name}", f"/{names.archive}/{path.name}")
+        # Rows that were refused may go up once more as they were: what lies under no batch's name may be the earlier.
+        return _Thing(path, f"{folder}/{path.name}", archived[:1] if again else archived, sha256, size)
 
     beside = local.with_name(f"{package.stem}.manifest.json")
     if package.state in ("APPROVED", "SENDING"):
@@ -136,9 +138,8 @@ def _order(settings: Settings, registry: Registry, package_id: int) -> _Order:
         content = b""
     manifest = thing(beside, hashlib.sha256(content).hexdigest(), len(content))
     zips = tuple(thing(local.with_name(file.name), file.sha256, file.size) for file in package.files)
-    return _Order(
-        package_id, package.state, package.stem, folder, (folder, f"/{names.returned}"), package.digest, zips, manifest
-    )
+    answers = (folder,) if again else (folder, f"/{names.returned}")
+    return _Order(package_id, package.state, package.stem, folder, answers, package.digest, zips, manifest)
 
 
 def _check_own_copy(order: _Order) -> None:

@@ -110,7 +110,9 @@ def doubly_delivered(conn: Connection) -> list[str]:
     """I4: a package is delivered at most once, or its state is UNKNOWN and waits for a person."""
     return [
         *_lines(conn, "内容相同的数据包 {0} 都已送出", """
-            SELECT string_agg(id::text, '、' ORDER BY id) FROM packages WHERE state = 'SENT'
+            SELECT string_agg(id::text, '、' ORDER BY id) FROM packages p WHERE state = 'SENT' AND EXISTS (
+                SELECT FROM package_rows pr JOIN rows r ON r.id = pr.row_id WHERE pr.package_id = p.id
+                AND r.state IN ('PACKED', 'SENT'))
             GROUP BY sha256, manifest #>> '{photos_zip,sha256}' HAVING count(*) > 1"""),
         *_lines(conn, "数据包 {0} 的送出记录有 {1} 条", """
             SELECT package_id, count(*) FROM transfers WHERE event = 'sent'

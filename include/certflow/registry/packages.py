@@ -303,6 +303,14 @@ def corrected(conn: Connection, batch_id: int) -> Iterator[tuple[str, str, str]]
         yield str(record), str(own), str(known)
 
 
+def sent_before(conn: Connection, package: Package) -> bool:
+    """Whether an earlier batch went up with the very bytes of one of the package's files."""
+    digests = [file.sha256 for file in package.files]
+    same = or_(packages.c.sha256.in_(digests), packages.c.manifest["photos_zip"]["sha256"].astext.in_(digests))
+    query = select(exists().where(same, packages.c.state == "SENT", packages.c.id != package.id))
+    return bool(conn.scalar(query))
+
+
 def all_packages(conn: Connection) -> list[tuple[Batch, Package]]:
     """Every package there ever was, rejected ones included, by id."""
     known = {one.id: one for one in (Batch(*row) for row in conn.execute(_BATCH))}
