@@ -1,6 +1,7 @@
 """From accepted rows to a package that says what the ledger says, whatever happens on the way."""
 
 import dataclasses
+import datetime as dt
 import hashlib
 import json
 import zipfile
@@ -341,6 +342,13 @@ def test_the_first_batch_is_the_month_even_when_nothing_came(registry, actor):
     batch = freeze(registry, MAY, actor)
     assert (batch.number, batch.rows, batch.exams) == (0, 0, {})
     assert freeze(registry, MAY, actor) == batch
+
+
+def test_a_month_that_has_not_begun_is_not_frozen(registry, actor):
+    here = Month.of(dt.datetime.now(dt.UTC))
+    with pytest.raises(Conflict, match="还没有开始"):
+        freeze(registry, here.plus(1), actor)
+    assert freeze(registry, here, actor).number == 0
 
 
 def test_rows_accepted_after_the_freeze_fall_into_the_next_batch(settings, registry, actor, month):

@@ -5,9 +5,10 @@ time: nothing is frozen twice.
 """
 
 from dataclasses import dataclass
+from datetime import datetime
 
 from certflow.errors import Conflict
-from certflow.month import Month
+from certflow.month import SHANGHAI, Month
 from certflow.registry import packages
 from certflow.registry.ledger import Actor, Registry, note
 
@@ -38,8 +39,10 @@ def freeze(registry: Registry, month: Month, actor: Actor, *, number: int | None
 
     Raises:
         Busy: the month is being frozen at this moment.
-        Conflict: `number` is neither frozen nor the next one, the newest batch is reopened, or a 补报 would be empty.
+        Conflict: the month has not begun in Shanghai, `number` is neither frozen nor the next one, the newest batch is reopened, or a 补报 would be empty.
     """
+    if month > Month.of(datetime.now(SHANGHAI)):  # else all of it, when its time comes, is a 补报 nobody looks at
+        raise Conflict(f"{month} 还没有开始，不能冻结：请核对申报年月")
     with registry.lock(f"month:{month}"), registry.begin(actor) as conn:
         known = packages.batches_of(conn, str(month))
         following = known[-1].number + 1 if known else 0
