@@ -22,12 +22,13 @@ from certflow.checks.holds import Decision, decide, queue, shown
 from certflow.checks.rule_diff import compare
 from certflow.checks.run import check_city
 from certflow.cli import app
-from certflow.dispatch.approve import approve, reject
+from certflow.dispatch.approve import approve, gate, reject
 from certflow.dispatch.assemble import assemble
 from certflow.dispatch.freeze import freeze
 from certflow.errors import CertflowError, Conflict
 from certflow.findings import FIELDS
 from certflow.month import SHANGHAI, Month
+from certflow.reference import load_table
 from certflow.registry import certificates, holds, submissions, transfers
 from certflow.registry.doctor import examine
 from certflow.registry.ledger import Actor, Registry
@@ -196,6 +197,27 @@ def test_d27_a_correction_that_is_accepted_takes_the_place_of_what_is_in_no_pack
     assert office.states() == ["WITHDRAWN", "ACCEPTED"]
     assert office.ask("SELECT o.row_no FROM rows r JOIN rows o ON o.id = r.replaces") == [2]
     assert freeze(office.registry, Month(2020, 5), actor).number == 1
+    assert office.sound()
+
+
+def test_d30_an_exam_that_is_cancelled_before_its_rows_go_up_ends_in_proofs(
+    office: Office, actor: Actor, tmp_path: Path
+) -> None:
+    office.take(Made(rows=[dict(PEOPLE[1])]))
+    batch = freeze(office.registry, Month(2020, 5), actor)
+    assemble(office.settings, office.registry, batch.id, "034", actor)
+    told = "国家已取消、上级不再受理的 1 行（034 一级）"
+    assert not any(told in one for one in gate(office.settings, office.registry, batch.id).reasons)
+    table = tmp_path / "exams.csv"
+    table.write_text("code,name,family,cancelled_levels,levels\n034,一级建造师,normal,*,\n", encoding="utf-8")
+    load_table(office.settings, "exams", table)
+    assert any(told in one for one in gate(office.settings, office.registry, batch.id).reasons)
+    reject(office.registry, batch.id, "王处长", "考试已取消", actor)
+    office.take(Made(rows=[dict(PEOPLE[1]), dict(PEOPLE[2])]))  # the same row once more, as the run book asks
+    assert office.states() == ["ACCEPTED", "HELD", "PROOF"]
+    office.hold("proof", *office.waiting)
+    assert office.states() == ["WITHDRAWN", "PROOF", "PROOF"]
+    assert freeze(office.registry, Month(2020, 5), actor).exams == {}
     assert office.sound()
 
 

@@ -255,7 +255,7 @@ def _decide_rows(conn: "Connection", found: "list[Hold]", decision: Decision) ->
     from certflow.registry import holds
 
     rows = [one.id for one in found]
-    if decision.what == "accept":
+    if decision.what in _TWICE:
         holds.give_way(conn, [one.id for one in found if "DUP-OPEN" in one.rules])
     if decision.what == "accept" and decision.photo is not None:
         if len(rows) != 1:

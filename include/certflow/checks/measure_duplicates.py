@@ -91,7 +91,8 @@ def measure(
     for line in known:
         if here[line] and marks.same[line] is None:
             sent = (_sent(rows, line), photos[line])
-            _compare_earlier(earlier[numbers[line]], standings[rows.owner[line]], sent, line, marks)
+            live = rows.columns["exam_live"][line] is not False
+            _compare_earlier(earlier[numbers[line]], standings[rows.owner[line]], sent, line, marks, live=live)
     _compare_unnumbered(rows, standings, here, unnumbered, marks)
     for lines in columns.groups(
         [
@@ -238,8 +239,10 @@ def _compare_earlier(
     sent: tuple[tuple[str, ...], str | None],
     line: int,
     marks: _Marks,
+    *,
+    live: bool,
 ) -> None:
-    """One line, its content and photo, against what the ledger holds under its 管理号."""
+    """One line, its content and photo, against what the ledger holds under its 管理号; `live`: its exam still is."""
     account = standing.city.account if standing.city is not None else standing.account
     content, photo = sent
     for one in before:
@@ -254,7 +257,9 @@ def _compare_earlier(
         elif same_place:
             if one.state == "HELD":
                 continue  # the city sends a held row again: see `checks.versions`
-            if _content(one) != content:
+            if one.state == "ACCEPTED" and not live:
+                marks.open[line], marks.open_where[line] = False, f"已在本月第 {one.version} 版中受理，其后该考试取消"
+            elif _content(one) != content:
                 marks.open[line], marks.open_where[line] = False, f"已在本月第 {one.version} 版中申报，内容不同"
             elif photo not in (None, one.photo):
                 marks.open[line], marks.open_where[line] = False, f"已在本月第 {one.version} 版中申报，照片不同"

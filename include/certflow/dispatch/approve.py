@@ -15,6 +15,7 @@ from certflow.dispatch import arrivals
 from certflow.dispatch.month import reporting
 from certflow.errors import Conflict
 from certflow.findings import listed
+from certflow.reference import load_reference
 from certflow.registry import approvals, months, packages
 from certflow.registry.ledger import Actor, Registry, note
 from certflow.registry.packages import Batch, Package
@@ -55,7 +56,8 @@ def gate(settings: Settings, registry: Registry, batch_id: int) -> Gate:
 
     It waits for a person when the setting `approval` is ``always``, when this very set was rejected before, or
     when it is ``on_anomaly`` and a city is missing, the share of returned rows is far above the months before,
-    the number of rows is far from them, or certificates were corrected in the database since their rows were judged.
+    the number of rows is far from them, or since rows were judged their certificates were corrected in the database or
+    their exam was cancelled.
 
     Raises:
         Conflict: no such batch, or an exam of it has no package yet.
@@ -79,6 +81,7 @@ def gate(settings: Settings, registry: Registry, batch_id: int) -> Gate:
             reasons.append("设置要求每批数据均须人工批准")
         if settings.approval != "never":
             reasons += _corrected_reasons(conn, batch)
+            reasons += _cancelled_reasons(settings, conn, batch)
         if settings.approval == "on_anomaly" and batch.number == 0:
             share = months.judged(conn, upto=batch.month, months=_HISTORY + 1)
             counts = months.frozen_rows(conn, before=batch.month, months=_HISTORY)
@@ -226,6 +229,22 @@ def _corrected_reasons(conn: "Connection", batch: Batch) -> list[str]:
     return [
         f"受理以后证书数据库有更正、数据包中仍是原值的 {len(records)} 行：{listed(records, _MOST_TOLD)}；"
         "须按更正后的值印制的，请退回组包，由该市重报"
+    ]
+
+
+def _cancelled_reasons(settings: Settings, conn: "Connection", batch: Batch) -> list[str]:
+    """Rows of exams that the table calls cancelled by now: they end in a proof and not at the authority (二(二)2)."""
+    reference = load_reference(settings)
+    gone = [
+        (code, level, rows)
+        for code, level, rows in packages.levels(conn, batch.id)
+        if (exam := reference.exams.get(code)) is not None
+        and exam.is_cancelled(keys.level_key(level, reference.level_aliases))
+    ]
+    return [
+        f"国家已取消、上级不再受理的 {rows} 行（{code}{f' {level}' if level else ''}）："
+        "请退回组包，由该市把这些行重报一次，在【待核实】转开证明"
+        for code, level, rows in gone
     ]
 
 

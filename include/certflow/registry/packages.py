@@ -303,6 +303,18 @@ def corrected(conn: Connection, batch_id: int) -> Iterator[tuple[str, str, str]]
         yield str(record), str(own), str(known)
 
 
+def levels(conn: Connection, batch_id: int) -> list[tuple[str, str, int]]:
+    """Exam code, level and number of the packed rows of a batch."""
+    found = conn.execute(
+        select(submissions.c.exam_code, rows.c.level, func.count())
+        .select_from(rows.join(submissions))
+        .where(rows.c.batch_id == batch_id, rows.c.state == "PACKED")
+        .group_by(submissions.c.exam_code, rows.c.level)
+        .order_by(submissions.c.exam_code, rows.c.level)
+    )
+    return [(str(code), str(level), int(count)) for code, level, count in found]
+
+
 def sent_before(conn: Connection, package: Package) -> bool:
     """Whether an earlier batch went up with the very bytes of one of the package's files."""
     digests = [file.sha256 for file in package.files]
