@@ -344,6 +344,29 @@ def test_d24_of_two_cities_with_one_certificate_only_one_is_accepted(office: Off
     assert office.sound()
 
 
+@pytest.mark.parametrize("about", ["number", "photo"])
+def test_d24_p17_what_a_person_decided_stands_when_the_other_city_sends_its_file_again(
+    office: Office, about: str
+) -> None:
+    def send(row: Row, city: str, account: str, *more: Row) -> None:
+        sent = Made(city=city, rows=[dict(one) for one in more])
+        sent.add(row | {"BMS": city}, portrait(5))
+        office.take(sent, account)
+
+    own = person(21, photo=True)
+    other = own if about == "number" else person(22, photo=True)
+    send(own, "济南市", "370100")
+    send(other, "青岛市", "370200")
+    mine, theirs = "370100-202005-034-000001-H", "370200-202005-034-000001"
+    assert sorted(office.waiting) == [mine, theirs]
+    office.hold("accept", mine)
+    office.hold("return", theirs)
+    send(other, "青岛市", "370200", PEOPLE[2] | {"BMS": "青岛市"})
+    assert len(office.waiting) == 1
+    assert office.ask(f"SELECT state FROM rows WHERE record_id = '{mine}'") == ["ACCEPTED"]
+    assert office.sound()
+
+
 def together(office: Office, *mades: Made, account: str = "370100") -> list[str]:
     """Receive files and judge them in one look; their tags."""
     ids = [deliver(office.settings, office.registry, office.actor, made, account) for made in mades]

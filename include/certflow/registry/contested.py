@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import ColumnElement, Connection, func, insert, select, text, update
 
 from certflow.findings import Finding, Outcome, Scope, Severity, listed
-from certflow.registry.schema import entries, files, findings, rows, submission_files, submissions
+from certflow.registry.schema import entries, files, findings, hold_decisions, rows, submission_files, submissions
 
 if TYPE_CHECKING:
     from certflow.checks.judged import Judged, JudgedRow
@@ -100,19 +100,40 @@ def contest(conn: Connection, account: str, one: "Judged", row_ids: Mapping[int,
     A row that waits for its proof is accepted as well; one whose proof is issued stays as it is, and the new one waits.
     `row_ids`: row number → id, of the rows recorded for it. The graph knows no way back from ACCEPTED to HELD: the
     accepted row is withdrawn, and a new one that replaces it comes into being and is held, until a person decides.
+    What a person decided between two rows stands when the one that was turned down is sent again.
     """
     held = [row for row in one.rows if row.outcome is Outcome.HELD]
     return [
         *_hold(conn, _same_number(conn, account, one, held), one.rule_set, "同一管理号由另一城市同时申报"),
-        *_hold(conn, _same_photo(conn, one, held, row_ids), one.rule_set, "另一人的申报用了相同或几乎相同的照片"),
+        *_hold(conn, _same_photo(conn, account, one, held, row_ids), one.rule_set, "另一人的申报用了相同或几乎相同的照片"),
     ]
+
+
+def _decided(conn: Connection, rule: str, account: str, numbers: Sequence[str]) -> tuple[set[str], set[int]]:
+    """What a person decided about this rule: numbers turned down of the account's, and rows that were accepted."""
+    decision = select(hold_decisions.c.id).where(
+        hold_decisions.c.kind == "row", hold_decisions.c.object_id == rows.c.id, hold_decisions.c.rules.has_key(rule)
+    )
+    query = select(rows.c.id, rows.c.management_no).join(submissions, submissions.c.id == rows.c.submission_id)
+    down = query.where(
+        rows.c.management_no == func.any([*numbers]), rows.c.state == "RETURNED", submissions.c.account == account,
+        decision.where(hold_decisions.c.decision == "return").exists(),
+    )  # fmt: skip
+    turned_down = {str(number) for _, number in conn.execute(down)}
+    if not turned_down:
+        return set(), set()
+    kept = query.where(
+        rows.c.state.in_(("ACCEPTED", "PROOF")), decision.where(hold_decisions.c.decision != "return").exists()
+    )
+    return turned_down, {int(row_id) for row_id, _ in conn.execute(kept)}
 
 
 def _same_number(conn: Connection, account: str, one: "Judged", held: "Sequence[JudgedRow]") -> dict[int, Finding]:
     """Accepted row → what is to be said of it."""
     numbers = sorted({row.emitted["ZSGLH"] for row in held if "DUP-CITY" in row.rules} - {""})
+    turned_down, kept = _decided(conn, "DUP-CITY", account, numbers) if numbers else (set(), set())
     query = (
-        select(rows.c.id)
+        select(rows.c.id, rows.c.management_no)
         .join(submissions, submissions.c.id == rows.c.submission_id)
         .where(
             rows.c.management_no == func.any(numbers), rows.c.state.in_(("ACCEPTED", "PROOF")),
@@ -120,12 +141,15 @@ def _same_number(conn: Connection, account: str, one: "Judged", held: "Sequence[
         )
         .with_for_update(of=rows)
     )  # fmt: skip
-    found = list(conn.scalars(query)) if numbers else []
+    found = [
+        row_id for row_id, number in (conn.execute(query).tuples() if numbers else ())
+        if not (number in turned_down and row_id in kept)
+    ]  # fmt: skip
     return {row_id: next(said for said in one.findings if said.rule == "DUP-CITY") for row_id in found}
 
 
 def _same_photo(
-    conn: Connection, one: "Judged", held: "Sequence[JudgedRow]", row_ids: Mapping[int, int]
+    conn: Connection, account: str, one: "Judged", held: "Sequence[JudgedRow]", row_ids: Mapping[int, int]
 ) -> dict[int, Finding]:
     """Accepted row → what is to be said of it: what was said of the new one, which it names instead of itself."""
     said = {finding.entry: finding for finding in one.findings if finding.rule == "PHOTO-SAME"}
@@ -135,10 +159,14 @@ def _same_photo(
     query = select(rows.c.id, rows.c.record_id)
     records = dict(conn.execute(query.where(rows.c.id.in_([row_ids[row.row] for row in new]))).tuples().all())
     rivals = {record: row for row in new for record in row.alike}
+    numbers = sorted({row.emitted["ZSGLH"] for row in new} - {""})
+    turned_down, kept = _decided(conn, "PHOTO-SAME", account, numbers)
     accepted = query.where(rows.c.record_id == func.any(sorted(rivals)), rows.c.state == "ACCEPTED").with_for_update()
     found: dict[int, Finding] = {}
     for row_id, record in conn.execute(accepted.order_by(rows.c.id)):
         row = rivals[record]
+        if row.emitted["ZSGLH"] in turned_down and row_id in kept:
+            continue
         finding, old = said[row.photo[1].name if row.photo else None], listed(row.alike)
         name = records[row_ids[row.row]]
         found[row_id] = replace(
