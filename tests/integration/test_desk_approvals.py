@@ -9,7 +9,7 @@ from small_month import Person, SmallMonth
 
 from certflow.desk.airflow import Run
 from certflow.desk.people import Person as AtDesk
-from certflow.dispatch.approve import gate
+from certflow.dispatch.approve import approve, gate
 from certflow.dispatch.assemble import assemble
 from certflow.dispatch.freeze import freeze
 from certflow.errors import TransferError
@@ -95,6 +95,16 @@ def test_a_yes_stands_in_the_ledger_and_lets_the_waiting_run_go_on(settings, reg
     assert "已由 approver 批准" in words(page)
     assert states(registry, batch) == ["APPROVED"]
     assert airflow.told == [("202005", 0, "批准")]
+
+
+def test_f08_a_send_that_stopped_half_way_is_named_and_can_be_started_again(settings, registry, actor, batch):
+    approve(registry, batch.id, "王处长", actor)
+    with registry.read() as conn:
+        [package] = packages.packages_of(conn, batch.id)
+    SmallMonth(settings, registry).begin_sending(package.id)
+    web = sit_down(settings, registry, "approver")
+    assert "开始上报" in words(web.get(f"/approvals/{batch.id}"))
+    assert "202005 已批准，还没有送达" in words(web.get("/"))
 
 
 def test_where_no_run_waits_one_is_started(settings, registry, batch):

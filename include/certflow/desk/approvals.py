@@ -64,7 +64,8 @@ def routes(desk: Desk) -> APIRouter:
             said=said, decisions=_DECISIONS, states=PACKAGES, paper=PAPER, runs=runs, silent=silent, prepared=prepared,
             two=desk.settings.two_person == "yes", exams=desk.tables.exams,
             may_answer=shown is not None and any(one.state == "BUILT" for one in live) and person.may(APPROVER),
-            to_send=shown is not None and shown["approved_by"] and any(one.state == "APPROVED" for one in live),
+            to_send=shown is not None and shown["approved_by"]
+            and any(one.state in ("APPROVED", "SENDING") for one in live),
         )  # fmt: skip
 
     @router.post("/approvals/{batch_id:int}/answer")

@@ -159,6 +159,6 @@ def _steps(
             found.append(Step(words, "审批", "wait", page, "去审批"))
         elif one.packages.get("UNKNOWN"):
             found.append(Step(f"{name} 有数据包无法确认是否送达", "经办，与上级核对", "bad", page, "写明结果"))
-        elif one.packages.get("APPROVED"):
+        elif one.packages.get("APPROVED") or one.packages.get("SENDING"):
             found.append(Step(f"{name} 已批准，还没有送达", "系统（不动时看运行）", "good", page, "看进展"))
     return found
