@@ -142,7 +142,11 @@ def test_an_empty_month_passes_and_a_supplement_asks_nothing_about_cities(settin
 
 @pytest.mark.parametrize(
     ("changed", "asks"),
-    [("name = '张叁'", True), ("approved_on = '2010年1月2日'", True), ("approved_on = '2010-1-1', serial = 'NEW'", False)],
+    [
+        ("name = '张叁'", True),
+        ("approved_on = '2010年1月2日'", True),
+        ("approved_on = '2010-1-1', serial = 'NEW'", False),
+    ],
 )
 def test_rows_whose_certificate_was_put_right_since_they_were_judged_ask_for_a_person(
     settings, registry, actor, month, changed, asks

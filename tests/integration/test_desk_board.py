@@ -54,7 +54,7 @@ def test_a_batch_that_was_sent_back_waits_to_be_packed_again(settings, registry,
     reject(registry, batch.id, "张工", "有一行要更正", actor)
     assert "202005 有 2 行未组包，数据包已退回" in page(settings, registry)
     answer = sit_down(settings, registry, "operator").get("/")
-    assert '<button>冻结并组包</button>' in answer.text
+    assert "<button>冻结并组包</button>" in answer.text
     month.submit([Person(3)])
     answer = sit_down(settings, registry, "operator").get("/")
     assert "1 行已受理，还不在任何一批里" in words(answer)

@@ -364,6 +364,8 @@ def test_d24_p17_what_a_person_decided_stands_when_the_other_city_sends_its_file
     send(other, "青岛市", "370200", PEOPLE[2] | {"BMS": "青岛市"})
     assert len(office.waiting) == 1
     assert office.ask(f"SELECT state FROM rows WHERE record_id = '{mine}'") == ["ACCEPTED"]
+    send(other | {"ZJLB": "身份证"}, "青岛市", "370200")  # what it says now a person has not seen
+    assert len(office.waiting) == 2
     assert office.sound()
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import ColumnElement, Connection, func, insert, select, text, update
 
-from certflow.findings import Finding, Outcome, Scope, Severity, listed
+from certflow.findings import FIELDS, Finding, Outcome, Scope, Severity, listed
 from certflow.registry.schema import entries, files, findings, hold_decisions, rows, submission_files, submissions
 
 if TYPE_CHECKING:
@@ -100,38 +100,51 @@ def contest(conn: Connection, account: str, one: "Judged", row_ids: Mapping[int,
     A row that waits for its proof is accepted as well; one whose proof is issued stays as it is, and the new one waits.
     `row_ids`: row number → id, of the rows recorded for it. The graph knows no way back from ACCEPTED to HELD: the
     accepted row is withdrawn, and a new one that replaces it comes into being and is held, until a person decides.
-    What a person decided between two rows stands when the one that was turned down is sent again.
+    What a person decided between two rows stands when the one that was turned down is sent again as it was.
     """
     held = [row for row in one.rows if row.outcome is Outcome.HELD]
     return [
         *_hold(conn, _same_number(conn, account, one, held), one.rule_set, "同一管理号由另一城市同时申报"),
-        *_hold(conn, _same_photo(conn, account, one, held, row_ids), one.rule_set, "另一人的申报用了相同或几乎相同的照片"),
+        *_hold(
+            conn, _same_photo(conn, account, one, held, row_ids), one.rule_set, "另一人的申报用了相同或几乎相同的照片"
+        ),
     ]
 
 
-def _decided(conn: Connection, rule: str, account: str, numbers: Sequence[str]) -> tuple[set[str], set[int]]:
-    """What a person decided about this rule: numbers turned down of the account's, and rows that were accepted."""
+def _decided(conn: Connection, rule: str, account: str, new: "Sequence[JudgedRow]") -> tuple[set[str], set[int]]:
+    """What a person decided about this rule: numbers of the account's that were turned down and come as they were, and
+    rows that were accepted.
+    """
+    asked = {_asked(row.sent) for row in new if row.emitted["ZSGLH"]}
     decision = select(hold_decisions.c.id).where(
         hold_decisions.c.kind == "row", hold_decisions.c.object_id == rows.c.id, hold_decisions.c.rules.has_key(rule)
     )
-    query = select(rows.c.id, rows.c.management_no).join(submissions, submissions.c.id == rows.c.submission_id)
+    query = (
+        select(rows.c.id, rows.c.management_no, rows.c.sent)
+        .join(submissions, submissions.c.id == rows.c.submission_id)
+    )  # fmt: skip
     down = query.where(
-        rows.c.management_no == func.any([*numbers]), rows.c.state == "RETURNED", submissions.c.account == account,
+        rows.c.management_no == func.any(sorted({row.emitted["ZSGLH"] for row in new} - {""})),
+        rows.c.state == "RETURNED", submissions.c.account == account,
         decision.where(hold_decisions.c.decision == "return").exists(),
     )  # fmt: skip
-    turned_down = {str(number) for _, number in conn.execute(down)}
+    turned_down = {str(number) for _, number, sent in conn.execute(down) if _asked(sent) in asked} if asked else set()
     if not turned_down:
         return set(), set()
     kept = query.where(
         rows.c.state.in_(("ACCEPTED", "PROOF")), decision.where(hold_decisions.c.decision != "return").exists()
     )
-    return turned_down, {int(row_id) for row_id, _ in conn.execute(kept)}
+    return turned_down, {int(row_id) for row_id, *_ in conn.execute(kept)}
+
+
+def _asked(sent: Mapping[str, str]) -> tuple[str, ...]:
+    return tuple(sent.get(name, "") for name in FIELDS if name != "ZP")
 
 
 def _same_number(conn: Connection, account: str, one: "Judged", held: "Sequence[JudgedRow]") -> dict[int, Finding]:
     """Accepted row → what is to be said of it."""
     numbers = sorted({row.emitted["ZSGLH"] for row in held if "DUP-CITY" in row.rules} - {""})
-    turned_down, kept = _decided(conn, "DUP-CITY", account, numbers) if numbers else (set(), set())
+    turned_down, kept = _decided(conn, "DUP-CITY", account, [row for row in held if "DUP-CITY" in row.rules])
     query = (
         select(rows.c.id, rows.c.management_no)
         .join(submissions, submissions.c.id == rows.c.submission_id)
@@ -159,8 +172,7 @@ def _same_photo(
     query = select(rows.c.id, rows.c.record_id)
     records = dict(conn.execute(query.where(rows.c.id.in_([row_ids[row.row] for row in new]))).tuples().all())
     rivals = {record: row for row in new for record in row.alike}
-    numbers = sorted({row.emitted["ZSGLH"] for row in new} - {""})
-    turned_down, kept = _decided(conn, "PHOTO-SAME", account, numbers)
+    turned_down, kept = _decided(conn, "PHOTO-SAME", account, new)
     accepted = query.where(rows.c.record_id == func.any(sorted(rivals)), rows.c.state == "ACCEPTED").with_for_update()
     found: dict[int, Finding] = {}
     for row_id, record in conn.execute(accepted.order_by(rows.c.id)):

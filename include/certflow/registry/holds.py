@@ -204,7 +204,7 @@ def give_way(conn: Connection, row_ids: Sequence[int]) -> None:
     """Accepted rows in no package are withdrawn: these newer versions of them take their place."""
     gone = {new: old for new, old in conn.execute(text(_GIVE_WAY), {"ids": [*row_ids]})}
     for new, old in gone.items():
-        conn.execute(update(rows).where(rows.c.id == new).values(replaces=old))
+        conn.execute(update(rows).where(rows.c.id == new, rows.c.replaces.is_(None)).values(replaces=old))
     settle_photos(conn, [*gone.values()])
 
 
