@@ -51,7 +51,11 @@ def test_r03_after_its_limit_it_is_an_alarm_and_stands_on_the_list_until_it_is_a
     assert write_list(registry, 90, tmp_path / "list.xlsx") == 3
 
 
-@pytest.mark.parametrize(("first", "second"), [(refused, printed), (printed, refused)])
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [(refused, printed), (printed, refused), (printed, lambda one: printed(one, "SD77"))],
+    ids=["printed", "refused", "other-serial"],
+)
 def test_r02_an_answer_that_contradicts_the_applied_one_is_named_until_a_person_sees_to_it(
     settings, registry, actor, tmp_path, first, second
 ):
@@ -71,7 +75,7 @@ def test_r02_an_answer_that_contradicts_the_applied_one_is_named_until_a_person_
         undo(registry, number, by="王处长", reason="上级来函更正", actor=actor)
     apply(settings, registry, authority.again(new).return_id, actor)
     assert told() == ([], [])
-    assert SmallMonth(settings, registry).states([row]) == ["PRINTED" if second is printed else "REFUSED"]
+    assert SmallMonth(settings, registry).states([row]) == ["REFUSED" if second is refused else "PRINTED"]
 
 
 @pytest.mark.parametrize(

@@ -373,14 +373,15 @@ WHERE r.return_id = :return_id AND r.undo_id IS NULL AND r.why <> '' ORDER BY r.
 """
 
 # A row that was answered before waits for a person where the new answer says the contrary and neither repeats an old
-# one nor was overtaken: printed what we hold for refused, and what a city would have printed again; or the reverse.
+# one nor was overtaken: printed what we hold for refused, and what a city would have printed again, or printed under
+# another serial than the one we tell of; or refused what we hold for printed.
 _WAITING = f"""
 SELECT b.id, count(DISTINCT rows.id), (now() AT TIME ZONE 'Asia/Shanghai')::date
     - (b.received_at AT TIME ZONE 'Asia/Shanghai')::date
 FROM returns b
 LEFT JOIN return_rows r ON r.return_id = b.id AND r.bucket = 'changed' AND r.undo_id IS NULL AND b.state <> 'HELD'
 LEFT JOIN rows ON rows.id = r.row_id AND (rows.state = 'SENT' OR r.why = 'answered' AND CASE r.result
-    WHEN '已印制' THEN rows.state = 'REFUSED' AND NOT EXISTS (SELECT FROM print_events p WHERE {IN_FORCE}
+    WHEN '已印制' THEN rows.state IN ('REFUSED', 'PRINTED') AND NOT EXISTS (SELECT FROM print_events p WHERE {IN_FORCE}
         AND (p.serial = r.serial OR p.certificate_id = rows.certificate_id AND p.row_id > rows.id))
     ELSE rows.state = 'PRINTED' AND NOT EXISTS (SELECT FROM return_rows e WHERE e.management_no = r.management_no
         AND e.result = r.result AND e.applied AND e.undo_id IS NULL) END)
