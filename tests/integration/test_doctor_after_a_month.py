@@ -22,7 +22,7 @@ def test_a_rejected_package_a_supplement_and_a_partial_return_break_no_invariant
     assemble(settings, registry, batch.id, "034", actor)
     reject(registry, batch.id, "王处长", "重新核对", actor)
     month.submit([Person(3)], account="370200")
-    supplement = freeze(registry, Month(2020, 5), actor)
+    supplement = freeze(registry, Month(2020, 5), actor, number=1)  # beside what is to be packed again
     for one in (batch, supplement):
         package_id = assemble(settings, registry, one.id, "034", actor)[0]
         approve(registry, one.id, "王处长", actor)
