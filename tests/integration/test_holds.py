@@ -171,6 +171,8 @@ def test_d20_what_a_person_accepts_is_printed_as_the_database_says_by_now(
 ) -> None:
     mended = PEOPLE[0] | {"KSXM": "闫喆", "PZRQ": "2018-09-16"}  # the database was wrong, and was put right
     certificates.load(office.registry, actor, write_registry(tmp_path / "mended.csv", [mended]))
+    (waiting,) = queue(office.registry)
+    assert [(one.sent, one.registry) for one in waiting.evidence] == [("闫喆", "闫喆")], "both values as they are"
     office.hold("accept", held)
     assert office.ask("SELECT name || approved_on || birth_month || city FROM rows ORDER BY id")[0] == (
         "闫喆20180916199001济南市"

@@ -398,7 +398,8 @@ def _evidence(conn: Connection, submission_ids: Sequence[int], file_ids: Sequenc
         text(_FINDINGS), {"submissions": sorted(set(submission_ids)), "files": sorted(set(file_ids))}
     )  # fmt: skip
     for one in found:
-        values = Evidence(one.rule, one.field, one.message, one.masked, one.remedy, one.sent, one.registry, one.tag)
+        held = None if one.registry is None else one.now or one.registry  # it may have been put right since
+        values = Evidence(one.rule, one.field, one.message, one.masked, one.remedy, one.sent, held, one.tag)
         if one.scope == "file":
             about.of_file[one.file_id].append(values)
             if one.submission_id is not None:
@@ -539,8 +540,10 @@ _NAMELESS = """
     WHERE r.id = ANY(CAST(:ids AS bigint[])) AND r.management_no = '' ORDER BY 1, 2
 """
 
+_NOW = " ".join(f"WHEN '{field}' THEN c.{name}" for field, name in _REGISTERED.items())
 _FINDINGS = f"""
-    SELECT n.*, {_PHOTO_TAG} AS tag FROM findings n
+    SELECT n.*, {_PHOTO_TAG} AS tag, CASE n.field {_NOW} END AS now FROM findings n
+    LEFT JOIN rows r ON r.id = n.row_id LEFT JOIN certificates c ON c.id = r.certificate_id
     LEFT JOIN entries e ON e.id = n.entry_id LEFT JOIN files f ON f.id = e.file_id
     WHERE n.severity = 'hold' AND (n.submission_id = ANY(CAST(:submissions AS bigint[]))
         OR (n.file_id = ANY(CAST(:files AS bigint[])) AND n.scope = 'file'))
