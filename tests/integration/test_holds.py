@@ -195,6 +195,7 @@ def test_d27_a_correction_that_is_accepted_takes_the_place_of_what_is_in_no_pack
     with pytest.raises(Conflict, match="已有另一行在办"):
         office.hold("accept", waiting)
     reject(office.registry, batch.id, "王处长", "照片用错", actor)
+    assert "原来一行随即撤下" in words(sit_down(office.settings, office.registry).get(f"/holds/{waiting}"))
     office.hold("accept", waiting)
     assert office.states() == ["WITHDRAWN", "ACCEPTED"]
     assert office.ask("SELECT o.row_no FROM rows r JOIN rows o ON o.id = r.replaces") == [2]
