@@ -59,11 +59,18 @@ def freeze(place: Workplace) -> dict[str, Any]:
 
 
 def assemble(place: Workplace, batch_id: int, exam: str) -> list[int]:
-    """Build the packages of one exam, judged by the suite ``package``, and the paper that goes with them."""
+    """Build the packages of one exam, judged by the suite ``package``, and the paper that goes with them.
+
+    None where its last row was contested since the freeze: the other exams go up without it.
+    """
     from certflow.checks.package import package_judge
     from certflow.dispatch.assemble import assemble
     from certflow.dispatch.papers import write_package_forms
+    from certflow.registry.packages import exams_of
 
+    with place.registry.read() as conn:
+        if exam not in exams_of(conn, batch_id):
+            return []
     judge = package_judge(place.settings)
     built = assemble(place.settings, place.registry, batch_id, exam, place.actor, judge=judge)
     for package in built:
