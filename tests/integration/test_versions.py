@@ -16,6 +16,7 @@ from small_month import SmallMonth
 from sqlalchemy import text
 
 from certflow import excel, photo
+from certflow.checks import holds
 from certflow.checks.run import check, check_city
 from certflow.dispatch.approve import approve
 from certflow.dispatch.assemble import assemble
@@ -25,6 +26,7 @@ from certflow.findings import FIELDS
 from certflow.month import Month
 from certflow.reference import load_reference
 from certflow.registry import certificates, transfers
+from certflow.registry import holds as ledger
 from certflow.registry.doctor import examine
 
 PEOPLE = [person(serial) for serial in range(1, 6)] + [person(6, photo=True)]
@@ -197,15 +199,42 @@ def test_a_slip_takes_the_sound_photos_of_the_earlier_version(office, states, re
     assert sum(page.count("<figure") for page in sheets) == 1
 
 
-def mended(slip: Path, folder: Path, field: str, value: str):
-    """The slip with one cell of its first row corrected, sent back as it is."""
+def mended(slip: Path, folder: Path, field: str, value: str, *, row: int = 1):
+    """The slip with one cell of its first row, or another one, corrected, sent back as it is."""
     book = openpyxl.load_workbook(slip)
     cells = next(row for row in book.active.iter_rows() if any(str(cell.value).startswith("ZSGLH") for cell in row))
     (column,) = [cell.column for cell in cells if str(cell.value).partition("\n")[0] == field]
-    book.active.cell(cells[0].row + 1, column, value).number_format = "@"
+    book.active.cell(cells[0].row + row, column, value).number_format = "@"
     target = folder / slip.name
+    folder.mkdir(parents=True, exist_ok=True)
     book.save(target)
     return received(target, target.read_bytes())
+
+
+@pytest.mark.parametrize(("end", "row"), [(".jpeg", {}), (".JPG", {"KSXM": "改名"})])
+def test_p23_z29_two_photos_of_a_row_still_wait_when_its_slip_comes_back(
+    office, states, registry, settings, tmp_path, end, row
+):
+    """Held or returned: nobody has said which of the two is meant, so that no slip without a photo settles it."""
+    number = PEOPLE[5]["ZJHM"]
+    first = Made(rows=[PEOPLE[5] | row, PEOPLE[0] | {"XB": ""}])
+    first.photos = {f"{number}.jpg": portrait(5), f"{number}{end}": portrait(6)}
+    slip = office(first.write(tmp_path / "1"))["退回单"]
+    for version in ("2", "3"):
+        file = mended(slip, tmp_path / version, "KSXM", PEOPLE[5]["KSXM"])
+        file = mended(file.path, tmp_path / f"{version}-too", "XB", PEOPLE[0]["XB"], row=2)
+        slip = office(file)["退回单"]
+        assert "待人工确认的行：6" in next(settings.feedback.rglob(f"*F00000{version}-回执.txt")).read_text("utf-8-sig")
+    assert states().count("HELD") == 1
+    (hold,) = [one for one in holds.queue(registry) if one.kind == "row"]
+    with registry.read() as conn:
+        assert len(ledger.photos_of(conn, hold)) == 2, "a person can see both"
+    alone = Made(rows=[PEOPLE[5]], photos={f"{number}.jpg": portrait(6)})
+    office(alone.write(tmp_path / "4"))
+    assert states().count("HELD") == 0
+    with registry.read() as conn:
+        printed = "SELECT e.sha256 FROM rows r JOIN entries e ON e.id = r.photo_entry_id WHERE r.state = 'ACCEPTED'"
+        assert list(conn.scalars(text(printed))) == [hashlib.sha256(portrait(6)).hexdigest()]
 
 
 @pytest.mark.parametrize("zipped", [False, True])

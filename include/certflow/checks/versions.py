@@ -57,22 +57,29 @@ class Changes:
 def earlier_photos(
     submission: Submission, found: "Sequence[EarlierPhoto]", settings: Settings, account: str
 ) -> tuple[tuple[Received, Entry], ...]:
-    """As `Submission.earlier_photos`, with those of earlier versions, by ID number; the newest of each."""
+    """As `Submission.earlier_photos`, with those of earlier versions, by ID number; of each what came last."""
     if submission.sheet is None or not found:
         return submission.earlier_photos
     here = (*submission.photos, *submission.earlier_photos)
     sent = {number for _, entry in here for number in numbers_in(entry.base_name)}
     wanted = {keys.id_key(clean("ZJHM", text)) for text in submission.sheet.values.get("ZJHM", ())} - sent - {""}
-    newest: dict[str, tuple[Received, Entry]] = {}
+    newest: dict[str, dict[tuple[int, int], EarlierPhoto]] = {}
     for one in found:
         own = one.id_number
         named = numbers_in(one.entry.base_name) if own is None else {keys.id_key(clean("ZJHM", own))}
         if len(named & wanted) == 1:
             (number,) = named & wanted
-            path = settings.original(one.file_sha256)
-            file = Received(path, one.file_name, one.file_sha256, one.file_size, account, one.file_id)
-            newest[number] = (file, one.entry)
-    return (*submission.earlier_photos, *(newest[number] for number in sorted(newest)))
+            same = {place: photo for place, photo in newest.get(number, {}).items() if photo.version == one.version}
+            newest[number] = same | {(one.file_id, one.entry.ordinal): one}
+    taken = {place: photo for number in sorted(newest) for place, photo in newest[number].items()}
+    return (
+        *submission.earlier_photos,
+        *(
+            (Received(settings.original(one.file_sha256), one.file_name, one.file_sha256, one.file_size, account,
+                      one.file_id), one.entry)
+            for one in taken.values()
+        ),
+    )  # fmt: skip
 
 
 def with_news(one: Judged, version: int, before: "Sequence[Before]") -> Judged:

@@ -305,6 +305,7 @@ def record(
     for one in judged:
         submission_id = _record_submission(conn, account, lane, one)
         entry_ids = _record_entries(conn, submission_id, one)
+        earlier_ids: dict[tuple[str, int], int] = {}
         row_ids: dict[int, int] = {}
         if submission_id is not None and lane == "month":
             earlier_ids = versions.entry_ids(conn, one.submission.earlier_photos)
@@ -313,7 +314,7 @@ def record(
             portraits.record(conn, one, entry_ids | earlier_ids)
             versions.settle_photos(conn, one, earlier_ids)
             contested += contest(conn, account, one, row_ids)
-        _record_findings(conn, submission_id, one, entry_ids, row_ids)
+        _record_findings(conn, submission_id, one, entry_ids | earlier_ids, row_ids)
     return contested
 
 
@@ -550,12 +551,14 @@ def _record_findings(
     entry_ids: Mapping[tuple[str, int], int],
     row_ids: Mapping[int, int],
 ) -> None:
-    places = {entry.name: (received, entry) for received, entry in one.members}
+    """A finding about an earlier version's photo is one of this file: it speaks of a row in it."""
+    own = one.submission.files
+    places = {entry.name: (origin, entry) for origin, entry in (*one.submission.earlier_photos, *one.members)}
     values = (
         {
             "file_id": received.file_id, "submission_id": submission_id,
             "row_id": row_ids.get(finding.row) if finding.row is not None else None,
-            "entry_id": entry_ids.get((received.sha256, entry.ordinal)) if entry is not None else None,
+            "entry_id": entry_ids.get((origin.sha256, entry.ordinal)) if entry is not None else None,
             "rule": finding.rule, "severity": finding.severity.value, "scope": finding.scope.value,
             "row_no": finding.row, "field": finding.field, "message": _storable(finding.message),
             "masked": _storable(finding.masked), "remedy": finding.remedy,
@@ -564,7 +567,8 @@ def _record_findings(
             "rule_set": one.rule_set,
         }
         for finding in one.findings
-        for received, entry in (places.get(finding.entry or "", (one.submission.files[0], None)),)
+        for origin, entry in (places.get(finding.entry or "", (own[0], None)),)
+        for received in (origin if origin in own else own[0],)
         if received.file_id is not None
     )  # fmt: skip
     for step in steps(values):

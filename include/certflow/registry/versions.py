@@ -30,10 +30,11 @@ class Before:
 
 @dataclass(frozen=True, slots=True)
 class EarlierPhoto:
-    """A photo of an earlier version that nothing was wrong with, and the file it lies in."""
+    """A photo of an earlier version that nothing was wrong with, or one of two a row came with; and its file."""
 
     id_number: str | None
     """Of its row; None: it waits as nobody's, and its name says whose it may be (P22)."""
+    version: int
     file_id: int
     file_name: str
     file_sha256: str
@@ -71,11 +72,14 @@ def before(
 
 
 def photos(conn: Connection, account: str, month: str, exam_code: str) -> list[EarlierPhoto]:
-    """Sound photos of all versions, of their rows and those that wait for one, oldest first."""
+    """Photos of all versions, of their rows and those that wait for one, oldest first: what nothing was wrong with.
+
+    And both photos of a row that came with two, whatever else was wrong: nobody has said yet which one is meant (P23).
+    """
     found = conn.execute(text(_PHOTOS), {"account": account, "month": month, "exam": exam_code})
     return [
-        EarlierPhoto(id_number, file_id, name, sha256, size, Entry(*entry))
-        for id_number, file_id, name, sha256, size, *entry in found
+        EarlierPhoto(id_number, version, file_id, name, sha256, size, Entry(*entry))
+        for id_number, version, file_id, name, sha256, size, *entry in found
     ]
 
 
@@ -124,20 +128,25 @@ _ROWS = f"""
     ORDER BY r.id
 """  # noqa: S608 (our own words)
 _PHOTOS = f"""
-    SELECT o.id_number, f.id, f.name, f.sha256, f.size,
+    SELECT o.id_number, o.version, f.id, f.name, f.sha256, f.size,
         e.ordinal, e.name, e.raw_name, e.role, e.size, e.packed_size, e.method, e.data_offset, e.crc32, e.sha256
     FROM (
-        SELECT r.sent ->> 'ZJHM' AS id_number, r.photo_entry_id AS entry_id, r.id AS since
+        SELECT r.sent ->> 'ZJHM' AS id_number, r.photo_entry_id AS entry_id, s.version, false AS double
         FROM rows r JOIN submissions s ON s.id = r.submission_id
         WHERE {_SAME} AND s.lane = 'month'
         UNION ALL
-        SELECT NULL, w.id, (SELECT min(r.id) FROM rows r WHERE r.submission_id = s.id)
+        SELECT r.sent ->> 'ZJHM', n.entry_id, s.version, true
+        FROM findings n JOIN rows r ON r.id = n.row_id JOIN submissions s ON s.id = r.submission_id
+        WHERE {_SAME} AND s.lane = 'month' AND n.rule IN ('PHOTO-DOUBLE', 'ZIP-CASE')
+        UNION ALL
+        SELECT NULL, w.id, s.version, false
         FROM entries w JOIN submissions s ON s.id = w.submission_id
         WHERE {_SAME} AND s.lane = 'month' AND w.outcome = 'held' AND w.reason = 'PHOTO-EXTRA'
     ) o JOIN entries e ON e.id = o.entry_id JOIN files f ON f.id = e.file_id
-    WHERE NOT EXISTS (SELECT FROM findings n WHERE n.entry_id = e.id AND n.severity = 'error')
+    WHERE (o.double OR NOT EXISTS (SELECT FROM findings n JOIN submissions s ON s.id = n.submission_id
+        WHERE n.entry_id = e.id AND n.severity = 'error' AND {_SAME}))
     AND NOT EXISTS (SELECT FROM purged p WHERE p.kind = 'files' AND p.object_id = f.id)
-    ORDER BY o.since, o.id_number NULLS FIRST
+    ORDER BY o.version, o.id_number NULLS FIRST, f.id, e.ordinal
 """  # noqa: S608 (our own words)
 _UNPICTURED = f"""
     SELECT f.id, f.name, f.sha256, f.size, array_agg(r.row_no),
