@@ -103,6 +103,9 @@ CASES = [
     Case("D29", "another date", "returned", ("DB-DATE",), {"PZRQ": "20180916"}),
     Case("D32", "approved in 2017, no photo", "accepted", (), held={"PZRQ": "20170101"}),
     Case("D32", "approved in 2016, no photo", "returned", ("PHOTO-MISSING",), held={"PZRQ": "20161231"}),
+    Case("D32", "2018 in the sheet and 2010 in the database, no photo", "returned", ("DB-DATE", "PHOTO-MISSING"), {"PZRQ": "20180915"}, OLD),
+    Case("D32", "no date in the sheet and 2010 in the database, no photo", "returned", ("PHOTO-MISSING", "ROW-REQUIRED"), {"PZRQ": ""}, OLD),
+    Case("D32", "2010 in the sheet and 2018 in the database, no photo", "returned", ("DB-DATE",), {"PZRQ": "20100915"}),
     Case("D33", "approved after the month", "returned", ("DATE-RANGE",), held={"PZRQ": "20200601"}),
     *(
         Case("D34", f"the date {text}", "accepted", ("DATE-STYLE",), {"PZRQ": text}, {"PZRQ": "20190922"},

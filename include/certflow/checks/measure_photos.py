@@ -287,14 +287,24 @@ def _by_row(photos: Photos) -> dict[int, list[int]]:
     return found
 
 
+def _approved(rows: Rows) -> list[object]:
+    """The year each certificate was approved in: the database's where it knows, for that date is printed (D32)."""
+    known = columns.by_value(
+        lambda day: int(value[:4]) if day is not None and (value := keys.parse_date(str(day)).value) else None,
+        rows.columns["db_PZRQ"],
+    )
+    years = zip(rows.columns["db_person_ok"], known, rows.columns["approved_year"], strict=True)
+    return [held if right and held is not None else sent for right, held, sent in years]
+
+
 def _measure_rows(photos: Photos, rows: Rows, matches: dict[int, int], free_from: Sequence[int]) -> None:
     """`free_from`: per submission the first year of certificates that need no photo."""
     size = len(rows)
     present: list[object] = [None] * size
     named_right: list[object] = [None] * size
     exact: list[object] = [None] * size
-    years, names = rows.columns["approved_year"], columns.by_value(base_name, rows.text("clean_ZP"))
-    for line, (year, given) in enumerate(zip(years, names, strict=True)):
+    names = columns.by_value(base_name, rows.text("clean_ZP"))
+    for line, (year, given) in enumerate(zip(_approved(rows), names, strict=True)):
         needed = year is None or int(str(year)) < free_from[rows.owner[line]]
         if not needed and not given and line not in matches:
             continue
