@@ -419,3 +419,37 @@ def test_p22_a_photo_that_waits_for_its_row_is_taken_when_the_number_is_mended(o
     with registry.read() as conn:
         assert list(conn.execute(text("SELECT state FROM rows ORDER BY id")).scalars()) == ["RETURNED", "ACCEPTED"]
         assert list(conn.execute(text("SELECT outcome FROM entries WHERE role = 'photo'")).scalars()) == ["accepted"]
+
+
+def mistyped(row):
+    """The row with a number that can be nobody's."""
+    return row | {"ZJHM": row["ZJHM"][:17] + ("0" if row["ZJHM"][17] != "0" else "1")}
+
+
+@pytest.mark.parametrize("called", ["as the sheet", "rightly"])
+def test_d01_the_photo_of_a_mistyped_number_comes_along_when_the_slip_is_corrected(
+    office, states, registry, tmp_path, called
+):
+    """What the answer asks for is done, the number mended: nothing else is wrong with the row."""
+    wrong = mistyped(PEOPLE[5])
+    name = f"{(wrong if called == 'as the sheet' else PEOPLE[5])['ZJHM']}.jpg"
+    first = Made(rows=[wrong | {"ZP": name, "XB": ""}], photos={name: portrait(5)})
+    slip = office(first.write(tmp_path / "1"))["退回单"]
+    slip = office(mended(slip, tmp_path / "2", "ZJHM", PEOPLE[5]["ZJHM"]))["退回单"]  # XB was forgotten
+    receipt = office(mended(slip, tmp_path / "3", "XB", PEOPLE[5]["XB"]))["回执"].read_text("utf-8-sig")
+    assert "沿用此前报送的照片 1 行" in receipt
+    assert states() == ["RETURNED", "RETURNED", "ACCEPTED"]
+    with registry.read() as conn:
+        assert list(conn.scalars(text("SELECT outcome FROM entries WHERE role = 'photo'"))) == ["accepted"]
+
+
+def test_d01_a_photo_under_a_number_that_may_be_anothers_comes_along_for_nobody_else(office, states, tmp_path):
+    """A sound number in the wrong row: the photo is its owner's. Nor does one serve two rows of one mistyped number."""
+    taken = Made(rows=[PEOPLE[5] | {"ZJHM": OTHER["ZJHM"]}], photos={f"{OTHER['ZJHM']}.jpg": portrait(7)})
+    slip = office(taken.write(tmp_path / "1"))["退回单"]
+    office(mended(slip, tmp_path / "2", "ZJHM", PEOPLE[5]["ZJHM"]))
+    wrong = mistyped(PEOPLE[5])["ZJHM"]
+    both = Made(rows=[PEOPLE[5] | {"ZJHM": wrong}, OTHER | {"ZJHM": wrong}], photos={f"{wrong}.jpg": portrait(5)})
+    slip = office(both.write(tmp_path / "3"))["退回单"]
+    office(mended(slip, tmp_path / "4", "ZJHM", PEOPLE[5]["ZJHM"]))
+    assert set(states()) == {"RETURNED"}

@@ -6,12 +6,14 @@ the database or what others sent changed meanwhile does it end otherwise, and th
 sound and is not sent again is taken from the earlier version. A 退回单 that comes back corrected is such a file too.
 """
 
+import re
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from certflow import keys
+from certflow import identity, keys
 from certflow.checks.judged import Judged, JudgedRow
 from certflow.checks.measure_photos import numbers_in
 from certflow.checks.measure_rows import clean
@@ -60,17 +62,23 @@ def earlier_photos(
     """As `Submission.earlier_photos`, with those of earlier versions, by ID number; of each what came last."""
     if submission.sheet is None or not found:
         return submission.earlier_photos
+    sheet = submission.sheet
+    persons = [keys.id_key(clean("ZJHM", text)) for text in sheet.values["ZJHM"]]
     here = (*submission.photos, *submission.earlier_photos)
     sent = {number for _, entry in here for number in numbers_in(entry.base_name)}
-    wanted = {keys.id_key(clean("ZJHM", text)) for text in submission.sheet.values.get("ZJHM", ())} - sent - {""}
+    wanted = {*persons} - sent - {""}
+    rows = zip(sheet.values["ZSGLH"], sheet.values["KSXM"], persons, strict=True)
+    asked = {_certificate({"ZSGLH": number, "KSXM": name}): person for number, name, person in rows}
+    names: dict[tuple[int, int], set[str]] = defaultdict(set)
+    for one in found:
+        names[one.file_id, one.entry.ordinal].add(_certificate(one.sent)[1] if one.sent else "")
     newest: dict[str, dict[tuple[int, int], EarlierPhoto]] = {}
     for one in found:
-        own = one.id_number
-        named = numbers_in(one.entry.base_name) if own is None else {keys.id_key(clean("ZJHM", own))}
-        if len(named & wanted) == 1:
-            (number,) = named & wanted
-            same = {place: photo for place, photo in newest.get(number, {}).items() if photo.version == one.version}
-            newest[number] = same | {(one.file_id, one.entry.ordinal): one}
+        place = one.file_id, one.entry.ordinal
+        number, entry = _meant(one, wanted, asked if len(names[place]) == 1 else {})
+        if number:
+            same = {known: photo for known, photo in newest.get(number, {}).items() if photo.version == one.version}
+            newest[number] = same | {place: replace(one, entry=entry)}
     taken = {place: photo for number in sorted(newest) for place, photo in newest[number].items()}
     return (
         *submission.earlier_photos,
@@ -80,6 +88,37 @@ def earlier_photos(
             for one in taken.values()
         ),
     )  # fmt: skip
+
+
+def _meant(one: "EarlierPhoto", wanted: AbstractSet[str], asked: Mapping[tuple[str, str], str]) -> tuple[str, Entry]:
+    """The number of those who want a photo that this one is taken over for, and the photo; "" for none.
+
+    The number of its row, or the one its name says; where the row's was mistyped, that of the same certificate's row
+    now (`asked`). In the photo's name the right number stands for the mistyped one.
+    """
+    named = numbers_in(one.entry.base_name)
+    own, again = (_person(one.sent), asked.get(_certificate(one.sent), "")) if one.sent else ("", "")
+    if own in wanted:
+        number = own
+    elif len(named & wanted) == 1:
+        (number,) = named & wanted
+    elif again in wanted and _mistyped(own):
+        number = again
+    else:
+        return "", one.entry
+    name = one.entry.name
+    for other in filter(_mistyped, named if number not in named else ()):
+        name = re.sub(other, number, name, flags=re.IGNORECASE)
+    return number, replace(one.entry, name=name)
+
+
+def _mistyped(number: str) -> bool:
+    """Whether a resident's number was meant and it is nobody's; any other may be another person's."""
+    return re.fullmatch("[0-9]{15,20}X?", number) is not None and not identity.checksum_ok([number])[0]
+
+
+def _certificate(sent: Mapping[str, str]) -> tuple[str, str]:
+    return clean("ZSGLH", sent.get("ZSGLH", "")), keys.name_key(sent.get("KSXM", ""))
 
 
 def with_news(one: Judged, version: int, before: "Sequence[Before]") -> Judged:

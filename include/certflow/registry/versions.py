@@ -32,8 +32,8 @@ class Before:
 class EarlierPhoto:
     """A photo of an earlier version that nothing was wrong with, or one of two a row came with; and its file."""
 
-    id_number: str | None
-    """Of its row; None: it waits as nobody's, and its name says whose it may be (P22)."""
+    sent: Mapping[str, str] | None
+    """What its row said; None: it waits as nobody's, and its name says whose it may be (P22)."""
     version: int
     file_id: int
     file_name: str
@@ -78,8 +78,8 @@ def photos(conn: Connection, account: str, month: str, exam_code: str) -> list[E
     """
     found = conn.execute(text(_PHOTOS), {"account": account, "month": month, "exam": exam_code})
     return [
-        EarlierPhoto(id_number, version, file_id, name, sha256, size, Entry(*entry))
-        for id_number, version, file_id, name, sha256, size, *entry in found
+        EarlierPhoto(sent, version, file_id, name, sha256, size, Entry(*entry))
+        for sent, version, file_id, name, sha256, size, *entry in found
     ]
 
 
@@ -128,14 +128,14 @@ _ROWS = f"""
     ORDER BY r.id
 """  # noqa: S608 (our own words)
 _PHOTOS = f"""
-    SELECT o.id_number, o.version, f.id, f.name, f.sha256, f.size,
+    SELECT o.sent, o.version, f.id, f.name, f.sha256, f.size,
         e.ordinal, e.name, e.raw_name, e.role, e.size, e.packed_size, e.method, e.data_offset, e.crc32, e.sha256
     FROM (
-        SELECT r.sent ->> 'ZJHM' AS id_number, r.photo_entry_id AS entry_id, s.version, false AS double
+        SELECT r.sent, r.photo_entry_id AS entry_id, s.version, false AS double
         FROM rows r JOIN submissions s ON s.id = r.submission_id
         WHERE {_SAME} AND s.lane = 'month'
         UNION ALL
-        SELECT r.sent ->> 'ZJHM', n.entry_id, s.version, true
+        SELECT r.sent, n.entry_id, s.version, true
         FROM findings n JOIN rows r ON r.id = n.row_id JOIN submissions s ON s.id = r.submission_id
         WHERE {_SAME} AND s.lane = 'month' AND n.rule IN ('PHOTO-DOUBLE', 'ZIP-CASE')
         UNION ALL
@@ -146,7 +146,7 @@ _PHOTOS = f"""
     WHERE (o.double OR NOT EXISTS (SELECT FROM findings n JOIN submissions s ON s.id = n.submission_id
         WHERE n.entry_id = e.id AND n.severity = 'error' AND {_SAME}))
     AND NOT EXISTS (SELECT FROM purged p WHERE p.kind = 'files' AND p.object_id = f.id)
-    ORDER BY o.version, o.id_number NULLS FIRST, f.id, e.ordinal
+    ORDER BY o.version, f.id, e.ordinal
 """  # noqa: S608 (our own words)
 _UNPICTURED = f"""
     SELECT f.id, f.name, f.sha256, f.size, array_agg(r.row_no),
