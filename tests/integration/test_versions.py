@@ -453,3 +453,17 @@ def test_d01_a_photo_under_a_number_that_may_be_anothers_comes_along_for_nobody_
     slip = office(both.write(tmp_path / "3"))["退回单"]
     office(mended(slip, tmp_path / "4", "ZJHM", PEOPLE[5]["ZJHM"]))
     assert set(states()) == {"RETURNED"}
+
+
+def test_d36_a_new_photo_that_the_sheet_names_takes_the_place_of_the_earlier_one(office, states, registry, tmp_path):
+    """There is one photo in the zip: nobody is told to leave one out."""
+    first = Made(rows=[PEOPLE[5] | {"XB": ""}], photos={PEOPLE[5]["ZP"]: portrait(5)})
+    office(first.write(tmp_path / "1"))
+    again = Made(rows=[PEOPLE[5] | {"ZP": "新照片.jpg"}], photos={"新照片.jpg": portrait(6)})
+    assert "PHOTO-DOUBLE" not in office(again.write(tmp_path / "2"))["回执"].read_text("utf-8-sig")
+    assert states() == ["RETURNED", "ACCEPTED"]
+    with registry.read() as conn:
+        printed = conn.scalar(
+            text("SELECT e.sha256 FROM rows r JOIN entries e ON e.id = r.photo_entry_id WHERE r.id = 2")
+        )
+    assert printed == hashlib.sha256(portrait(6)).hexdigest()

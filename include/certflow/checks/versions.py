@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from certflow import identity, keys
 from certflow.checks.judged import Judged, JudgedRow
-from certflow.checks.measure_photos import numbers_in
+from certflow.checks.measure_photos import base_name, numbers_in
 from certflow.checks.measure_rows import clean
 from certflow.findings import FIELDS, Outcome, Severity
 from certflow.intake.submission import Entry, Received, Submission
@@ -66,6 +66,9 @@ def earlier_photos(
     persons = [keys.id_key(clean("ZJHM", text)) for text in sheet.values["ZJHM"]]
     here = (*submission.photos, *submission.earlier_photos)
     sent = {number for _, entry in here for number in numbers_in(entry.base_name)}
+    files = {base_name(entry.base_name).casefold() for _, entry in here}
+    given = zip(persons, sheet.values["ZP"], strict=True)
+    sent |= {person for person, name in given if base_name(clean("ZP", name)).casefold() in files}  # D36
     wanted = {*persons} - sent - {""}
     rows = zip(sheet.values["ZSGLH"], sheet.values["KSXM"], persons, strict=True)
     asked = {_certificate({"ZSGLH": number, "KSXM": name}): person for number, name, person in rows}
