@@ -250,6 +250,21 @@ def test_answers_of_an_attempt_that_recorded_nothing_are_taken_away(
     assert sound(loaded, settings)
 
 
+def test_d35_the_receipt_says_what_goes_on_with_a_warning_and_in_which_rows(
+    loaded: Registry, actor: Actor, settings: Settings, tmp_path: Path
+) -> None:
+    """No 退回单 names a row that is accepted: what the city is asked to look at stands in the receipt alone."""
+    elsewhere = person(500)
+    certificates.load(loaded, actor, write_registry(tmp_path / "more.csv", [elsewhere], BMS=lambda _: "青岛市"))
+    rows = [PEOPLE[0] | {"CSNY": "1990年1月"}, elsewhere, PEOPLE[1] | {"CSNY": "1990-1"}]
+    file = deliver(settings, loaded, actor, Made(rows=rows))
+    check_city(settings, loaded, "370100", actor)
+    receipt = next(settings.feedback.rglob(f"*F{file:06d}-回执.txt")).read_text("utf-8-sig")
+    assert "结论：全部接收" in receipt
+    assert "  第 3 行：证书数据库中的报名市“青岛市”不是报送城市，按数据库印制。 更正办法：请核对" in receipt
+    assert "  第 2、4 行：出生年月（CSNY）的写法不规范，已按规范读取。" in receipt
+
+
 def test_the_slip_marks_the_bad_cell_and_shows_the_database_value(
     loaded: Registry, actor: Actor, settings: Settings
 ) -> None:

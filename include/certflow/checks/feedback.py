@@ -224,9 +224,22 @@ def _problems(one: Judged) -> list[str]:
         for finding in one.findings
         if finding.scope is not Scope.ROW
     ]
-    counted = Counter((finding.severity, finding.rule) for finding in one.findings if finding.scope is Scope.ROW)
-    lines += [f"[{_SEVERITIES[severity]}] {rule}：{count} 处" for (severity, rule), count in sorted(counted.items())]
+    of_rows = [finding for finding in one.findings if finding.scope is Scope.ROW]
+    counted = Counter((finding.severity, finding.rule) for finding in of_rows)
+    for (severity, rule), times in sorted(counted.items()):
+        lines.append(f"[{_SEVERITIES[severity]}] {rule}：{times} 处")
+        if severity in (Severity.WARNING, Severity.INFO):  # graver ones stand in the 退回单
+            lines += _by_message(found for found in of_rows if (found.severity, found.rule) == (severity, rule))
     return lines
+
+
+def _by_message(findings: Iterable[Finding]) -> Iterator[str]:
+    """What is said of rows, once for all of which it is said."""
+    rows: dict[str, dict[int | None, None]] = defaultdict(dict)
+    for finding in findings:
+        remedy = f" 更正办法：{finding.remedy}" if finding.remedy else ""
+        rows[f"{finding.message}{remedy}"][finding.row] = None
+    return (f"  第 {'、'.join(map(str, numbers))} 行：{words}" for words, numbers in rows.items())
 
 
 def _where(finding: Finding) -> str:
