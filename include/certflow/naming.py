@@ -46,7 +46,8 @@ _COPY_SUFFIX = re.compile(
 TRIAL = "试投-"
 """What the names of answers to a trial begin with."""
 _TRIAL_SLIP = re.compile(rf"^{TRIAL}(?=.*-F[0-9]{{6,}}-退回单)")
-_SLIP = re.compile(r"(?<=人\))-F[0-9]{6,}-退回单(?=$|[-_(]|副本|更正)")
+_SLIP = re.compile(r"(?<=人\))-F[0-9]{6,}-退回单.*$")
+"""Our own mark, and whatever the city wrote behind it when it had mended the slip: 更正, 的副本, (1)."""
 _NIL = re.compile(r"(?P<month>[0-9]{6})-零报\((?P<city>[^()]+)\)\.txt", re.IGNORECASE)
 
 

@@ -38,6 +38,13 @@ def test_n01_n13_what_is_tolerated_is_read_and_noted(text, notes):
     assert parsed.notes == notes
 
 
+@pytest.mark.parametrize("ending", ["", "(12)", "-2", "更正", "-已更正", "（更正后）", " - 副本", "的副本", " 2"])
+def test_n12_a_slip_is_known_by_its_mark_whatever_is_written_behind_it(ending):
+    parsed = parse(f"{SAMPLE}-F000012-退回单{ending}.xlsx")
+    assert (parsed.name, parsed.fault) == (NAME, "")
+    assert "slip" in parsed.notes
+
+
 REFUSED = [
     "",
     "数据.xls",
