@@ -26,6 +26,8 @@ TOLERATED = [
     (f"{SAMPLE}-2.zip", ("copy-suffix",)),  # N12
     (f"{SAMPLE} - 副本.XLS", ("blanks", "copy-suffix")),  # N12
     (f"副本{SAMPLE}.XLS", ("copy-suffix",)),  # N12
+    (f"{SAMPLE}的副本.XLS", ("copy-suffix",)),  # N12: as macOS names copies
+    (f"{SAMPLE} 2.XLS", ("blanks", "copy-suffix")),  # N12: the same
     (f"{SAMPLE}最终版.XLS", ("copy-suffix",)),  # N12
     (f"{SAMPLE}-最终版(2).XLS", ("copy-suffix",)),  # N12
 ]
