@@ -17,7 +17,7 @@ from certflow.errors import ConfigurationError, DigestMismatch
 from certflow.findings import Outcome, Verdict
 from certflow.month import Month
 from certflow.reference import load_reference
-from certflow.registry import certificates, submissions, transfers
+from certflow.registry import certificates, months, submissions, transfers
 from certflow.registry.doctor import examine
 from certflow.registry.ledger import Actor, Registry
 from certflow.settings import Settings
@@ -372,7 +372,10 @@ def file_of(settings: Settings, made: Made, *, workbook: bool) -> tuple[str, byt
     return file.name, stream.getvalue()
 
 
-def receive_bytes(settings: Settings, registry: Registry, actor: Actor, name: str, data: bytes) -> int:
+def receive_bytes(
+    settings: Settings, registry: Registry, actor: Actor, name: str, data: bytes, nil: str | None = None
+) -> int:
+    """`nil`: the month of a nil report."""
     import hashlib
 
     digest = hashlib.sha256(data).hexdigest()
@@ -380,8 +383,28 @@ def receive_bytes(settings: Settings, registry: Registry, actor: Actor, name: st
     target.parent.mkdir(parents=True, exist_ok=True)
     target.write_bytes(data)
     with registry.begin(actor) as conn:
-        arrival = transfers.Arrival("370100", "month", name, name.encode(), digest, len(data), "submission")
+        kind = "submission" if nil is None else "nil"
+        arrival = transfers.Arrival("370100", "month", name, name.encode(), digest, len(data), kind, nil)
         return transfers.receive(conn, arrival)[0]
+
+
+@pytest.mark.parametrize("content", [b"", "本月没有人申请".encode()])
+def test_t11_a_nil_report_counts_in_every_month_whatever_its_bytes(
+    loaded: Registry, actor: Actor, settings: Settings, content: bytes
+) -> None:
+    """An empty text file is what the guide asks for; neither last month's nor an upload that broke off is the same."""
+    receive_bytes(settings, loaded, actor, "未传完.zip", content)
+    told = []
+    for month in ("202005", "202006", "202005"):
+        told.append(receive_bytes(settings, loaded, actor, f"{month}-零报(济南市).txt", content, month))
+        check_city(settings, loaded, "370100", actor)
+    assert [file_states(loaded)[file] for file in told] == [("JUDGED", None)] * 2 + [("IGNORED", "FILE-DUPLICATE")]
+    with loaded.read() as conn:
+        assert [months.cities(conn, month)["370100"].nil for month in ("202005", "202006")] == [True, True]
+    again = receive_bytes(settings, loaded, actor, "又没传完.zip", content)
+    check_city(settings, loaded, "370100", actor)
+    assert file_states(loaded)[again][0] == "IGNORED"
+    assert sound(loaded, settings)
 
 
 def test_t12_a_corrected_version_adds_what_is_new_and_counts_nothing_twice(

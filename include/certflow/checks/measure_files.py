@@ -208,7 +208,7 @@ def _measure_repetition(
     for position, submission in enumerate(submissions):
         digests = tuple(received.sha256 for received in submission.files)
         paths = frozenset(str(received.path) for received in submission.files)
-        if all(digest in known for digest in digests):
+        if not is_nil(submission) and all(digest in known for digest in digests):
             duplicate[position], detail[position] = 1, known[digests[0]]
         elif seen.setdefault((*digests, submission.stem), paths) != paths:
             duplicate[position], detail[position] = 1, "本次一并提交的另一个文件"

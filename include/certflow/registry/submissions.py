@@ -235,10 +235,14 @@ def database_loaded(conn: Connection) -> bool:
 
 
 def known_files(conn: Connection, digests: Iterable[str], account: str | None, without: Iterable[int]) -> set[str]:
-    """Those of the digests that the month lane received before, from `account` (None: anybody), in other files."""
+    """Those of the digests that the month lane received before, from `account` (None: anybody), in other files.
+
+    Nil reports aside, which are known by their names.
+    """
     query = select(files.c.sha256).where(
         files.c.sha256.in_(sorted(set(digests))),
         files.c.lane == "month",
+        files.c.kind != "nil",
         files.c.duplicate_of.is_(None),
         files.c.id.not_in(sorted(without)),
     )

@@ -35,14 +35,16 @@ def receive(conn: Connection, arrival: Arrival) -> tuple[int, bool]:
     """Record a file as RECEIVED; its id, and whether it repeats one that is known already.
 
     The same bytes again in the same lane of the same account count for nothing: they are IGNORED at once
-    (T11). A trial never makes the real delivery a duplicate.
+    (T11). A trial never makes the real delivery a duplicate. What a nil report says is its name: its bytes may be none.
     """
+    nil = arrival.kind == "nil"
     first = conn.scalar(
         select(func.min(files.c.id)).where(
             files.c.account == arrival.account,
             files.c.lane == arrival.lane,
             files.c.sha256 == arrival.sha256,
             files.c.duplicate_of.is_(None),
+            files.c.name == arrival.name if nil else files.c.kind != "nil",
         )
     )
     made = insert(files).values(
