@@ -48,7 +48,10 @@ TRIAL = "试投-"
 _TRIAL_SLIP = re.compile(rf"^{TRIAL}(?=.*-F[0-9]{{6,}}-退回单)")
 _SLIP = re.compile(r"(?<=人\))-F[0-9]{6,}-退回单.*$")
 """Our own mark, and whatever the city wrote behind it when it had mended the slip: 更正, 的副本, (1)."""
-_NIL = re.compile(r"(?P<month>[0-9]{6})-零报\((?P<city>[^()]+)\)\.txt", re.IGNORECASE)
+_NIL = re.compile(
+    r"(?P<month>[0-9]{6})-零报\((?P<city>[^()]+)\)(?:-?副本|\([0-9]{1,3}\))*(?:\.txt){1,2}", re.IGNORECASE
+)
+"""Windows hides the ending, so that people write a second one (P19)."""
 
 
 @dataclass(frozen=True, slots=True)
