@@ -153,6 +153,18 @@ def under(name):
     return sent(lambda desk, row: {name(row): desk.picture()})
 
 
+def twice(name: str | None, **changes: str):
+    """One person with two certificates and one photo, of this name or the person's."""
+
+    def make(desk: Desk) -> bytes:
+        one, stem = desk.person(photo=True) | changes, desk.stem(2)
+        files = {f"{stem}/{name or one['KSXM'] + '.jpg'}": desk.picture()}
+        other = one | {"ZSGLH": desk.person(photo=True)["ZSGLH"], "BKZY": "公路工程"}
+        return zipped({f"{stem}.XLS": book(one, other)} | files)
+
+    return make
+
+
 def one_for_two(change=lambda data: data):
     def photos(desk: Desk, one: Row, other: Row) -> dict[str, bytes]:
         data = desk.picture()
@@ -237,6 +249,9 @@ CASES = [
     Case("P20", "a blank and the name behind the number", under(lambda row: f"{row['ZJHM']} {row['KSXM']}.jpg"), "accepted", ("PHOTO-RENAMED",)),
     Case("P20", "full-width digits", under(lambda row: row["ZJHM"].translate({code: code + 0xFEE0 for code in range(48, 58)}) + ".jpg"), "accepted", ("PHOTO-RENAMED",)),
     Case("P20", "the person's name only", under(lambda row: f"{row['KSXM']}.jpg"), "held", ("PHOTO-NAMELESS",), HELD),
+    Case("P20", "another person's number, in the column as well", sent(lambda desk, row: {"34052419800101001X.jpg": desk.picture()}, ZP="34052419800101001X.jpg"), "held", ("PHOTO-NAMELESS",), HELD),
+    Case("D36", "the column's name, of a person with two certificates", twice("照片.jpg", ZP="照片.jpg"), "accepted", ("PHOTO-RENAMED",), {"accepted": 2}),
+    Case("P20", "the name only, of a person with two certificates", twice(None), "held", ("PHOTO-NAMELESS",), {"held": 2}),
     Case("P21", "no photo", sent(lambda *_: {}), "returned", ("PHOTO-MISSING",), WRONG),
     Case("P21", "no photo, none needed", electronic(lambda _: []), "accepted"),
     Case("P21", "a bad photo where none is needed", electronic(lambda _: [b"x"]), "returned", ("PHOTO-FORMAT",)),

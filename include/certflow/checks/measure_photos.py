@@ -16,7 +16,7 @@ from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
-from certflow import faces, keys, likeness, photo, portrait, vault
+from certflow import faces, identity, keys, likeness, photo, portrait, vault
 from certflow.checks import columns
 from certflow.checks.measure_files import Standing
 from certflow.checks.measure_rows import Rows
@@ -196,14 +196,20 @@ def _derive(photos: Photos, standings: Sequence[Standing]) -> None:
 class _Applicants:
     """Lines of the row frame of one submission, by what a photo may be named after."""
 
+    persons: Sequence[str]
+    """`Rows.persons`."""
     by_id: dict[str, list[int]] = field(default_factory=lambda: defaultdict(list))
     by_name: dict[str, list[int]] = field(default_factory=lambda: defaultdict(list))
     by_column: dict[str, list[int]] = field(default_factory=lambda: defaultdict(list))
 
+    def alone(self, lines: Sequence[int]) -> Sequence[int]:
+        """These lines if they are one person's, who may have several certificates (D25); else none."""
+        return lines if len({self.persons[line] or line for line in lines}) == 1 else ()
+
 
 def _match(photos: Photos, rows: Rows, count: int) -> dict[int, int]:
     """Line of the row frame → line of the photo frame, where there is one; fills `Photos.rows` and the name columns."""
-    applicants = [_Applicants() for _ in range(count)]
+    applicants = [_Applicants(rows.persons) for _ in range(count)]
     lines = zip(rows.owner, rows.persons, rows.text("clean_KSXM"), rows.text("clean_ZP"), strict=True)
     pictured = set(photos.owner)
     for line, (owner, person, name, given) in enumerate(lines):
@@ -247,13 +253,13 @@ def _owners(name: str, applicants: _Applicants) -> tuple[Sequence[int], str]:
     named = [applicants.by_id[token] for token in tokens if token in applicants.by_id]
     if len(named) == 1:
         return named[0], "photo_renamed"
-    by_column = applicants.by_column.get(name.casefold(), [])
-    if len(by_column) == 1:
-        return by_column, "photo_renamed"  # D36
+    if by_column := applicants.alone(applicants.by_column.get(name.casefold(), ())):  # D36
+        others = [*tokens]  # a sound number is another person's, and so may be the face
+        sound = identity.checksum_ok(others) & identity.date_ok(others)
+        return by_column, "photo_nameless" if sound.any() else "photo_renamed"
     if tokens:
         return (), "photo_extra"  # P22
-    meant = applicants.by_name.get(keys.name_key(stem), [])
-    return meant if len(meant) == 1 else (), "photo_nameless"  # P20
+    return applicants.alone(applicants.by_name.get(keys.name_key(stem), ())), "photo_nameless"  # P20
 
 
 def _settle_doubles(photos: Photos) -> dict[int, int]:
