@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
+import openpyxl
 import pytest
 from made_submissions import Made, Row, id_number, person, portrait, write_registry
 from sqlalchemy import text
@@ -281,6 +282,22 @@ def test_the_slip_marks_the_bad_cell_and_shows_the_database_value(
     assert (by_title["KSXM"].value, by_title["KSXM"].data_type) == ("=cmd|' /C calc'!A0", "s")
     assert by_title["KSXM"].fill.start_color.rgb != by_title["XB"].fill.start_color.rgb
     assert PEOPLE[0]["KSXM"] in by_title["证书数据库记载"].value
+
+
+def test_the_answers_to_a_trial_say_that_nothing_was_reported_and_ask_for_the_whole(
+    loaded: Registry, actor: Actor, settings: Settings
+) -> None:
+    """Sent back alone it would report the mended rows without the sound ones, and without any photo."""
+    rows = [PEOPLE[0], PEOPLE[1] | {"XB": ""}]
+    for lane in ("trial", "month"):
+        file = deliver(settings, loaded, actor, Made(rows=rows), lane=lane)
+        check_city(settings, loaded, "370100", actor)
+        slip = next(settings.feedback.rglob(f"*F{file:06d}-退回单.xlsx"))
+        words = str([cell.value for row in openpyxl.load_workbook(slip).active.iter_rows() for cell in row])
+        assert ("直接把本表传回" in words) is (lane == "month")
+        assert ("完整的数据包重新试投或报送" in words) is (lane == "trial")
+        receipt = next(settings.feedback.rglob(f"*F{file:06d}-回执.txt")).read_text("utf-8-sig")
+        assert ("没有报送" in receipt) is (lane == "trial")
 
 
 def test_the_slip_shows_what_the_database_says_of_every_bad_cell_but_not_of_another_persons_certificate(

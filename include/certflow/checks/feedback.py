@@ -81,11 +81,11 @@ def write(settings: Settings, account: str, lane: str, judged: Sequence[Judged],
         stem = answer_path(settings.feedback / account, lane, files[file_id], ones)
         if part:
             stem = exam_path(stem, lane, files[file_id], ones[0].submission.name)
-        written.append(write_text(stem.with_name(f"{stem.name}-回执.txt"), _receipt(files[file_id], ones)))
+        written.append(write_text(stem.with_name(f"{stem.name}-回执.txt"), _receipt(files[file_id], ones, lane)))
         for one in ones:
             if one.submission.files[0].file_id == file_id and _needs_slip(one):
                 slip = exam_path(stem, lane, files[file_id], one.submission.name)
-                written.append(write_book(_unused(slip, written), [_page(one)]))
+                written.append(write_book(_unused(slip, written), [_page(one, lane)]))
     return written
 
 
@@ -178,8 +178,10 @@ def _title(received: Received) -> list[str]:
     ]
 
 
-def _receipt(received: Received, ones: Sequence[Judged]) -> list[str]:
+def _receipt(received: Received, ones: Sequence[Judged], lane: str) -> list[str]:
     lines = _title(received)
+    if lane == "trial":
+        lines.append("试投：只作检查，没有报送；合格后请把完整的数据包放入“报送”。")
     for one in ones:
         lines += ["", f"—— {_subject(one)} ——", f"结论：{_VERDICTS[one.verdict]}"]
         if one.nil:
@@ -269,9 +271,11 @@ def write_book(path: Path, pages: Sequence[Page]) -> Path:
     return path
 
 
-def _page(one: Judged) -> Page:
+def _page(one: Judged, lane: str) -> Page:
     back = "更正后可直接把本表传回，或连同照片重新打包报送；列和顺序与报送时相同。"
-    if one.submission.name is None:
+    if lane == "trial":  # nothing of a trial is kept for what comes next: neither its sound rows nor its photos
+        back = "试投的数据没有报送：请照本表改正原来的 Excel 和照片，再把完整的数据包重新试投或报送。"
+    elif one.submission.name is None:
         back = "本表不能直接传回：请按规定的名称，连同照片重新打包报送。"
     rows: list[list[Cell | str]] = [
         [Cell(f"退回单：{_subject(one)}", "title")],
