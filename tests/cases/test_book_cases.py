@@ -159,6 +159,10 @@ def hide_column(book: openpyxl.Workbook) -> None:
     book.active.column_dimensions["B"].hidden = True
 
 
+def merged(rows: list[list[object]]) -> bytes:
+    return made.xlsx(rows, lambda book: book.active.merge_cells("L2:L3"))
+
+
 def comment(book: openpyxl.Workbook) -> None:
     book.active["A2"].comment = openpyxl.comments.Comment("x", "y")
 
@@ -200,6 +204,7 @@ CASES = [
     Case("E16", "the 1904 system", cells(old_epoch), "accepted", ("CELL-DATE",)),
     Case("E17", "serial 60", cells(serial_sixty), BAD, ("CELL-TYPE",), WRONG),
     Case("E18", "a merged cell over two rows", cells(lambda book: book.active.merge_cells("K2:K3"), people=3), "partial", ("ROW-MERGED",), {"accepted": 1, "held": 2}),
+    Case("E18", "a merged cell over two rows of a twelfth column", table(lambda desk: [[*FIELDS, "备注"], [*values(desk), "同上"], [*values(desk), ""]], merged, count=2), "accepted", ("BOOK-EXTRA-COLUMN",), {"accepted": 2}),
     Case("E19", "title rows and two headers", table(lambda desk: [["证书补换"], [], NAMES, FIELDS, values(desk)]), "accepted", ("BOOK-TITLE-ROW",)),
     *(Case("E20", f"a header {word}", table(lambda desk, names=names: [names, values(desk)]), "accepted") for word, names in (
         ("in Chinese", NAMES), ("in lower case", [name.lower() for name in FIELDS]),

@@ -201,7 +201,7 @@ def _lay_out(look: Mapping[str, Any], grid: Grid, limits: Limits, measures: Meas
         values=values,
         kinds={name: _kind_words(column) for name, column in kinds.items()},
         hidden=frozenset(look["hidden_rows"]).intersection(rows),
-        merged=_merged(look["merged"], rows),
+        merged=_merged(look["merged"], rows, sorted(used)),
         ignored=ignored,
         headings={name: headings[at] for name, at in columns.items()},
     )
@@ -308,13 +308,16 @@ def _closing(text: str) -> str:
     return ""
 
 
-def _merged(areas: Sequence[Sequence[int]], rows: Sequence[int]) -> frozenset[int]:
-    """Data rows a merged cell touches; areas of one cell are none (E18). Linear in areas and rows (E48)."""
+def _merged(areas: Sequence[Sequence[int]], rows: Sequence[int], used: Sequence[int]) -> frozenset[int]:
+    """Data rows a merged cell touches in one of the `used` columns, ascending; areas of one cell are none (E18).
+
+    Linear in areas and rows (E48).
+    """
     if not areas:
         return frozenset()
     depth = [0] * (len(rows) + 1)
     for top, left, bottom, right in areas:
-        if (top, left) != (bottom, right):
+        if (top, left) != (bottom, right) and bisect_left(used, left) < bisect_right(used, right):
             depth[bisect_left(rows, top)] += 1
             depth[max(bisect_right(rows, bottom), bisect_left(rows, top))] -= 1
     return frozenset(number for number, deep in zip(rows, accumulate(depth), strict=False) if deep)
