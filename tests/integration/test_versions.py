@@ -258,6 +258,7 @@ def test_a_slip_sent_back_corrected_is_the_next_version(office, states, tmp_path
     assert "结论：全部接收" in receipt
     assert "第 2 版" in receipt
     assert states() == ["ACCEPTED", "RETURNED", "ACCEPTED", "ACCEPTED"]
+    assert "更正办法" not in receipt, "nothing about the slip's own name, title, columns and format"
 
 
 @pytest.mark.parametrize("lane", ["month", "trial"])

@@ -140,10 +140,13 @@ def _facts(submission: Submission, standing: Standing, reference: Reference) -> 
         if parsed.fault == "NAME-MONTH":
             facts |= {"months_ahead": 9999, "name_month": _impossible(submission.stem)}
         return facts
-    if parsed.notes:
+    slip = "slip" in parsed.notes
+    if slip:  # what it looks like is our own doing, which the city is asked to leave as it is
+        facts |= dict.fromkeys(("book_title_row", "book_extra_column", "book_format"), 0)
+    elif parsed.notes:
         facts |= {"name_tolerated": 1, "name_tolerated_detail": "、".join(_NOTES.get(n, n) for n in parsed.notes)}
     facts |= _month_facts(name.month, standing)
-    whole = "slip" not in parsed.notes and submission.earlier_book is None
+    whole = not slip and submission.earlier_book is None
     if sheet is not None and sheet.row_numbers and whole:
         facts["name_count"] = abs(name.count - standing.rows)
         facts["name_count_detail"] = f"{name.count} 人，表内 {standing.rows} 行"
@@ -241,5 +244,4 @@ _NOTES = {
     "copy-suffix": "副本等后缀",
     "count-style": "人数写法",
     "composed": "字符编码形式",
-    "slip": "更正后的退回单",
 }
