@@ -477,6 +477,21 @@ def test_d39_last_months_file_under_a_new_name_is_held_as_a_whole(
     assert file_states(loaded)[file_id] == ("HELD", "FILE-REPEATED")
 
 
+def test_d39_what_the_authority_refused_may_be_asked_for_again_as_it_was(
+    loaded: Registry, actor: Actor, settings: Settings
+) -> None:
+    rows = [dict(row) for row in PEOPLE[:12]]
+    deliver(settings, loaded, actor, Made(rows=rows, month="202004"))
+    check_city(settings, loaded, "370100", actor)
+    with loaded.begin(actor) as conn:
+        for state in ("PACKED", "SENT", "REFUSED"):
+            conn.execute(text("UPDATE rows SET state = :state"), {"state": state})
+    file_id = deliver(settings, loaded, actor, Made(rows=rows, month="202005"))
+    check_city(settings, loaded, "370100", actor)
+    assert file_states(loaded)[file_id] == ("JUDGED", None)
+    assert {state for _, state in states(loaded)[12:]} == {"ACCEPTED"}
+
+
 def test_d24_a_second_city_with_the_same_number_holds_the_row_of_both(
     loaded: Registry, actor: Actor, settings: Settings
 ) -> None:

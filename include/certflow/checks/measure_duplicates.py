@@ -119,7 +119,10 @@ def measure(
 def repeated_share(
     rows: Rows, standings: Sequence[Standing], earlier: "Mapping[str, Sequence[Earlier]]"
 ) -> list[float | None]:
-    """Per submission the share of rows whose content the same account sent for an earlier month (D39)."""
+    """Per submission the share of rows whose content the same account sent for an earlier month (D39).
+
+    What the authority refused may come again as it was, with another photo or paper.
+    """
     counts = [0] * len(standings)
     for line, number in enumerate(rows.text("clean_ZSGLH")):
         if number not in earlier:
@@ -129,6 +132,7 @@ def repeated_share(
             counts[rows.owner[line]] += any(
                 one.account == _city(standing)
                 and one.month < str(standing.month)
+                and one.state != "REFUSED"
                 and _content(one) == _sent(rows, line)
                 for one in earlier[number]
             )
