@@ -237,6 +237,28 @@ def test_p23_z29_two_photos_of_a_row_still_wait_when_its_slip_comes_back(
         assert list(conn.scalars(text(printed))) == [hashlib.sha256(portrait(6)).hexdigest()]
 
 
+def test_p23_the_photo_a_person_chose_stays_chosen_when_the_sheet_comes_again(
+    office, states, registry, settings, actor, tmp_path
+):
+    number = PEOPLE[5]["ZJHM"]
+    first = Made(rows=[PEOPLE[5], PEOPLE[0] | {"XB": ""}])
+    first.photos = {f"{number}.jpg": portrait(5), f"{number}.jpeg": portrait(6)}
+    slip = office(first.write(tmp_path / "1"))["退回单"]
+    office(mended(slip, tmp_path / "2", "XB", PEOPLE[0]["XB"], row=2))
+    (hold,) = [one for one in holds.queue(registry) if one.kind == "row"]
+    with registry.read() as conn:
+        other = list(ledger.photos_of(conn, hold))[1]
+    decision = holds.Decision("accept", "王处长", "核对过", photo=other)
+    holds.decide(settings, registry, [hold.record], decision, actor)
+    office(made(tmp_path / "3", PEOPLE[5], PEOPLE[0]))
+    assert states() == ["ACCEPTED", "RETURNED", "IGNORED", "ACCEPTED", "IGNORED", "IGNORED"]
+    with registry.read() as conn:
+        printed = conn.scalar(
+            text("SELECT e.sha256 FROM rows r JOIN entries e ON e.id = r.photo_entry_id WHERE r.id = 1")
+        )
+    assert printed == hashlib.sha256(portrait(6)).hexdigest()
+
+
 @pytest.mark.parametrize("zipped", [False, True])
 def test_a_slip_sent_back_corrected_is_the_next_version(office, states, tmp_path, zipped):
     bad = PEOPLE[1] | {"XB": ""}

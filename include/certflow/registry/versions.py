@@ -74,7 +74,8 @@ def before(
 def photos(conn: Connection, account: str, month: str, exam_code: str) -> list[EarlierPhoto]:
     """Photos of all versions, of their rows and those that wait for one, oldest first: what nothing was wrong with.
 
-    And both photos of a row that came with two, whatever else was wrong: nobody has said yet which one is meant (P23).
+    And both photos of a row that came with two, whatever else was wrong, until somebody says which one is meant (P23).
+    A repeat of a row says nothing of its own.
     """
     found = conn.execute(text(_PHOTOS), {"account": account, "month": month, "exam": exam_code})
     return [
@@ -133,11 +134,12 @@ _PHOTOS = f"""
     FROM (
         SELECT r.sent, r.photo_entry_id AS entry_id, s.version, false AS double
         FROM rows r JOIN submissions s ON s.id = r.submission_id
-        WHERE {_SAME} AND s.lane = 'month'
+        WHERE {_SAME} AND s.lane = 'month' AND r.state <> 'IGNORED'
         UNION ALL
         SELECT r.sent, n.entry_id, s.version, true
         FROM findings n JOIN rows r ON r.id = n.row_id JOIN submissions s ON s.id = r.submission_id
-        WHERE {_SAME} AND s.lane = 'month' AND n.rule IN ('PHOTO-DOUBLE', 'ZIP-CASE')
+        WHERE {_SAME} AND s.lane = 'month' AND r.state IN ('HELD', 'RETURNED')
+        AND n.rule IN ('PHOTO-DOUBLE', 'ZIP-CASE')
         UNION ALL
         SELECT NULL, w.id, s.version, false
         FROM entries w JOIN submissions s ON s.id = w.submission_id
