@@ -490,3 +490,19 @@ def test_d36_a_new_photo_that_the_sheet_names_takes_the_place_of_the_earlier_one
             text("SELECT e.sha256 FROM rows r JOIN entries e ON e.id = r.photo_entry_id WHERE r.id = 2")
         )
     assert printed == hashlib.sha256(portrait(6)).hexdigest()
+
+
+def test_d38_the_photos_of_a_file_with_swapped_columns_come_along_with_its_slip(
+    office, states, registry, actor, tmp_path
+):
+    """Nobody's in the returned file, whose numbers were none; the answer asks for the columns alone."""
+    people = [person(serial, photo=True) | {"ZP": ""} for serial in range(300, 320)]
+    certificates.load(registry, actor, write_registry(tmp_path / "more.csv", people))
+    first = Made(rows=[row | {"KSXM": row["ZJHM"], "ZJHM": row["KSXM"]} for row in people])
+    first.photos = {f"{row['ZJHM']}.jpg": portrait(100 + at) for at, row in enumerate(people)}
+    slip = office(first.write(tmp_path / "1"))["退回单"]
+    for at, row in enumerate(people, start=1):
+        for field in ("KSXM", "ZJHM"):
+            slip = mended(slip, tmp_path / "2", field, row[field], row=at).path
+    office(received(slip, slip.read_bytes()))
+    assert states() == ["RETURNED"] * 20 + ["ACCEPTED"] * 20

@@ -33,7 +33,7 @@ class EarlierPhoto:
     """A photo of an earlier version that nothing was wrong with, or one of two a row came with; and its file."""
 
     sent: Mapping[str, str] | None
-    """What its row said; None: it waits as nobody's, and its name says whose it may be (P22)."""
+    """What its row said; None: it is nobody's, and its name says whose it may be (P22, D38)."""
     version: int
     file_id: int
     file_name: str
@@ -143,7 +143,8 @@ _PHOTOS = f"""
         UNION ALL
         SELECT NULL, w.id, s.version, false
         FROM entries w JOIN submissions s ON s.id = w.submission_id
-        WHERE {_SAME} AND s.lane = 'month' AND w.outcome = 'held' AND w.reason = 'PHOTO-EXTRA'
+        WHERE {_SAME} AND s.lane = 'month' AND w.role = 'photo'
+        AND (w.outcome = 'held' AND w.reason = 'PHOTO-EXTRA' OR w.reason = 'BOOK-SHIFTED')
     ) o JOIN entries e ON e.id = o.entry_id JOIN files f ON f.id = e.file_id
     WHERE (o.double OR NOT EXISTS (SELECT FROM findings n JOIN submissions s ON s.id = n.submission_id
         WHERE n.entry_id = e.id AND n.severity = 'error' AND {_SAME}))
