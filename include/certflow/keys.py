@@ -64,6 +64,16 @@ def id_key(number: str) -> str:
     return folded
 
 
+def id_spellings(number: str) -> list[str]:
+    """How database and ledger may have written a number: as given, folded, with 15 and with 18 digits."""
+    key = id_key(number)
+    known = {number.strip(), key, key.lower()}
+    if len(key) == 18 and key[6:8] == "19" and key[:17].isdigit():
+        short = key[:6] + key[8:17]
+        known |= {short} if identity.to_18(short) == key else set()
+    return sorted(known - {""})
+
+
 def id_keys_in(text: str) -> set[str]:
     """Keys of what may be document numbers in a text, with and without what stands beside them (``1 37…``, ``IMG37…``).
 

@@ -12,6 +12,7 @@ from small_month import Person, SmallMonth
 from sqlalchemy import insert, select, text, update
 from typer.testing import CliRunner
 
+from certflow import keys
 from certflow.cli import app
 from certflow.delivery.take import take_file
 from certflow.dispatch.assemble import rebuild
@@ -89,7 +90,7 @@ def test_every_place_is_found_by_either_form_of_the_number(home):
     assert found.pop("moves") >= 6
     assert found == EVERYWHERE
     short = HER.identity[:6] + HER.identity[8:17]
-    assert set(room.spellings(short)) == {short, HER.identity} <= set(room.spellings(HER.identity))
+    assert set(keys.id_spellings(short)) == {short, HER.identity} <= set(keys.id_spellings(HER.identity))
     assert home.places(short).keys() == home.places().keys()
     with home.registry.begin(home.actor) as conn:
         conn.execute(insert(schema.old_certificates).values(

@@ -85,6 +85,25 @@ def test_an_old_certificate_without_number_is_found_by_person_and_exam(counter, 
         counter.verify(ASKS, asked)
 
 
+@pytest.mark.parametrize("held", ["110105491231002", "11010519491231002X", "11010519491231002x"])
+@pytest.mark.parametrize("shown", ["110105491231002", "11010519491231002X"])
+def test_d03_an_old_certificate_without_number_is_found_however_its_id_number_is_written(
+    counter, registry, actor, held, shown
+):
+    asked = certificate(registry, actor, 1, management_no=None, id_number=held, exam_name="咨询工程师（投资）")
+    asked |= {"证件号码": shown, "考试名称": "咨询工程师(投资)"}
+    assert counter.verify(ASKS, asked).result == "match"
+    assert counter.verify(ASKS, asked | {"考试名称": "一级建造师"}).result == "unknown"
+    assert counter.verify(ASKS, asked | {"姓名": "别人"}).result == "unknown"
+
+
+def test_of_two_old_certificates_of_one_exam_the_one_that_agrees_is_meant(counter, registry, actor):
+    for level in ("一级", "二级"):
+        asked = certificate(registry, actor, 1, management_no=None, level=level)
+    for level, result in (("一级", "match"), ("二级", "match"), ("三级", "differs")):
+        assert counter.verify(ASKS, asked | {"考试名称": "一级建造师", "级别": level}).result == result
+
+
 def test_who_asks_and_why_is_needed_and_on_record_without_the_person(counter, registry, actor):
     asked = certificate(registry, actor, 1)
     for request in (Request("", "投标"), Request("某某建设集团有限公司", " ")):

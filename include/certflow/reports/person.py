@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from certflow import identity, keys, vault
+from certflow import keys, vault
 from certflow.errors import Conflict
 from certflow.excel import Page, write_xlsx
 from certflow.month import SHANGHAI
@@ -42,16 +42,6 @@ class Erased:
 
     done: dict[str, int]
     kept: list[Found]
-
-
-def spellings(number: str) -> list[str]:
-    """How the ledger may have written the number: as typed, folded, with 15 and with 18 digits."""
-    key = keys.id_key(number)
-    known = {number.strip(), key, key.lower()}
-    if len(key) == 18 and key[6:8] == "19" and key[:17].isdigit():
-        short = key[:6] + key[8:17]
-        known |= {short} if identity.to_18(short) == key else set()
-    return sorted(known - {""})
 
 
 def search(settings: Settings, registry: Registry, number: str, *, by: str, reason: str, actor: Actor) -> list[Found]:
@@ -99,7 +89,7 @@ def erase(
     who = _reference(settings, number)
 
     def work(conn: "Connection") -> tuple[dict[str, int], list[int]]:
-        ids = persons.find(conn, spellings(number))
+        ids = persons.find(conn, keys.id_spellings(number))
         if waiting := persons.under_way(conn, ids):
             shown = "、".join(waiting[:_SHOWN]) + ("……" if len(waiting) > _SHOWN else "")
             raise Conflict(f"还有 {len(waiting)} 项没有办结，办结之后才能删除：{shown}")
@@ -120,7 +110,7 @@ def erase(
 
 def _look(settings: Settings, registry: Registry, number: str) -> list[Found]:
     with registry.read() as conn:
-        ids = persons.find(conn, spellings(number))
+        ids = persons.find(conn, keys.id_spellings(number))
         looked = [Found(place, *persons.look(conn, place, ids)) for place in persons.PLACES]
     paths = [[str(path.relative_to(settings.home))] for path in _answers(settings, ids["files"])]
     return [one for one in (*looked, Found(persons.ANSWERS, ["文件"], paths)) if one.lines]

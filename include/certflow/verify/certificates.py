@@ -138,16 +138,17 @@ class Counter:
         turn = take_turn(self.registry, self._actor, f"operator:{self.operator.login}")
         number = _plain(asked.get("管理号", ""))
         with self.registry.read() as conn:
-            found = ledger.find(
-                conn, number or "-", keys.id_key(_plain(asked["证件号码"])), _plain(asked.get("考试名称", ""))
-            )
-        certificate, answer = None, Answer("unknown", {})
+            found = ledger.find(conn, number or "-", keys.id_spellings(_plain(asked["证件号码"])))
+        fitting = []
         for one in found:
             fields = self._compare(one, asked)
-            if self._mine(one) and all(fields.get(name, True) for name in _IDENTITY):
-                certificate = one
-                answer = Answer("match" if all(fields.values()) else "differs", fields)
-                break
+            known_by = _IDENTITY if one.management_no else (*_IDENTITY, "考试名称")
+            if self._mine(one) and all(fields.get(name, True) for name in known_by):
+                fitting.append((one, fields))
+        # Without a number two levels of one exam may be the same person's: the one that agrees is meant.
+        fitting.sort(key=lambda pair: not all(pair[1].values()))
+        certificate, fields = fitting[0] if fitting else (None, {})
+        answer = Answer("unknown" if not fitting else "match" if all(fields.values()) else "differs", fields)
         if certificate is not None:
             turn.met()
         with self.registry.begin(self._actor) as conn:
