@@ -78,6 +78,27 @@ def test_spelling_that_means_the_same_agrees(counter, registry, actor):
     assert counter.verify(ASKS, spelled).result == "match"
 
 
+@pytest.mark.parametrize(
+    ("held", "shown", "result"),
+    [
+        ("20100101", "2010年1月", "match"), ("201001", "2010-01-01", "match"), ("2010年1月", "20100131", "match"),
+        ("20100101", "2010年2月", "differs"), ("201001", "2010-02-01", "differs"), ("20100101", "20100102", "differs"),
+        ("20100101", "2", "differs"), ("", "20100101", "differs"),
+    ],
+)  # fmt: skip
+def test_d34_a_date_agrees_on_what_certificate_and_database_both_say(counter, registry, actor, held, shown, result):
+    asked = certificate(registry, actor, 1, approved_on=held)
+    assert counter.verify(ASKS, asked | {"批准日期": shown}).result == result
+
+
+@pytest.mark.parametrize("said", ["无", "—", "/", "——"])
+def test_e35_signs_for_nothing_are_nothing(counter, registry, actor, said):
+    asked = certificate(registry, actor, 1, level="", specialty="/")
+    assert counter.verify(ASKS, asked | {"级别": said, "专业": said}).result == "match"
+    other = certificate(registry, actor, 2)
+    assert counter.verify(ASKS, other | {"专业": said}).result == "differs"
+
+
 def test_an_old_certificate_without_number_is_found_by_person_and_exam(counter, registry, actor):
     asked = certificate(registry, actor, 1, management_no=None)
     assert counter.verify(ASKS, asked | {"考试名称": "一级建造师"}).result == "match"

@@ -174,7 +174,10 @@ class Counter:
         for name, attribute in FIELDS.items():
             text = asked.get(name, "").strip()
             if text:
-                same[name] = self._key(name, text) == self._key(name, getattr(one, attribute))
+                known = getattr(one, attribute)
+                same[name] = (
+                    _same_date(text, known) if name == "批准日期" else self._key(name, text) == self._key(name, known)
+                )
         return same
 
     def _key(self, name: str, text: str) -> str:
@@ -183,10 +186,10 @@ class Counter:
                 return keys.name_key(text)
             case "证件号码":
                 return keys.id_key(text)
+            case "级别" | "专业" if keys.is_nothing(text, optional=True):
+                return ""
             case "级别":
                 return keys.level_key(text, self.reference.level_aliases)
-            case "批准日期":
-                return keys.parse_date(text).value or text
             case _:
                 return keys.text_key(text)
 
@@ -235,6 +238,13 @@ def _check_request(request: Request) -> None:
         raise Conflict("请填写核对事由")
     if len(request.requester) > 100 or len(request.reason) > 200:
         raise Conflict("用证单位或事由过长")
+
+
+def _same_date(one: str, other: str) -> bool:
+    """Equal on what both say: a certificate that shows the month alone contradicts no day."""
+    first, second = keys.parse_date(one).value, keys.parse_date(other).value
+    shared = min(len(first), len(second))
+    return first[:shared] == second[:shared] if shared else keys.text_key(one) == keys.text_key(other)
 
 
 def _plain(text: str) -> str:
