@@ -11,14 +11,16 @@ if TYPE_CHECKING:
 
 
 def deliver(place: Workplace, account: str) -> dict[str, Any]:
-    """Take in, order, keep, hand out; fails for a person when a list could not be used as it is."""
+    """Take in, order, keep, hand out; fails for a person when a list could not be used, or a file not be read."""
     from certflow.delivery.daily import run_city
     from certflow.reference import load_reference
 
     reference = load_reference(place.settings)
     day = run_city(place.settings, place.registry, reference, account, place.actor)
-    if day.held:
-        raise Conflict(f"有 {len(day.held)} 份名单未采用（编号 {'、'.join(map(str, day.held))}），其余工作已完成")
+    left = [f"{len(day.held)} 份名单未采用（编号 {'、'.join(map(str, day.held))}）"] if day.held else []
+    left += [f"{day.unread} 个文件或文件夹没有读取权限"] if day.unread else []
+    if left:
+        raise Conflict(f"有 {'，'.join(left)}，其余工作已完成")
     return day.as_json()
 
 

@@ -6,6 +6,7 @@ Pure syntax: no table is asked here, so a parsed exam or city may not exist. Not
     202005-034-一级建造师(证书补换印制信息)数据(济南市)(100人).XLS
 """
 
+import os
 import re
 import unicodedata
 from dataclasses import dataclass
@@ -131,6 +132,16 @@ def parse_nil(text: str) -> tuple[Month, str] | None:
 def fold(text: str) -> str:
     """A name of an exam or a city in the signs we write: half-width, without blanks, NFC."""
     return _folded(text)
+
+
+def readable(name: bytes | str) -> str:
+    """A file's name for people, as a server or a disk has it: UTF-8, else GB18030; no control characters (T16)."""
+    raw = os.fsencode(name)
+    try:
+        text = raw.decode()
+    except UnicodeDecodeError:
+        text = raw.decode("gb18030", "replace")
+    return "".join("\ufffd" if unicodedata.category(char) in ("Cc", "Zl", "Zp") else char for char in text)
 
 
 def _folded(text: str) -> str:

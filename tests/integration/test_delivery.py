@@ -522,6 +522,46 @@ def test_what_is_still_being_written_is_left_for_the_next_round(home):
     assert list(drop.iterdir()) == []
 
 
+def test_t16_a_name_in_gbk_holds_up_nothing_in_a_drop_folder(home):
+    home.print(2)
+    one, two = home.people
+    home.day()
+    drop = home.evidence({os.fsdecode(f"签名_{one.management_no}.png".encode("gbk")): b"ink"})
+    listed = orders.folder(home.settings, CITY, "收件名单") / os.fsdecode("名单.csv".encode("gbk"))
+    text_of_it = "管理号,领取方式,收件人,联系电话,邮编,收件地址\n" + ",".join(home.mail(two))
+    listed.write_bytes(text_of_it.encode("gbk"))
+    os.utime(listed, (1, 1))
+    day = home.day()
+    assert (day.handed, day.ordered, day.unlinked) == (1, 1, 0)
+    assert (list(drop.iterdir()), list(listed.parent.iterdir())) == ([], [])
+    with home.registry.read() as conn:
+        assert conn.scalars(select(schema.pickup_files.c.name)).all() == [f"签名_{one.management_no}.png"]
+        assert conn.scalars(select(schema.delivery_files.c.name)).all() == ["名单.csv"]
+
+
+def test_what_may_not_be_read_or_is_gone_holds_up_nothing_in_a_drop_folder(home, monkeypatch):
+    home.print(2)
+    one, two = home.people
+    drop = home.evidence({"签名_张三丰.png": b"locked", "签名.bmp": b"gone", f"{one.management_no}_签名.png": b"ink"})
+    listed = orders.folder(home.settings, CITY, "收件名单") / "locked.csv"
+    listed.parent.mkdir(parents=True, exist_ok=True)
+    listed.write_text("管理号", encoding="utf-8")
+    home.choose(home.mail(two))
+    may, look = os.access, Path.lstat
+    locked = {drop / "签名_张三丰.png", listed}
+    monkeypatch.setattr(os, "access", lambda path, mode: path not in locked and may(path, mode))
+
+    def vanish(path):
+        if path.name == "签名.bmp":
+            path.unlink(missing_ok=True)
+        return look(path)
+
+    monkeypatch.setattr(Path, "lstat", vanish)
+    day = home.day()
+    assert (day.unread, day.handed, day.ordered) == (2, 1, 1)
+    assert all(path.is_file() for path in locked)
+
+
 def test_what_a_device_writes_over_while_it_is_taken_in_stays_for_the_next_round(home, monkeypatch):
     home.print(1)
     home.day()

@@ -1,5 +1,6 @@
 """What comes back: six buckets, applied once, and nobody's identity ever overwritten."""
 
+import os
 from contextlib import contextmanager
 
 import pytest
@@ -155,6 +156,18 @@ def test_r02_f45_returned_twice_with_another_answer_waits(settings, registry, ac
     assert [one.why for one in report.doubts] == ["answered"]
     assert month.states(ids) == ["PRINTED", "SENT"]
     assert events(registry) == [("SD1", "", "OLD1")]
+
+
+def test_t16_a_file_from_a_disk_may_have_its_name_in_gbk(settings, registry, actor, month, authority, tmp_path):
+    (person,) = people = [Person(1)]
+    sent(settings, registry, actor, month, people)
+    file = tmp_path / os.fsdecode("返回.csv".encode("gbk"))
+    file.write_bytes(f"{HEADER}\r\n{printed(person)}\r\n".encode("gb18030"))
+    assert preview(settings, registry, file, actor).file == "返回.csv"
+    number = receive(settings, registry, file, actor)
+    assert (reconcile(settings, registry, number, actor).file, apply(settings, registry, number, actor).state) == (
+        "返回.csv", "APPLIED",
+    )  # fmt: skip
 
 
 def test_r02_two_answers_in_one_file_apply_neither(settings, registry, actor, month, authority):

@@ -76,7 +76,7 @@ def run(
     """每日的发放工作：收取各市投放文件夹中的名单、EMS 回传和领取凭证，生成 EMS 订单清单，现场领取的入库保管。
 
     投放文件夹：CERTFLOW_HOME/delivery/账号/ 下的 收件名单、EMS回传、领取凭证。可随时重复运行；
-    有名单不能采用时退出码为 1。
+    有名单不能采用、有文件读不了时退出码为 1。
     例：certflow delivery run 370100
     """
     from certflow.delivery.daily import run_city
@@ -89,7 +89,7 @@ def run(
         for account in accounts or sorted(reference.cities):
             _known(account, reference.cities)
             day = run_city(settings, registry, reference, account, actor)
-            held += len(day.held)
+            held += len(day.held) + day.unread
             if json:
                 as_json(day.as_json())
                 continue
@@ -103,6 +103,8 @@ def run(
                 say(f"{reference.cities[account].name}：{day.unchanged} 份名单以前已经导入过，这次未起作用")
             if day.held:
                 complain(f"{reference.cities[account].name}：{len(day.held)} 份名单未采用，用 choose 或 track 查看原因")
+            if day.unread:
+                complain(f"{reference.cities[account].name}：投放的 {day.unread} 个文件或文件夹没有读取权限，未收")
             if day.without_address:
                 complain(f"{reference.cities[account].name}：{day.without_address} 本没有邮寄地址，请地市报名单")
         late = expire(settings, registry, reference, actor)
@@ -268,6 +270,8 @@ def evidence_import(
         say(f"{found.known} 个以前已收并关联过，这次未起作用")
     if found.refused:
         complain(f"{found.refused} 个文件的类型或大小不对，未收，留在原处")
+    if found.unread:
+        complain(f"{found.unread} 个文件或文件夹没有读取权限，未收")
 
 
 @evidence_app.command("link")

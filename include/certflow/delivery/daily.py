@@ -26,6 +26,8 @@ class Day:
     """Lists that came again and changed nothing."""
     held: tuple[int, ...]
     """Ids of lists that wait for a person."""
+    unread: int
+    """Files, and folders, in its drop folders that we may not read."""
     evidence: int
     at_desk: int
     ordered: int
@@ -43,12 +45,13 @@ def run_city(settings: Settings, registry: Registry, reference: Reference, accou
     """Everything that is due for a city; may be repeated at any time. Two at once for one city: the second is Busy."""
     with registry.lock(f"delivery:{account}"):
         taken: list[Taken] = []
+        unread = 0
         for kind, drop in DROPS.items():
             folder = orders.folder(settings, account, drop)
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            for file in drops.files_below(folder):
-                if not drops.quiet(file, settings.look_seconds):
-                    continue
+            files, closed = drops.files_below(folder, settings.look_seconds)
+            unread += closed
+            for file in files:
                 whose = account if kind == CHOICES else ""
                 placed = file.stat().st_ctime  # what copying keeps of a file's times is not this one
                 taken.append(take_file(settings, registry, kind, file, actor=actor, account=whose, placed=placed))
@@ -68,6 +71,7 @@ def run_city(settings: Settings, registry: Registry, reference: Reference, accou
         applied=sum(one.state == "APPLIED" and one.reason != KNOWN for one in taken),
         unchanged=sum(one.reason == KNOWN for one in taken),
         held=tuple(one.file_id for one in taken if one.state == "HELD"),
+        unread=unread + dropped.unread,
         evidence=dropped.new,
         at_desk=kept,
         ordered=made.lines if made else 0,

@@ -2,26 +2,33 @@
 
 import os
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 from certflow import vault
 
 
-def files_below(folder: Path) -> Iterator[Path]:
-    """Plain files below a folder, in a fixed order; links are not followed."""
-    for root, names, files in os.walk(folder):
+def files_below(folder: Path, seconds: float = 0.0) -> tuple[list[Path], int]:
+    """Plain files below a folder that nobody wrote to for so long, in a fixed order, and how many we may not read.
+
+    Links are not followed; a folder that we may not read counts as well. A file that lies in the future is old enough.
+    """
+    found: list[Path] = []
+    closed: list[object] = []
+    for root, names, files in os.walk(folder, onerror=closed.append):
         names.sort()
         for name in sorted(files):
             path = Path(root, name)
-            if not path.is_symlink() and path.is_file():
-                yield path
-
-
-def quiet(path: Path, seconds: float) -> bool:
-    """Whether a file has not been written to for so long; one that lies in the future counts as old enough."""
-    age = time.time() - path.stat().st_mtime
-    return age >= seconds or age < -seconds
+            try:
+                age = time.time() - path.lstat().st_mtime
+            except FileNotFoundError:  # a device took it away meanwhile
+                continue
+            if path.is_symlink() or not path.is_file():
+                continue
+            if not os.access(path, os.R_OK):
+                closed.append(path)
+            elif age >= seconds or age < -seconds:
+                found.append(path)
+    return found, len(closed)
 
 
 def take_away(path: Path, digest: str) -> None:

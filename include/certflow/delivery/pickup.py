@@ -16,6 +16,7 @@ from certflow import originals, vault
 from certflow.delivery import drops
 from certflow.delivery.profile import EVIDENCE, read_toml
 from certflow.errors import ConfigurationError, Conflict, DigestMismatch
+from certflow.naming import readable
 from certflow.registry import deliveries, pickups, retention
 from certflow.registry.ledger import Actor, Registry, note
 from certflow.settings import Settings
@@ -69,6 +70,8 @@ class Dropped:
     unlinked: int
     refused: int
     """Not evidence by their suffix, empty, or too large: left where they are."""
+    unread: int
+    """Those, and folders, that we may not read: left as well."""
     handed: int
     closed: int
 
@@ -113,14 +116,13 @@ def import_folder(
     if not folder.is_dir():
         raise ConfigurationError("没有这个文件夹")
     found, refused = [], 0
-    for path in drops.files_below(folder):
-        if take_away and not drops.quiet(path, settings.look_seconds):
-            continue
+    files, unread = drops.files_below(folder, settings.look_seconds if take_away else 0.0)
+    for path in files:
         if not _fits(settings, rules, path):
             refused += 1
             continue
         data = vault.read_bytes(path)
-        name = str(path.relative_to(folder))
+        name = readable(str(path.relative_to(folder)))
         kind = rules.kind_of(_folded(name))
         piece = {"account": account, "name": name, "sha256": originals.keep(settings, data), "size": len(data)}
         found.append((path, piece | {"kind": kind}))
@@ -144,7 +146,7 @@ def import_folder(
         for path, piece in found:
             drops.take_away(path, str(piece["sha256"]))
     known = sum(kept.id in before for _, kept, _ in recorded)
-    return Dropped(len(found), new, known, linked, left, refused, handed, closed)
+    return Dropped(len(found), new, known, linked, left, refused, unread, handed, closed)
 
 
 def link(

@@ -20,6 +20,7 @@ from certflow.delivery.pickup import SIGNATURE
 from certflow.delivery.profile import CHOICES, EMS, Line, Profile
 from certflow.delivery.states import WORDS
 from certflow.errors import ConfigurationError, Conflict, SubmissionError
+from certflow.naming import readable
 from certflow.privacy import mask_text
 from certflow.registry import deliveries as ledger
 from certflow.registry import pickups, retention
@@ -78,7 +79,7 @@ def take_file(
         data = vault.read_bytes(file)
     except OSError as error:
         raise ConfigurationError(f"文件无法读取：{error.strerror}") from None
-    name = mask_text(file.name)
+    name = mask_text(readable(file.name))
     digest = originals.keep(settings, data)
     profile = profiles.load_profile(settings, kind)
     arrived = {"kind": kind, "account": account, "name": name, "sha256": digest, "size": len(data)}

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from certflow import originals, vault
 from certflow.errors import ConfigurationError, Conflict
+from certflow.naming import readable
 from certflow.reference import load_reference
 from certflow.registry import reprints, return_answers
 from certflow.registry.ledger import Actor, Registry, note
@@ -52,10 +53,10 @@ def receive(settings: Settings, registry: Registry, file: Path, actor: Actor) ->
     try:
         data = vault.read_bytes(file)
     except OSError as error:
-        raise ConfigurationError(f"返回文件 {file.name} 无法读取：{error.strerror}") from None
+        raise ConfigurationError(f"返回文件 {readable(file.name)} 无法读取：{error.strerror}") from None
     digest = originals.keep(settings, data)
     with registry.begin(actor) as conn:
-        return reprints.register(conn, name=file.name, sha256=digest, size=len(data))
+        return reprints.register(conn, name=readable(file.name), sha256=digest, size=len(data))
 
 
 def pending(registry: Registry) -> list[int]:

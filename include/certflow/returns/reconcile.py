@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from certflow import vault
 from certflow.errors import ConfigurationError, Conflict, DigestMismatch, SubmissionError
+from certflow.naming import readable
 from certflow.registry import reprints
 from certflow.registry.ledger import Actor, Registry, note
 from certflow.registry.reprints import Doubt, Missing, Return
@@ -98,17 +99,18 @@ def preview(
     Raises as `reconcile`.
     """
     digest, size = _digest(file)
+    name = readable(file.name)
     try:
-        lines = read_return(load_profiles(settings), file, file.name, settings.limits)
+        lines = read_return(load_profiles(settings), file, name, settings.limits)
     except SubmissionError as fault:
         state = "RETURNED" if fault.fault in UNREADABLE else "HELD"
-        return Reconciliation(0, file.name, state, str(fault), dict.fromkeys(reprints.BUCKETS, 0), 0, (), ())
+        return Reconciliation(0, name, state, str(fault), dict.fromkeys(reprints.BUCKETS, 0), 0, (), ())
     told = judge(lines) if judge else []
     seen: list[Reconciliation] = []
     try:
         with registry.begin(actor) as conn:
             reprints.take_turn(conn)
-            number = reprints.register(conn, name=file.name, sha256=digest, size=size)
+            number = reprints.register(conn, name=name, sha256=digest, size=size)
             found = existing(reprints.find(conn, number, lock=True), number)
             if found.state != "APPLIED":
                 _sort(conn, found, lines, told)
@@ -173,7 +175,7 @@ def _digest(file: Path) -> tuple[str, int]:
     try:
         return vault.sha256(file), vault.size(file)
     except OSError as error:
-        raise ConfigurationError(f"返回文件 {file.name} 无法读取：{error.strerror}") from None
+        raise ConfigurationError(f"返回文件 {readable(file.name)} 无法读取：{error.strerror}") from None
 
 
 def _settle(conn: "Connection", found: Return, state: str, reason: str) -> None:

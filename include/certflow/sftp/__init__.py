@@ -20,7 +20,6 @@ import posixpath
 import re
 import stat
 import threading
-import unicodedata
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -42,6 +41,7 @@ from paramiko.sftp import (
 
 from certflow import vault
 from certflow.errors import AccessRefused, CertflowError, ConfigurationError, Conflict, TransferError
+from certflow.naming import readable
 from certflow.settings import Remote
 from certflow.sftp.bulk import CIPHERS, KEEPALIVE_SECONDS, BulkReader, LoginRefusedError, UntrustedHostError
 
@@ -331,7 +331,7 @@ class Session:
         return posixpath.join(self._remote.root.encode() or b"/", _raw(path).lstrip(b"/"))
 
     def _place(self, path: RemotePath = b"") -> str:
-        folder = _readable(posixpath.dirname(_raw(path)))
+        folder = readable(posixpath.dirname(_raw(path)))
         folder = re.sub(r"\d{7,}[Xx]?", "*", folder)  # a folder may be named like a person's photo
         return f"SFTP {self._remote.host}:{self._remote.port} {folder}".rstrip()
 
@@ -457,19 +457,11 @@ def _remote_file(raw_name: bytes, attributes: paramiko.SFTPAttributes) -> Remote
         kind = "folder"
     elif stat.S_ISLNK(mode):
         kind = "link"
-    return RemoteFile(raw_name, _readable(raw_name), attributes.st_size or 0, attributes.st_mtime or 0, kind)
+    return RemoteFile(raw_name, readable(raw_name), attributes.st_size or 0, attributes.st_mtime or 0, kind)
 
 
 def _raw(path: RemotePath) -> bytes:
     return path.encode() if isinstance(path, str) else path
-
-
-def _readable(raw: bytes) -> str:
-    try:
-        text = raw.decode()
-    except UnicodeDecodeError:
-        text = raw.decode("gb18030", "replace")
-    return "".join("\ufffd" if unicodedata.category(char) in ("Cc", "Zl", "Zp") else char for char in text)
 
 
 def _reason(error: Exception) -> str:
