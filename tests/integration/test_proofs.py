@@ -17,7 +17,7 @@ from certflow.intake.pull import _answers
 from certflow.proofs import bundle as binding
 from certflow.proofs import codes, issue, requests
 from certflow.reference import load_reference
-from certflow.registry import proofs, schema, submissions
+from certflow.registry import proofs, schema, submissions, transfers
 from certflow.registry.doctor import examine
 
 SCORE, QUALIFICATION = proofs.SCORE, proofs.QUALIFICATION
@@ -117,6 +117,23 @@ def test_each_line_is_refused_with_its_own_reason(office, month):
     assert "前面一行相同" in reasons[7]
     assert "超过 60 字" in reasons[8]
     assert len(register(month)) == 1
+
+
+def test_t11_what_was_to_be_asked_for_later_may_be_asked_for_with_the_same_file(office, month, registry, actor):
+    person = Person(1, state="HELD")
+    (row,) = month.submit([person])
+    _, lines = ask(office, month, [[person.management_no, "投标"]])
+    assert "核实后再提出" in lines[0][5]
+    with registry.begin(actor) as conn:
+        conn.execute(update(schema.rows).where(schema.rows.c.id == row).values(state="ACCEPTED"))
+        first = conn.execute(select(schema.files).where(schema.files.c.lane == "proofs")).one()
+        again = transfers.Arrival("370100", "proofs", first.name, b"x", first.sha256, first.size, "proof")
+        received = [transfers.receive(conn, again) for _ in range(2)]
+    assert [repeated for _, repeated in received] == [False, False]
+    report = requests.answer_requests(office, load_reference(month.settings), "370100")
+    assert (report.issued, len(register(month))) == (2, 1), "twice the same proof"
+    (proof,) = register(month)
+    assert [answer(month, number)[0][4] for number, _ in received] == [proof.number] * 2
 
 
 def test_a_request_without_reissue_of_this_city_tells_nothing_about_other_cities(office, month):

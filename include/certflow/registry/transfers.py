@@ -36,12 +36,15 @@ def receive(conn: Connection, arrival: Arrival) -> tuple[int, bool]:
 
     The same bytes again in the same lane of the same account count for nothing: they are IGNORED at once
     (T11). A trial never makes the real delivery a duplicate. What a nil report says is its name: its bytes may be none.
+    A request for proofs is no duplicate: a line that was refused until its row is decided is asked for again with the
+    same file, and nobody gets two proofs for one purpose.
     """
     nil = arrival.kind == "nil"
     first = conn.scalar(
         select(func.min(files.c.id)).where(
             files.c.account == arrival.account,
             files.c.lane == arrival.lane,
+            files.c.kind != "proof",
             files.c.sha256 == arrival.sha256,
             files.c.duplicate_of.is_(None),
             files.c.name == arrival.name if nil else files.c.kind != "nil",
