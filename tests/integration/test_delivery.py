@@ -615,6 +615,19 @@ def test_evidence_that_was_linked_once_hands_out_no_other_certificate_when_it_co
     assert (told.linked, home.states()[other.management_no]) == (3, ("HANDED", "CLOSED"))
 
 
+def test_one_proxys_papers_for_two_people_belong_to_both_whenever_they_come(home):
+    home.print(2)
+    home.day()
+    for one in home.people:
+        own = {f"{one.identity}_本人身份证.jpg": one.identity.encode(), f"{one.identity}_签名.png": b"one sheet"}
+        home.evidence(own | {f"{one.identity}_委托书.jpg": b"letter", f"{one.identity}_代领人身份证.jpg": b"proxy"})
+        assert (home.day().closed, home.day().closed) == (1, 0)
+    with home.registry.read() as conn:
+        there = deliveries.by_number(conn, [one.management_no for one in home.people])
+        kinds = pickup.pickups.kinds(conn, [one.id for one in there.values()])
+    assert [*kinds.values()] == [{"holder_id", "signature", "letter", "proxy_id"}] * 2
+
+
 def test_i1_lost_evidence_is_named_by_the_doctor(settings, registry, actor, tmp_path):
     home = Home(settings, registry, actor, tmp_path)
     home.print(1)

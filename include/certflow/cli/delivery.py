@@ -251,7 +251,7 @@ def evidence_import(
     """导入一个文件夹（含下级文件夹）中的领取凭证；原文件不动，可重复导入。
 
     文件名或所在文件夹的名称中含管理号、记录编号或本人证件号码的，自动关联；其余列入待关联，由人关联，绝不丢弃。
-    以前已收并关联过的，再次导入不起作用；要改关联，用 evidence unlink、evidence link。
+    以前已收并关联过的，再次导入不起作用（名称写明是另一人的除外）；要改关联，用 evidence unlink、evidence link。
     有签名的即为已领取；凭证齐全的办结，代领须有双方身份证和委托书。
     例：certflow delivery evidence import /media/高拍仪/20200915 --account 370100
     """

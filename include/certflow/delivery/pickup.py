@@ -107,6 +107,8 @@ def import_folder(
 ) -> Dropped:
     """Take in every file below a folder; may be repeated at any time: a file that was linked once is left at that.
 
+    Unless it is somebody else's, too: of several people one proxy may show one letter, his card and one signed sheet.
+
     `take_away`: leave what is still being written, and remove what is safely in the store.
 
     Raises:
@@ -126,7 +128,7 @@ def import_folder(
         kind = rules.kind_of(_folded(name))
         piece = {"account": account, "name": name, "sha256": originals.keep(settings, data), "size": len(data)}
         found.append((path, piece | {"kind": kind}))
-    new = linked = 0
+    new = linked = known = 0
     with registry.begin(actor) as conn:
         deliveries.take_turn(conn)
         places = _Places(conn, account, [_folded(str(piece["name"])) for _, piece in found])
@@ -135,8 +137,12 @@ def import_folder(
         for piece, kept, is_new in recorded:
             new += is_new
             place = places.of(_folded(str(piece["name"])))
-            if place is None or not piece["kind"] or kept.id in before:
-                continue  # linked once, or taken back: its name may point to a certificate printed since
+            people = before.get(kept.id, ())
+            if people and (place is None or place.id_number in people):
+                known += 1  # linked once, or taken back: its name may point to a certificate printed since
+                continue
+            if place is None or not piece["kind"]:
+                continue
             linked += pickups.link(conn, kept.id, place.delivery_id, str(piece["kind"]), actor.who)
         handed, closed = _settle(conn, rules, account)
         left = len(pickups.unlinked(conn, account))
@@ -145,7 +151,6 @@ def import_folder(
     if take_away:
         for path, piece in found:
             drops.take_away(path, str(piece["sha256"]))
-    known = sum(kept.id in before for _, kept, _ in recorded)
     return Dropped(len(found), new, known, linked, left, refused, unread, handed, closed)
 
 

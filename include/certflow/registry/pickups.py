@@ -70,9 +70,15 @@ def link(conn: Connection, file_id: int, delivery_id: int, kind: str, by: str) -
     return True
 
 
-def linked(conn: Connection, ids: Iterable[int]) -> set[int]:
-    """Those of the files that belong or once belonged to a certificate, by a link that holds or was taken back."""
-    return set(conn.scalars(select(pickup_links.c.file_id).where(pickup_links.c.file_id == func.any(list(ids)))))
+def linked(conn: Connection, ids: Iterable[int]) -> defaultdict[int, set[str]]:
+    """File → ID numbers of those whose certificates it belongs or once belonged to; links taken back count, too."""
+    found: defaultdict[int, set[str]] = defaultdict(set)
+    places = pickup_links.join(deliveries, deliveries.c.id == pickup_links.c.delivery_id)
+    places = places.join(rows, rows.c.id == deliveries.c.row_id)
+    query = select(pickup_links.c.file_id, rows.c.id_number).select_from(places)
+    for file_id, id_number in conn.execute(query.where(pickup_links.c.file_id == func.any(list(ids)))):
+        found[file_id].add(id_number)
+    return found
 
 
 def unlink(conn: Connection, file_id: int, name: str, by: str, reason: str) -> list[tuple[int, str]]:
