@@ -138,6 +138,7 @@ def test_loading_again_keeps_ticks_and_never_changes_what_was_reported(settings,
         (("1", "某表", *FULL), "没有这种登记表"),
         (("440524188001010014", FORM, *FULL), "证件号码"),
         (("", FORM, *FULL), "档案号"),
+        (("9", FORM, "张三丰", *FULL[1:]), "第 2 行的档案号相同"),
     ],
 )
 def test_a_wrong_line_is_named_and_nothing_loaded(settings, registry, actor, row, words):

@@ -57,14 +57,15 @@ def forms(settings: Settings) -> dict[str, FormTemplate]:
 def load_list(settings: Settings, registry: Registry, account: str, file: Path, actor: Actor) -> tuple[int, int]:
     """Take old certificates from a workbook: columns 档案号, 登记表 and the form's fields. (taken, complete).
 
-    Loading again replaces the fields of the same 档案号 and keeps its ticks. Conflict names the line that is wrong;
-    nothing is half loaded.
+    Loading again replaces the fields of the same 档案号 and keeps its ticks. Conflict names the line that is wrong, or
+    that has the 档案号 of another one; nothing is half loaded.
     """
     lines = list(excel.read_table(file))
     header = [text.strip() for text in lines[0]] if lines else []
     if not {"档案号", "登记表"} <= set(header):
         raise Conflict("表头须有：档案号、登记表，以及登记表的各栏目")
-    templates, taken, complete = forms(settings), 0, 0
+    templates, complete = forms(settings), 0
+    taken: dict[str, int] = {}
     with registry.begin(actor) as conn:
         for number, line in enumerate(lines[1:], start=2):
             values = {name: text.strip() for name, text in zip(header, line, strict=False) if name}
@@ -76,6 +77,8 @@ def load_list(settings: Settings, registry: Registry, account: str, file: Path, 
                 raise Conflict(f"第 {number} 行：没有这种登记表；可选：{'、'.join(templates)}")
             if not _FILE_NUMBER.fullmatch(reference) or _LOOKS_LIKE_ID.fullmatch(reference):
                 raise Conflict(f"第 {number} 行：档案号须为 30 字以内的字母、数字、汉字，且不能是证件号码")
+            if (first := taken.setdefault(reference, number)) != number:
+                raise Conflict(f"第 {number} 行与第 {first} 行的档案号相同：一个档案号只能是一个人的")
             known = ledger.old_certificate(conn, account, reference)
             if known is not None and known.state in ("REPORTED", "HANDED_OUT"):
                 raise Conflict(f"第 {number} 行：该档案{STATES[known.state]}，不能再改")
@@ -83,9 +86,9 @@ def load_list(settings: Settings, registry: Registry, account: str, file: Path, 
             state = "OPEN" if template.missing(values, ticks) else "COMPLETE"
             entry = {"form": form, "fields": values, "ticks": ticks, "state": state, "by": actor.who}
             ledger.keep_old_certificate(conn, account, reference, entry)
-            taken, complete = taken + 1, complete + (state == "COMPLETE")
-        note(conn, "old certificates", account=account, taken=taken, complete=complete)
-    return taken, complete
+            complete += state == "COMPLETE"
+        note(conn, "old certificates", account=account, taken=len(taken), complete=complete)
+    return len(taken), complete
 
 
 def tick(
