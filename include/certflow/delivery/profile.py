@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from certflow import excel, lists, vault
-from certflow.delivery.states import MAIL, TRACKED, WAYS, WORDS
+from certflow.delivery.states import MAIL, PICKUP, TRACKED, WAYS, WORDS
 from certflow.errors import ConfigurationError, Conflict, SubmissionError
 from certflow.excel import Cell, Page
 from certflow.keys import parse_date
@@ -40,6 +40,11 @@ _FIELDS = {
     EMS: {"序号", "订单号", "收件人", "电话", "邮编", "地址", "城市"},
     EXCHANGE: {"管理号", "姓名", "证书编号", "考试", "城市", "发放方式", "状态", "时间", "运单号"},
 }
+_WHOLE = {
+    "phone": ("电话", re.compile("1[0-9]{10}")), "postcode": ("邮编", re.compile("[1-9][0-9]{5}")),
+    "waybill": ("运单号", re.compile("[0-9]{1,15}")),
+}  # fmt: skip
+"""Column → its word, and what a number cell still holds whole: others lost the 0 they began with or their end (E12)."""
 _TIME = re.compile(r"(?P<day>[^ T]+)[ T]+(?P<clock>[0-9]{1,2}:[0-9]{2}(?::[0-9]{2})?)(?:\.0+)?")
 _PLAIN_TIME = re.compile(r"(?P<day>[0-9]{8})(?P<clock>[0-9]{6}|[0-9]{4})")
 
@@ -195,6 +200,10 @@ def _line(profile: Profile, found: lists.Line) -> Line:
         raise SubmissionError(
             "DELIVERY-WORD", f"第 {number} 行的{'领取方式' if profile.kind == CHOICES else '状态'}不认识"
         )
+    for name in sorted(found.numeric & _WHOLE.keys()) if word != PICKUP else ():
+        what, whole = _WHOLE[name]
+        if not whole.fullmatch(texts[name]):
+            raise SubmissionError("DELIVERY-VALUE", f"第 {number} 行{what}须为文本格式：数字格式丢失开头的 0 或末几位")
     at = parse_time(texts.get("at", "")) if texts.get("at") else None
     if texts.get("at") and at is None:
         raise SubmissionError("DELIVERY-VALUE", f"第 {number} 行的时间看不懂")

@@ -87,6 +87,34 @@ def test_e10_a_number_that_lost_its_digits_is_not_taken(settings, tmp_path):
         read_lines(settings, load_profile(settings, CHOICES), (tmp_path / "a.xlsx").read_bytes())
 
 
+@pytest.mark.parametrize(
+    ("kind", "head", "row", "said"),
+    [
+        (CHOICES, ("联系电话", "邮编"), ("邮寄", 13800138000, 250000), ""),
+        (CHOICES, ("联系电话", "邮编"), ("邮寄", 53188886666, 250000), "第 2 行电话须为文本格式"),
+        (CHOICES, ("联系电话", "邮编"), ("邮寄", 13800138000, 10000), "第 2 行邮编须为文本格式"),
+        (CHOICES, ("联系电话", "邮编"), ("自取", 53188886666, 10000), ""),
+        (EMS, ("运单号", "订单号"), ("已收寄", 1234567890123, "EMS-1"), ""),
+        (EMS, ("运单号", "订单号"), ("已收寄", 12345678901234567890, "EMS-1"), "第 2 行运单号须为文本格式"),
+    ],
+)  # fmt: skip
+def test_e12_a_number_that_lost_a_zero_or_its_end_sends_no_mail_astray(settings, tmp_path, kind, head, row, said):
+    import openpyxl
+
+    book = openpyxl.Workbook()
+    book.active.append(["管理号", "领取方式", "状态", "收件人", "收件地址", "时间", *head])
+    word, *numbers = row
+    book.active.append(["20100103437000001", word, word, "张三", "某路", "2020-09-01", *numbers])
+    book.save(tmp_path / "a.xlsx")
+    profile, data = load_profile(settings, kind), (tmp_path / "a.xlsx").read_bytes()
+    if not said:
+        assert len(read_lines(settings, profile, data)) == 1
+        return
+    with pytest.raises(SubmissionError) as caught:
+        read_lines(settings, profile, data)
+    assert profiles.told(profile, caught.value).startswith(said)
+
+
 def test_gb18030_and_excel_say_the_same(settings, tmp_path):
     profile = load_profile(settings, CHOICES)
     rows = [("管理号", "领取方式"), ("2010010343700001", "自取")]
