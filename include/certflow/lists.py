@@ -27,10 +27,13 @@ _WORDS = {
     "BOOK-HEADER": "没有找到表头",
     "BOOK-HEADER-DUPLICATE": "表头有重复的列",
     "BOOK-EMPTY": "表中没有数据",
+    "CELL-CHARS": "有不能使用的字符",
 }
 
 
 _WORKBOOK = (b"PK\x03\x04", b"\xd0\xcf\x11\xe0")
+_UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
+"""Signs that neither database nor paper can hold (E46)."""
 _Grid = tuple[int, Sequence[Sequence[str]], Sequence[str]]
 """First row (0-based), texts, and the cells' kinds, one letter each (`book.Grid`)."""
 
@@ -54,8 +57,8 @@ def read_list(
 ) -> list[Line]:
     """Rows of the first sheet whose header holds all `needed` columns; `columns`: name → spellings of its header.
 
-    With `encodings` what is no workbook is read as CSV. Values are trimmed. Raises SubmissionError with a BOOK- code;
-    `told` turns it into words.
+    With `encodings` what is no workbook is read as CSV. Values are trimmed. Raises SubmissionError, a BOOK- code or
+    CELL-CHARS; `told` turns it into words.
     """
     grids = _grids(data, limits) if data.startswith(_WORKBOOK) or not encodings else _csv(data, limits, encodings)
     spelled = {_folded(word): name for name, words in columns.items() for word in (name, *words)}
@@ -104,6 +107,8 @@ def _csv(data: bytes, limits: Limits, encodings: Sequence[str]) -> list[_Grid]:
 def told(error: SubmissionError) -> str:
     """The fault in the words of whoever sent the list."""
     words = _WORDS.get(error.fault, "文件不能读取")
+    if error.fault == "CELL-CHARS":
+        return f"{error.detail}{words}，请重新录入该行"
     if error.fault == "BOOK-LIMIT" and error.detail:
         return f"{words}：{error.detail}"
     return f"{words}，须有：{error.detail}" if error.fault == "BOOK-HEADER" else words
@@ -115,6 +120,8 @@ def _lines(
     found = []
     for number, (row, kind) in enumerate(zip(texts, kinds, strict=True), start=row_no):
         cells = [(name, text.strip(), sort) for name, text, sort in zip(named, row, kind, strict=False) if name]
+        if any(_UNSTORABLE.search(text) for _, text, _ in cells):
+            raise SubmissionError("CELL-CHARS", f"第 {number} 行")
         if any(text for _, text, _ in cells):
             numeric = frozenset(name for name, text, sort in cells if text and sort != "t")
             found.append(Line(number, {name: text for name, text, _ in cells}, numeric))

@@ -163,6 +163,28 @@ def test_e10_a_number_stored_as_a_number_is_refused(office, month, monkeypatch):
     assert register(month) == []
 
 
+def test_e46_a_request_with_a_sign_that_no_database_holds_goes_back_and_holds_up_no_other(office, month, monkeypatch):
+    import io
+
+    import xlwt
+
+    person = Person(1)
+    month.submit([person])
+    book = xlwt.Workbook()
+    sheet = book.add_sheet("1")
+    for number, row in enumerate([("管理号", "用途"), (person.management_no, "投\x00标")]):
+        for column, value in enumerate(row):
+            sheet.write(number, column, value)
+    out = io.BytesIO()
+    book.save(out)
+    with monkeypatch.context() as patch:
+        patch.setattr(excel, "write_xlsx", lambda target, _: target.write_bytes(out.getvalue()))
+        file_id = deliver(month, [])
+    report, lines = ask(office, month, [[person.management_no, "投标"]])
+    assert (report.returned, report.issued, lines[0][3]) == ((file_id,), 1, "已开具")
+    assert "第 2 行有不能使用的字符" in answer(month, file_id)
+
+
 @pytest.mark.parametrize(
     ("name", "header", "words"),
     [

@@ -115,6 +115,24 @@ def test_e12_a_number_that_lost_a_zero_or_its_end_sends_no_mail_astray(settings,
     assert profiles.told(profile, caught.value).startswith(said)
 
 
+def test_e46_a_sign_that_no_database_holds_is_told_with_its_row(settings):
+    import io
+
+    import xlwt
+
+    book = xlwt.Workbook()
+    sheet = book.add_sheet("1")
+    for number, row in enumerate([("管理号", "领取方式"), ("20100103437000001", "自取"), ("2010\x00", "自取")]):
+        for column, value in enumerate(row):
+            sheet.write(number, column, value)
+    out = io.BytesIO()
+    book.save(out)
+    profile = load_profile(settings, CHOICES)
+    with pytest.raises(SubmissionError) as caught:
+        read_lines(settings, profile, out.getvalue())
+    assert profiles.told(profile, caught.value) == "第 3 行有不能使用的字符，请重新录入该行"
+
+
 def test_gb18030_and_excel_say_the_same(settings, tmp_path):
     profile = load_profile(settings, CHOICES)
     rows = [("管理号", "领取方式"), ("2010010343700001", "自取")]
