@@ -102,6 +102,21 @@ def test_every_place_is_found_by_either_form_of_the_number(home):
     assert home.places("110105194912310021") == {}
 
 
+def test_evidence_that_belongs_to_nobody_yet_is_found_by_what_its_name_says(settings, registry, actor, tmp_path):
+    home = Home(settings, registry, actor, tmp_path)  # without the doctor, who would miss the pictures
+    home.print()
+    for at, name in enumerate((f"杂项/{HER.identity.lower()}.png", f"{HER.management_no}.jpg", "IMG.jpg"), start=1):
+        piece = {"account": "370100", "name": name, "sha256": f"{at:064x}", "size": 1, "kind": ""}
+        with home.registry.begin(home.actor) as conn:
+            conn.execute(insert(schema.pickup_files).values(**piece))
+            if name.endswith(".jpg"):  # a link that was taken back is none
+                link = conn.scalar(text("INSERT INTO pickup_links (file_id, delivery_id, kind, by)"
+                                        " VALUES (:file, 2, 'photo', '李四') RETURNING id"), {"file": at})  # fmt: skip
+                conn.execute(insert(schema.pickup_unlinks).values(link_id=link, by="李四", reason="关联错了"))
+    assert home.places()["loose_evidence"] == 2
+    assert "loose_evidence" not in home.places(HIM.identity)
+
+
 def test_the_copy_holds_her_data_and_nobody_elses(home):
     home.print()
     target = room.export(home.settings, home.registry, HER.identity, now(), **BY, actor=home.actor)

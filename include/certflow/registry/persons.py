@@ -104,6 +104,9 @@ PLACES = (
         FROM pickup_files f JOIN pickup_links k ON k.file_id = f.id WHERE k.delivery_id = ANY(:deliveries)
         AND NOT EXISTS (SELECT FROM purged p WHERE p.kind = 'pickup_files' AND p.object_id = f.id) ORDER BY f.id""",
           "证书交到本人的凭据，保存期限届满时删除"),
+    Place("loose_evidence", "还没有关联的领取凭证", """
+        SELECT id AS 文件, name AS 名称, kind AS 种类, sha256 AS 摘要, received_at::text AS 收到时间
+        FROM pickup_files WHERE id = ANY(:loose) ORDER BY id""", "查明是谁的凭证、关联以后，随领取凭证保存"),
     Place("verifications", "被核对的记录", """
         SELECT at::text AS 时间, requester AS 用证单位, reason AS 事由, result AS 结果 FROM verifications
         WHERE certificate_id = ANY(:certificates) ORDER BY id""", "谁核对过本人证书的记录，只增不改"),
@@ -130,6 +133,11 @@ _IDS = {
         WHERE r.id = ANY(:rows) UNION SELECT file_id FROM entries WHERE id = ANY(:entries)
         UNION SELECT file_id FROM proof_requests WHERE management_no = ANY(:numbers)""",
     "deliveries": "SELECT id FROM deliveries WHERE row_id = ANY(:rows)",
+    "loose": """SELECT f.id FROM pickup_files f WHERE NOT EXISTS (
+            SELECT FROM pickup_links k WHERE k.file_id = f.id
+                AND NOT EXISTS (SELECT FROM pickup_unlinks u WHERE u.link_id = k.id))
+        AND EXISTS (SELECT FROM unnest(CAST(:known AS text[]) || CAST(:numbers AS text[])) one
+            WHERE strpos(upper(f.name), upper(one)) > 0)""",
     "return_rows": "SELECT id FROM return_rows WHERE row_id = ANY(:rows) OR id_number = ANY(:known)",
 }
 """How the person's things are found, each by those before it."""
