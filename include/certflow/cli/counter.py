@@ -131,8 +131,11 @@ def old_load(
 ) -> None:
     """从 Excel 登记旧版证书：列为 档案号、登记表 和登记表的各栏目（由 templates/old-certificates.toml 规定）。"""
     from certflow.acceptance.old_certificates import load_list
+    from certflow.reference import load_reference
 
     with desk() as (settings, registry, actor):
+        if account not in load_reference(settings).cities:
+            raise typer.BadParameter(f"没有账号 {account}，请核对地市表")
         taken, complete = load_list(settings, registry, account, file, actor)
     say(f"登记 {taken} 份，其中材料齐全 {complete} 份")
 

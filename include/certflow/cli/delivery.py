@@ -256,8 +256,10 @@ def evidence_import(
     例：certflow delivery evidence import /media/高拍仪/20200915 --account 370100
     """
     from certflow.delivery.pickup import import_folder
+    from certflow.reference import load_reference
 
     with desk() as (settings, registry, actor):
+        _known(account, load_reference(settings).cities)
         found = import_folder(settings, registry, account, folder, actor=actor)
     if json:
         as_json(asdict(found))
