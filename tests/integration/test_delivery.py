@@ -432,7 +432,11 @@ def test_withheld_and_released(home):
     move(home.registry, number, "KEPT", by="李四", reason="已核实", actor=home.actor)
     assert home.state(home.people[0]) == "KEPT"
     with pytest.raises(Conflict, match="不能改为"):
-        move(home.registry, number, "SIGNED", by="李四", reason="", actor=home.actor)
+        move(home.registry, number, "SIGNED", by="李四", reason="—", actor=home.actor)
+    for by, reason in (("", "身份存疑"), ("李四", " ")):
+        with pytest.raises(Conflict, match="由谁决定和原因"):
+            move(home.registry, number, "WITHHELD", by=by, reason=reason, actor=home.actor)
+    assert home.state(home.people[0]) == "KEPT"
 
 
 def test_a_decision_is_about_the_certificate_it_names_in_the_state_it_was_shown(home):
@@ -835,7 +839,8 @@ def test_the_commands_lead_from_the_list_to_the_bundle(home, monkeypatch):
     head = "管理号,领取方式,收件人,联系电话,邮编,收件地址"
     Path("choices.csv").write_text(f"{head}\n{','.join(home.mail(home.people[0]))}\n", encoding="utf-8")
     assert ask("delivery", "choose", "choices.csv", "--account", CITY) == "行 1，邮寄 1\n"
-    assert "没有账号" in str(CliRunner().invoke(app, ["delivery", "run", "999999"], env=environment).exception)
+    for command in (["run", "999999"], ["evidence", "import", ".", "--account", "37010"]):
+        assert "没有账号" in str(CliRunner().invoke(app, ["delivery", *command], env=environment).exception)
     assert "EMS 订单 1 件，入库保管 2 本" in ask("delivery", "run", CITY)
     (order,) = orders.folder(home.settings, CITY, "EMS订单").iterdir()
     lines = f"订单号,运单号,状态,时间\n{order.stem}-0001,W1,,\n,W1,妥投,2020-09-01\n,W9,妥投,2020-09-01\n"

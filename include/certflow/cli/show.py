@@ -29,12 +29,19 @@ def parse_month(text: str | Month) -> Month:
         raise typer.BadParameter("申报年月写成六位数字 YYYYMM，如 202005") from None
 
 
+def _named(by: str) -> str:
+    """Who decides; wrong usage when it is nobody."""
+    if not by.strip():
+        raise typer.BadParameter("请写明由谁决定")
+    return by.strip()
+
+
 AsJson = Annotated[bool, typer.Option("--json", help="输出 JSON，供程序读取。")]
 InMonth = Annotated[
     Month,
     typer.Argument(metavar="YYYYMM", help="申报年月，如 202005。", parser=parse_month),
 ]
-By = Annotated[str, typer.Option("--by", metavar="姓名", help="由谁决定，写入审计记录。")]
+By = Annotated[str, typer.Option("--by", metavar="姓名", help="由谁决定，写入审计记录。", callback=_named)]
 
 
 class Desk(NamedTuple):

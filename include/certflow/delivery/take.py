@@ -118,8 +118,11 @@ def move(
     counts as handed out and never was goes back to the desk, unless a signature stands against it.
 
     Raises:
-        Conflict: no such delivery, it is no longer in the state shown, or no way from there to that one.
+        Conflict: no such delivery, it is no longer in the state shown, no way from there to that one, or nobody says
+            who and why.
     """
+    if not by.strip() or not reason.strip():
+        raise Conflict("改变发放状态须写明由谁决定和原因")
     with registry.begin(actor) as conn:
         ledger.take_turn(conn)
         found = ledger.named(conn, name.strip())
