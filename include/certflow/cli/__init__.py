@@ -33,7 +33,8 @@ from certflow.cli import (
 )
 from certflow.cli.show import complain
 from certflow.errors import CertflowError
-from certflow.privacy import install_log_masking
+from certflow.naming import readable
+from certflow.privacy import install_log_masking, mask_text
 from certflow.settings import Settings
 
 app = typer.Typer(
@@ -102,6 +103,9 @@ def main() -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
     except Exception as error:  # the last door: a person sees a line, never a traceback
+        if isinstance(error, OSError) and error.filename is not None:  # a place that a person named, or a full disk
+            complain(f"{mask_text(readable(error.filename))} 不能读写：{error.strerror}")
+            sys.exit(1)
         complain(
             f"程序内部错误（{type(error).__name__}）。请用 CERTFLOW_LOG_LEVEL=DEBUG 再运行一次，把输出交给维护人员"
         )

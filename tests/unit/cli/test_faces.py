@@ -198,6 +198,25 @@ def test_an_unforeseen_error_is_named_by_its_type_and_masked(certflow, level, tr
     assert ("Traceback" in done.stderr) == traceback
 
 
+def test_a_folder_that_is_not_there_is_named_and_no_fault_of_the_program(certflow):
+    done = certflow("proofs", "template", "proof-score", CERTFLOW_HOME="/dev/null/home")
+    assert (done.returncode, "程序内部错误" in done.stderr) == (1, False)
+    told = f"raise FileNotFoundError(2, 'No such file or directory', 'nowhere/{ID}.jpg')"
+    done = certflow("x", program=f"from certflow import cli\ndef app(): {told}\ncli.app = app\ncli.main()")
+    said = "certflow：nowhere/110105********002X.jpg 不能读写：No such file or directory\n"
+    assert (done.returncode, done.stderr) == (1, said)
+
+
+@pytest.mark.parametrize(
+    "command", [("month", "approve", "202005"), ("proofs", "revoke", "1", "--reason", "错"), ("old", "next", "1",
+                "--account", "370100"), ("delivery", "evidence", "link", "1", "2"), ("proofs", "hand-out", "1")],
+    ids=" ".join,
+)  # fmt: skip
+def test_nobody_decides_without_a_name(certflow, command):
+    done = certflow(*command, "--by", "  ")
+    assert (done.returncode, "请写明由谁决定" in done.stderr) == (2, True)
+
+
 def test_every_rule_is_listed_once(ask):
     lines = ask("rules", "--json").stdout.splitlines()
     codes = [json.loads(line)["rule"] for line in lines]
