@@ -43,6 +43,14 @@ def test_the_form_is_filled_from_one_row_with_the_photo(settings, registry, acto
     assert b"/DCTDecode" in made
 
 
+@pytest.mark.parametrize("cut", [b"", b"\x89PNG\r\n\x1a\n"])
+def test_a_photo_that_cannot_be_printed_is_no_fault_of_the_template(settings, registry, actor, tables, cut):
+    certificate(registry, actor)
+    photo = cut or encode(paint(np.random.default_rng(3)))[:2000]
+    with pytest.raises(Conflict, match="不是完好的 JPG"):
+        counter.application_form(settings, registry, tables, "370100", NUMBER, photo=photo)
+
+
 @pytest.mark.parametrize(("code", "title"), [("901", "计算机技术与软件"), ("934", "通信专业技术人员")])
 def test_the_other_authorities_forms_apply_to_their_exams(settings, registry, actor, tables, code, title):
     certificate(registry, actor, exam_code=code, exam_name=tables.exams[code].name)

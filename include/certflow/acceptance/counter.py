@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from certflow import pdf
+from certflow import photo as camera
 from certflow.errors import Conflict
 from certflow.month import SHANGHAI
 from certflow.proofs.issue import chinese_date
@@ -44,7 +45,12 @@ class Case:
 def application_form(
     settings: Settings, registry: Registry, reference: Reference, account: str, management_no: str, *, photo: bytes
 ) -> bytes:
-    """The form for this certificate of the city as PDF, filled from the database; Conflict when there is none."""
+    """The form for this certificate of the city as PDF, filled from the database.
+
+    Conflict when there is none, or the photo is no JPEG that can be printed.
+    """
+    if photo and not camera.thumbnail(photo):
+        raise Conflict("照片不是完好的 JPG，未生成表格；请先用 certflow accept photo 处理")
     certificate = _certificate(registry, reference, account, management_no)
     template, title = _form(reference, certificate.exam_code)
     data = {
