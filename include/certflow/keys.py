@@ -30,6 +30,7 @@ _LONGEST = 18
 """Signs of the longest document number."""
 _FIFTEEN = re.compile(r"[1-9][0-9]{14}")
 _BRACKETED_PERMIT = re.compile(r"[HM][0-9]{8}\([0-9]{2}\)|[0-9]{10}\([A-Z]\)")
+_PERMIT = re.compile(r"(?P<number>[HM][0-9]{8}(?=[0-9]{2}$)|[0-9]{10}(?=[A-Z]$))(?P<times>.*)")
 _HOMOPHONE = re.compile(f"(?<![\\[(〔【])[\\[(〔【]([{_IDEOGRAPHS}])[\\])〕】](?![\\])〕】])")
 """What stands for a character that could not be typed: 王晓[沛] (DOMAIN §3.5)."""
 _DASHES = str.maketrans(DASHES)
@@ -65,12 +66,14 @@ def id_key(number: str) -> str:
 
 
 def id_spellings(number: str) -> list[str]:
-    """How database and ledger may have written a number: as given, folded, with 15 and with 18 digits."""
+    """How database and ledger may have written a number: as given, folded, 15 or 18 digits, in brackets (D03, D11)."""
     key = id_key(number)
     known = {number.strip(), key, key.lower()}
     if len(key) == 18 and key[6:8] == "19" and key[:17].isdigit():
         short = key[:6] + key[8:17]
         known |= {short} if identity.to_18(short) == key else set()
+    if match := _PERMIT.fullmatch(key):
+        known |= {f"{match['number']}{left}{match['times']}{right}" for left, right in ("()", "（）")}
     return sorted(known - {""})
 
 

@@ -100,6 +100,9 @@ def test_every_place_is_found_by_either_form_of_the_number(home):
     assert home.places(f" {HER.identity.lower()} ") == home.places()
     assert "old_certificates" not in home.places(HIM.identity)
     assert home.places("110105194912310021") == {}
+    with home.registry.begin(home.actor) as conn:
+        conn.execute(update(schema.certificates).values(id_number="H12345678(01)").where(schema.certificates.c.id == 2))
+    assert home.places("h1234567801")["certificates"] == 1
 
 
 def test_evidence_that_belongs_to_nobody_yet_is_found_by_what_its_name_says(settings, registry, actor, tmp_path):

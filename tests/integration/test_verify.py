@@ -118,6 +118,12 @@ def test_d03_an_old_certificate_without_number_is_found_however_its_id_number_is
     assert counter.verify(ASKS, asked | {"姓名": "别人"}).result == "unknown"
 
 
+@pytest.mark.parametrize("held", ["H12345678(01)", "H12345678（01）", "H1234567801"])
+def test_d11_an_old_certificate_of_a_permit_is_found_with_and_without_brackets(counter, registry, actor, held):
+    asked = certificate(registry, actor, 1, management_no=None, id_number=held) | {"考试名称": "一级建造师"}
+    assert counter.verify(ASKS, asked | {"证件号码": "H1234567801"}).result == "match"
+
+
 def test_of_two_old_certificates_of_one_exam_the_one_that_agrees_is_meant(counter, registry, actor):
     for level in ("一级", "二级"):
         asked = certificate(registry, actor, 1, management_no=None, level=level)

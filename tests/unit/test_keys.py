@@ -7,7 +7,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from certflow.keys import ParsedDate, id_key, id_text, is_variant, level_key, name_key, parse_date, text_key
+from certflow.keys import (
+    ParsedDate,
+    id_key,
+    id_spellings,
+    id_text,
+    is_variant,
+    level_key,
+    name_key,
+    parse_date,
+    text_key,
+)
 
 SAME_NAMES = [
     ("买买提\u00b7吐尔逊", f"买买提{dot}吐尔逊")
@@ -179,3 +189,17 @@ def test_a_hundred_thousand_keys_take_about_a_second():
         name_key(name)
         id_key(number)
     assert time.process_time() - began < 1.5
+
+
+@pytest.mark.parametrize(
+    ("number", "spellings"),
+    [
+        ("h1234567801", {"H1234567801", "H12345678(01)", "H12345678（01）"}),
+        ("H12345678（01）", {"H1234567801", "H12345678(01)"}),
+        ("1234567890(B)", {"1234567890B", "1234567890（B）"}),
+        ("11010519491231002x", {"110105491231002", "11010519491231002X"}),
+        ("H12345678", {"H12345678"}),
+    ],
+)
+def test_d11_every_spelling_of_a_number_is_known(number, spellings):
+    assert spellings <= set(id_spellings(number))
