@@ -518,3 +518,23 @@ def test_the_command_line_issues_shows_checks_and_revokes(month, settings, monke
     handed = run("proofs", "hand-out", file.stem, "--by", "李四", "--json")
     assert json.loads(handed.stdout) == {"proofs": 1, "closed": 1, "revoked": 0, "ended": 0}
     assert [one["handed_out"] for one in json.loads(run("proofs", "list", "--json").stdout)] == [True, False]
+
+
+def test_i10_the_register_masks_numbers_in_purpose_and_reason(office, month, settings, registry, actor):
+    from at_the_desk import sit_down
+    from typer.testing import CliRunner
+
+    from certflow.cli import app
+
+    person = Person(1)
+    month.submit([person])
+    ask(office, month, [[person.management_no, f"投标，本人{person.identity}，电话13800138000"]])
+    (proof,) = register(month)
+    issue.revoke(registry, proof.number, by="李四", reason=f"{person.identity}姓名有误", actor=actor)
+    page = sit_down(settings, registry, "viewer").get("/proofs").text
+    home = {"CERTFLOW_HOME": str(settings.home), "CERTFLOW_DATABASE_URL": settings.database_url, "COLUMNS": "200"}
+    told = [CliRunner().invoke(app, ["proofs", "list", *more], env=home).output for more in ([], ["--json"])]
+    for text in (page, *told):
+        assert "投标，本人110105" in text
+        assert person.identity not in text
+        assert "13800138000" not in text

@@ -9,7 +9,7 @@ import typer
 from certflow.cli.show import AsJson, By, as_json, complain, desk, say, table, write_new
 from certflow.errors import Conflict
 from certflow.month import SHANGHAI
-from certflow.privacy import mask_name
+from certflow.privacy import mask_name, mask_text
 from certflow.settings import Settings
 
 app = typer.Typer()
@@ -102,7 +102,7 @@ def proofs_list(
     management_no: Annotated[str | None, typer.Option("--number", metavar="管理号", help="只看一本证书。")] = None,
     json: AsJson = False,
 ) -> None:
-    """证明登记簿，新的在前；姓名已遮盖。"""
+    """证明登记簿，新的在前；姓名和用途、理由中的号码已遮盖。"""
     from certflow.registry.proofs import register
 
     with desk() as (settings, registry, _actor), registry.read() as conn:
@@ -110,9 +110,10 @@ def proofs_list(
     lines = [
         {
             "number": one.number, "kind": one.kind, "status": one.status(settings.proof_ends), "account": one.account,
-            "name": mask_name(one.printed["name"]), "purpose": one.purpose,
+            "name": mask_name(one.printed["name"]), "purpose": mask_text(one.purpose),
             "issued_at": one.issued_at.astimezone(SHANGHAI).isoformat(), "handed_out": one.handed_out,
-            "issued_by": one.issued_by, "sha256": one.sha256, "bundle": one.bundle, "revoke_reason": one.revoke_reason,
+            "issued_by": one.issued_by, "sha256": one.sha256, "bundle": one.bundle,
+            "revoke_reason": one.revoke_reason and mask_text(one.revoke_reason),
         }
         for one in found
     ]  # fmt: skip

@@ -13,6 +13,7 @@ from certflow.desk.airflow import Airflow
 from certflow.desk.people import Person
 from certflow.logins import VIEWER
 from certflow.month import SHANGHAI, Month
+from certflow.privacy import mask_text
 from certflow.reference import Reference
 from certflow.registry.ledger import Actor, Registry
 from certflow.reports.counted import Counted
@@ -49,7 +50,8 @@ class Desk:
     ) -> None:
         self.settings, self.registry, self.tables, self.airflow = settings, registry, tables, airflow
         self.sign_out = sign_out
-        self.pages = Pages(Path(__file__).with_name("pages"), filters={"moment": moment}, frame=self._frame)
+        filters = {"moment": moment, "masked": mask_text}
+        self.pages = Pages(Path(__file__).with_name("pages"), filters=filters, frame=self._frame)
         self.links: list[Link] = []
         self.counted = Counted()
         self._login = login
