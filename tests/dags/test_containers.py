@@ -149,6 +149,15 @@ def test_the_databases_own_health_check_is_one_of_pg_isready():
     assert subprocess.run([*asked, "-p", "1", "-q"], check=False).returncode == 2, "no answer; 3 is a wrong word"
 
 
+def test_i10_the_databases_log_quotes_no_rows():
+    from certflow.registry import cluster
+
+    ours = dict(re.findall(r"^(log_\w+) = (panic|terse|0)$", cluster._CONFIGURATION, re.MULTILINE))
+    program, *options = words(SERVICES["postgres"]["command"])
+    assert (program, len(ours), set(options[::2])) == ("postgres", 4, {"-c"})
+    assert dict(option.split("=") for option in options[1::2]) == ours
+
+
 def test_every_variable_is_one_that_certflow_or_airflow_knows(airflow_knows):
     settings = {f"CERTFLOW_{item.name.upper()}" for item in fields(Settings)}
     settings |= {f"CERTFLOW_FOLDERS_{item.name.upper()}" for item in fields(Folders)}
