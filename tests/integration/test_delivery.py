@@ -500,6 +500,26 @@ def test_a_proxy_needs_both_identity_cards_and_the_letter(home):
     assert home.states()[number] == ("HANDED", "CLOSED")
 
 
+def test_who_comes_to_the_desk_before_the_post_does_is_told_of(home, monkeypatch):
+    from typer.testing import CliRunner
+
+    from certflow.cli import app
+
+    home.print(1)
+    (one,) = home.people
+    home.choose(home.mail(one))
+    home.day()
+    home.evidence({f"{one.identity}_签名.png": b"ink", f"{one.identity}_本人身份证.jpg": b"card"})
+    day = home.day()
+    assert (home.state(one), day.handed, day.elsewhere) == ("PUSHED", 0, 1)
+    environment = {"CERTFLOW_HOME": str(home.settings.home), "CERTFLOW_DATABASE_URL": home.settings.database_url}
+    told = CliRunner().invoke(app, ["delivery", "evidence", "status", "--json"], env=environment).output
+    (away,) = json.loads(told)["elsewhere"]
+    assert (away["management_no"], away["state"]) == (one.management_no, "PUSHED")
+    move(home.registry, one.management_no, "SIGNED", by="李四", reason="未寄出，本人已领", actor=home.actor)
+    assert (home.states()[one.management_no], home.day().elsewhere) == (("SIGNED", "CLOSED"), 0)
+
+
 def test_evidence_that_fits_two_certificates_waits_for_a_person(home):
     same = Person(7).identity
     home.people = [Person(1, id_number=same), Person(2, id_number=same)]

@@ -101,12 +101,14 @@ def run(
                 )
             if day.unchanged:
                 say(f"{reference.cities[account].name}：{day.unchanged} 份名单以前已经导入过，这次未起作用")
-            if day.held:
-                complain(f"{reference.cities[account].name}：{len(day.held)} 份名单未采用，用 choose 或 track 查看原因")
-            if day.unread:
-                complain(f"{reference.cities[account].name}：投放的 {day.unread} 个文件或文件夹没有读取权限，未收")
-            if day.without_address:
-                complain(f"{reference.cities[account].name}：{day.without_address} 本没有邮寄地址，请地市报名单")
+            for many, words in (
+                (len(day.held), "份名单未采用，用 choose 或 track 查看原因"),
+                (day.unread, "个投放的文件或文件夹没有读取权限，未收"),
+                (day.elsewhere, "本有领取签名，按记录却不在领取处，用 evidence status 查看"),
+                (day.without_address, "本没有邮寄地址，请地市报名单"),
+            ):
+                if many:
+                    complain(f"{reference.cities[account].name}：{many} {words}")
         late = expire(settings, registry, reference, actor)
     if late and not json:
         say(f"超过保管期限 {late} 本")
@@ -316,16 +318,19 @@ def evidence_unlink(
 
 @evidence_app.command("status")
 def evidence_status(*, account: _AnyAccount = "", json: AsJson = False) -> None:
-    """已领取而凭证不全的证书（缺什么），和还没有关联的凭证文件。
+    """已领取而凭证不全的证书（缺什么），有领取签名而按记录不在领取处的证书，和还没有关联的凭证文件。
+
+    不在领取处的：下过 EMS 订单而没有寄出、本人已领走的，用 delivery move 改为已签收；暂扣的，先解除暂扣。
 
     例：certflow delivery evidence status --account 370100
     """
-    from certflow.delivery.pickup import load_rules
+    from certflow.delivery.pickup import elsewhere, load_rules
     from certflow.delivery.pickup import status as look
 
     with desk() as (settings, registry, _actor):
         names = load_rules(settings).names
         lacking, lost = look(settings, registry, account)
+        away = elsewhere(registry, account)
     pieces = [
         {
             "id": one.id, "account": one.account, "kind": names.get(one.kind, ""), "suffix": Path(one.name).suffix,
@@ -333,11 +338,17 @@ def evidence_status(*, account: _AnyAccount = "", json: AsJson = False) -> None:
         }
         for one in lost
     ]  # fmt: skip
+    strange = [{"record_id": one.record_id, "management_no": one.management_no, "state": one.state} for one in away]
     if json:
-        as_json({"incomplete": [asdict(one) for one in lacking], "unlinked": pieces})
+        as_json({"incomplete": [asdict(one) for one in lacking], "elsewhere": strange, "unlinked": pieces})
         return
     rows = [(one.record_id, one.management_no, "、".join(one.missing)) for one in lacking]
     table(f"已领取、凭证不全 {len(lacking)} 本", ("记录", "管理号", "尚缺"), rows)
+    table(
+        f"有领取签名、按记录不在领取处 {len(away)} 本",
+        ("记录", "管理号", "现在"),
+        [(one.record_id, one.management_no, WORDS[one.state]) for one in away],
+    )
     table(
         f"待关联的凭证 {len(lost)} 个",
         ("编号", "账号", "种类", "类型", "字节", "收到", "SHA-256"),

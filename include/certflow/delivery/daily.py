@@ -34,6 +34,8 @@ class Day:
     handed: int
     closed: int
     unlinked: int
+    elsewhere: int
+    """Certificates that were signed for at the desk and are not there, by what is known."""
     without_address: int
 
     def as_json(self) -> dict[str, Any]:
@@ -78,5 +80,6 @@ def run_city(settings: Settings, registry: Registry, reference: Reference, accou
         handed=dropped.handed,
         closed=dropped.closed,
         unlinked=dropped.unlinked,
+        elsewhere=len(pickup.elsewhere(registry, account)),
         without_address=lacking,
     )

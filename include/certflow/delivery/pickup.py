@@ -35,6 +35,8 @@ _TO_HANDED = {
     "RETURNED": ("PICKUP", "HANDED"),
 }
 """From where a certificate can be handed out at the desk, and by which steps."""
+_ELSEWHERE = ("PUSHED", "COLLECTED", "UNDERWAY", "WITHHELD")
+"""Where a certificate is that nobody can sign for at the desk, by what is known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,6 +220,12 @@ def status(settings: Settings, registry: Registry, account: str = "") -> tuple[l
     return [
         Incomplete(one.record_id, one.management_no, tuple(rules.missing(there[one.delivery_id]))) for one in places
     ], lost
+
+
+def elsewhere(registry: Registry, account: str = "") -> list[pickups.Place]:
+    """Certificates that were signed for at the desk and should not have been there: a person says where they are."""
+    with registry.read() as conn:
+        return pickups.signed(conn, account, SIGNATURE, _ELSEWHERE)
 
 
 def original_of(settings: Settings, registry: Registry, file_id: int) -> tuple[pickups.Piece, bytes]:
