@@ -8,13 +8,14 @@ import io
 import re
 import tomllib
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from datetime import date, datetime, timedelta
 
 from certflow import identity
 from certflow.errors import ConfigurationError
 from certflow.keys import text_key
 from certflow.month import Month
-from certflow.naming import fold
+from certflow.naming import PackageName, fold
 from certflow.reference.model import ALL_LEVELS, City, Exam, Holiday, IdType, RuleSet
 
 FAMILIES = ("normal", "ruankao", "tongxin")
@@ -52,6 +53,7 @@ def read_exams(text: str) -> dict[str, Exam]:
         first, last = _year(line, "first_year", row["first_year"]), _year(line, "last_year", row["last_year"])
         if first is not None and last is not None and first > last:
             raise _wrong(line, "last_year", "早于 first_year")
+        _check_name(line, row["name"], "市")
         exams[code] = Exam(code, fold(row["name"]), row["family"], cancelled, levels, first, last)
     return exams
 
@@ -67,6 +69,7 @@ def read_cities(text: str) -> tuple[City, ...]:
             raise _wrong(line, "code", "须为 6 位数字（GB/T 2260）")
         if row["valid_until"] and not _is_month(row["valid_until"]):
             raise _wrong(line, "valid_until", "须写成 YYYYMM")
+        _check_name(line, "考试", row["name"])
         account = "" if row["valid_until"] else row["account"] or row["code"]
         if account and re.fullmatch(r"[0-9A-Za-z_][0-9A-Za-z_-]{0,31}", account) is None:
             raise _wrong(line, "account", "只能用字母、数字、下划线和连字符")
@@ -226,6 +229,16 @@ def _header(line: int, values: list[str], columns: tuple[str, ...], required: tu
         message = f"第 {line} 行：表头应为 {','.join(columns)}"
         raise ConfigurationError(message)
     return values
+
+
+def _check_name(line: int, exam: str, city: str) -> None:
+    """See to it that packages can be named after them."""
+    exam, city = fold(exam), fold(city)
+    with suppress(ValueError):
+        PackageName(Month(2020, 1), "1", exam, city, 1)
+        if not set("/\\") & set(exam + city):
+            return
+    raise _wrong(line, "name", "要写进文件名：不能含有 / 和 \\，括号要成对，地市名称中不能有括号")
 
 
 def _levels(line: int, text: str) -> dict[str, frozenset[str]]:
