@@ -32,6 +32,8 @@ _WORDS = {
 
 
 _WORKBOOK = (b"PK\x03\x04", b"\xd0\xcf\x11\xe0")
+_EXCEL_TEXT = re.compile(r'\A\s*="([^"]*)"\s*\Z')
+"""How a CSV says that a number is text, so that Excel leaves it alone: ``="0012"``."""
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 """Signs that neither database nor paper can hold (E46)."""
 _Grid = tuple[int, Sequence[Sequence[str]], Sequence[str]]
@@ -93,7 +95,8 @@ def _csv(data: bytes, limits: Limits, encodings: Sequence[str]) -> list[_Grid]:
         except UnicodeDecodeError:
             continue
         try:
-            rows = list(csv.reader(io.StringIO(text, newline=""), strict=True))
+            read = csv.reader(io.StringIO(text, newline=""), strict=True)
+            rows = [[_EXCEL_TEXT.sub(r"\1", cell) for cell in row] for row in read]
         except csv.Error:
             break
         if "\x00" in text:

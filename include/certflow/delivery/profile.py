@@ -45,7 +45,7 @@ _WHOLE = {
     "waybill": ("运单号", re.compile("[0-9]{1,15}")),
 }  # fmt: skip
 """Column → its word, and what a number cell still holds whole: others lost the 0 they began with or their end (E12)."""
-_TIME = re.compile(r"(?P<day>[^ T]+)[ T]+(?P<clock>[0-9]{1,2}:[0-9]{2}(?::[0-9]{2})?)(?:\.0+)?")
+_TIME = re.compile(r"(?P<day>[^ T]+)[ T]+(?P<clock>[0-9]{1,2}:[0-9]{2}(?::[0-9]{2})?)(?:\.[0-9]+)?")
 _PLAIN_TIME = re.compile(r"(?P<day>[0-9]{8})(?P<clock>[0-9]{6}|[0-9]{4})")
 
 

@@ -15,6 +15,7 @@ from certflow.excel import Page, write_xlsx
         ("2020-09-01 08:05:06", "2020-09-01T08:05:06+08:00"), ("2020/9/1 8:05", "2020-09-01T08:05:00+08:00"),
         ("20200901080506", "2020-09-01T08:05:06+08:00"), ("2020年9月1日", "2020-09-01T00:00:00+08:00"),
         ("2020-09-01T08:05:06.000", "2020-09-01T08:05:06+08:00"),
+        ("2020-09-01 08:05:06.987", "2020-09-01T08:05:06+08:00"),
     ],
 )  # fmt: skip
 def test_a_moment_is_read_in_shanghai_time(text, moment):
@@ -143,6 +144,13 @@ def test_gb18030_and_excel_say_the_same(settings, tmp_path):
     ]
     assert read[0] == read[1]
     assert read[0][0].word == "pickup"
+
+
+def test_e10_a_csv_that_keeps_its_numbers_from_excel_is_read_over(settings):
+    text = '订单号,运单号\r\n="EMS-1","=""1234567890123"""\r\nEMS-2\t,="=1"\r\n'
+    lines = read_lines(settings, load_profile(settings, EMS), text.encode("gb18030"))
+    read = [(one.texts["order"], one.texts["waybill"]) for one in lines]
+    assert read == [("EMS-1", "1234567890123"), ("EMS-2", "=1")]
 
 
 def test_e35_no_cell_of_a_csv_becomes_a_formula(settings, tmp_path):
