@@ -11,7 +11,8 @@
 
 **失败怎么办**：提示有名单未采用时，用 `certflow delivery choose` 或 `certflow delivery track` 导入该文件查看是哪一行：
 改正名单，或把 EMS 的新状态词写进 `templates/delivery-ems.toml`，然后重跑。
-提示没有读取权限时，请管理员把投放文件夹中的文件改为运行用户可读。一个地市失败不影响其他地市。
+提示没有读取权限时，请管理员把投放文件夹中的文件改为运行用户可读；
+提示凭证的类型或大小不对时，换成图片或 PDF 再放，原来的移走。一个地市失败不影响其他地市。
 """
 
 from __future__ import annotations

@@ -44,6 +44,8 @@ _COPY_PREFIX = re.compile(r"^(?:(?:副本|复件)(?:\([0-9]{1,3}\))?-?)+")
 _COPY_SUFFIX = re.compile(
     rf"(?<=人\))(?:[-_]?(?:{_COPY_MARKS})|\([0-9]{{1,3}}\)|[-_]?(?<![0-9])[0-9]{{1,2}}(?![0-9])|[-_]?[vV][0-9]{{1,2}})+$"
 )
+JUNK_FILES = frozenset({".ds_store", "thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r"})
+"""What desktops leave in folders, in lower case."""
 TRIAL = "试投-"
 """What the names of answers to a trial begin with."""
 _TRIAL_SLIP = re.compile(rf"^{TRIAL}(?=.*-F[0-9]{{6,}}-退回单)")

@@ -563,6 +563,16 @@ def test_t16_a_name_in_gbk_holds_up_nothing_in_a_drop_folder(home):
         assert conn.scalars(select(schema.delivery_files.c.name)).all() == ["名单.csv"]
 
 
+def test_a_file_that_is_no_evidence_by_its_kind_is_told_and_what_a_desktop_leaves_is_not(home):
+    home.print(1)
+    (one,) = home.people
+    home.day()
+    drop = home.evidence({f"{one.identity}_签名.heic": b"a telephone's", "空.png": b"", "Thumbs.db": b"x"})
+    day = home.day()
+    assert (day.refused, day.evidence, home.state(one)) == (2, 0, "KEPT")
+    assert len(list(drop.iterdir())) == 3
+
+
 def test_what_may_not_be_read_or_is_gone_holds_up_nothing_in_a_drop_folder(home, monkeypatch):
     home.print(2)
     one, two = home.people

@@ -28,6 +28,8 @@ class Day:
     """Ids of lists that wait for a person."""
     unread: int
     """Files, and folders, in its drop folders that we may not read."""
+    refused: int
+    """Files in the folder for evidence that are none by their suffix or size: left where they are."""
     evidence: int
     at_desk: int
     ordered: int
@@ -74,6 +76,7 @@ def run_city(settings: Settings, registry: Registry, reference: Reference, accou
         unchanged=sum(one.reason == KNOWN for one in taken),
         held=tuple(one.file_id for one in taken if one.state == "HELD"),
         unread=unread + dropped.unread,
+        refused=dropped.refused,
         evidence=dropped.new,
         at_desk=kept,
         ordered=made.lines if made else 0,

@@ -5,18 +5,20 @@ import time
 from pathlib import Path
 
 from certflow import vault
+from certflow.naming import JUNK_FILES
 
 
 def files_below(folder: Path, seconds: float = 0.0) -> tuple[list[Path], int]:
     """Plain files below a folder that nobody wrote to for so long, in a fixed order, and how many we may not read.
 
-    Links are not followed; a folder that we may not read counts as well. A file that lies in the future is old enough.
+    Links are not followed, what a desktop leaves in a folder is passed over, and a folder that we may not read counts as
+    well. A file that lies in the future is old enough.
     """
     found: list[Path] = []
     closed: list[object] = []
     for root, names, files in os.walk(folder, onerror=closed.append):
         names.sort()
-        for name in sorted(files):
+        for name in sorted(name for name in files if name.lower() not in JUNK_FILES):
             path = Path(root, name)
             try:
                 age = time.time() - path.lstat().st_mtime

@@ -25,7 +25,6 @@ _RESERVED = re.compile(r"(?:con|prn|aux|nul|com[0-9]|lpt[0-9]|conin\$|conout\$)(
 _DRIVE = re.compile("[A-Za-z]:")
 _HAN = re.compile("[\u4e00-\u9fff]")
 _JUNK_FOLDERS = {"__macosx", ".trashes", ".spotlight-v100", ".fseventsd", "@eadir", "$recycle.bin"}
-_JUNK_FILES = {".ds_store", "thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r"}
 _WORKBOOKS = ("xls", "xlsx", "xlsm", "xlsb", "xlt", "xltx", "xltm", "et", "ett", "ods", "csv", "tsv")
 _PHOTOS = ("jpg", "jpeg", "jpe", "jfif", "png", "gif", "bmp", "webp", "tif", "tiff", "heic", "heif", "avif")
 _PROGRAMS = (
@@ -183,7 +182,7 @@ def _junk(parts: Sequence[str]) -> bool:
     base = parts[-1].lower()
     return (
         any(part.lower() in _JUNK_FOLDERS for part in parts)
-        or base in _JUNK_FILES
+        or base in naming.JUNK_FILES
         or base.startswith(("._", "~$", ".~"))
     )
 
