@@ -236,6 +236,24 @@ def test_it_ends_by_itself_when_the_certificate_arrives(office, month, settings)
     assert "已经印制" in lines[0][5]
 
 
+def test_it_holds_on_where_the_request_goes_on_in_another_row(office, month, registry, actor):
+    def change(row, **values):
+        with registry.begin(actor) as conn:
+            conn.execute(update(schema.rows).where(schema.rows.c.id == row).values(**values))
+
+    (row,) = month.submit([Person(1)])
+    ask(office, month, [(Person(1).management_no, "投标")])
+    for state in ("HELD", "ACCEPTED"):  # contested and accepted by a person, then replaced by a correction
+        change(row, state="WITHDRAWN")
+        old, (row,) = row, month.submit([Person(1, state=state)])
+        change(row, replaces=old, state="ACCEPTED")
+        (proof,) = register(month)
+        assert (proof.row_state, proof.status("printed")) == ("ACCEPTED", "valid")
+    for state in ("PACKED", "SENT", "PRINTED"):
+        change(row, state=state)
+    assert register(month)[0].status("printed") == "ended"
+
+
 def test_rows_of_cancelled_exams_get_their_proof_without_being_asked(office, month):
     people = [Person(number, state="PROOF", name="阿卜杜热依木·买买提") for number in (1, 2)]
     ids = month.submit(people, exam="902")

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from sqlalchemy import Connection, func, insert, select, text, update
+from sqlalchemy import Connection, func, insert, literal_column, select, text, update
 
 from certflow.registry.schema import certificates, files, proof_requests, proofs, rows, submissions
 from certflow.settings import Settings
@@ -265,11 +265,18 @@ _CANDIDATE: Any = (
 )  # fmt: skip
 """Every column of `Candidate`. A row without a certificate in the database can never be proved."""
 
+_STATE: Any = literal_column("""
+    CASE WHEN rows.state <> 'WITHDRAWN' THEN rows.state ELSE (
+        WITH RECURSIVE line AS (SELECT rows.id, rows.state UNION ALL
+            SELECT n.id, n.state FROM line l JOIN rows n ON n.replaces = l.id AND l.state = 'WITHDRAWN')
+        SELECT state FROM line ORDER BY id DESC LIMIT 1) END""").label("row_state")
+"""Of a proof's request; where it was withdrawn, of the one that took its place."""
+
 _PROOF: Any = (
     select(
         proofs.c.id, proofs.c.kind, proofs.c.number, proofs.c.code, proofs.c.account, proofs.c.printed,
         proofs.c.purpose, proofs.c.issued_at, proofs.c.issued_by, proofs.c.sha256, proofs.c.bundle, proofs.c.revoked_at,
-        proofs.c.revoke_reason, proofs.c.row_id, rows.c.state,
+        proofs.c.revoke_reason, proofs.c.row_id, _STATE,
     )
     .select_from(proofs)
     .join(rows, rows.c.id == proofs.c.row_id)
