@@ -108,9 +108,8 @@ def _preview_load(file: Path, encoding: str, *, full: bool, json: bool) -> None:
         if found.absent is not None:
             say(f"库中有而文件中没有的证书 {found.absent} 条（装入后仍保留）")
         if found.under_way:
-            say(
-                f"将更新的证书中有 {found.under_way} 条正在补换：已受理、已上报的数据不会随之改变，待核实的接收时按更正后的值，请核对"
-            )
+            say(f"将更新的证书中有 {found.under_way} 条正在补换，请核对：已受理、已上报的数据不会随之改变，")
+            say("待核实的接收时按更正后的值")
         if found.fields:
             table("将改变的列", ("列", "证书"), [(words[name], many) for name, many in found.fields.items()])
             table(

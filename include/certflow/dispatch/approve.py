@@ -226,10 +226,8 @@ def _corrected_reasons(conn: "Connection", batch: Batch) -> list[str]:
     ]
     if not records:
         return []
-    return [
-        f"受理以后证书数据库有更正、数据包中仍是原值的 {len(records)} 行：{listed(records, _MOST_TOLD)}；"
-        "须按更正后的值印制的，请退回组包，由该市重报"
-    ]
+    told = f"受理以后证书数据库有更正、数据包中仍是原值的 {len(records)} 行：{listed(records, _MOST_TOLD)}"
+    return [f"{told}；须按更正后的值印制的，请退回组包，由该市重报"]
 
 
 def _cancelled_reasons(settings: Settings, conn: "Connection", batch: Batch) -> list[str]:

@@ -39,7 +39,8 @@ def freeze(registry: Registry, month: Month, actor: Actor, *, number: int | None
 
     Raises:
         Busy: the month is being frozen at this moment.
-        Conflict: the month has not begun in Shanghai, `number` is neither frozen nor the next one, the newest batch is reopened, or a 补报 would be empty.
+        Conflict: the month has not begun in Shanghai, `number` is neither frozen nor the next one, the newest batch is
+            reopened, or a 补报 would be empty.
     """
     if month > Month.of(datetime.now(SHANGHAI)):  # else all of it, when its time comes, is a 补报 nobody looks at
         raise Conflict(f"{month} 还没有开始，不能冻结：请核对申报年月")

@@ -47,7 +47,7 @@ def overview(conn: Connection, month: str | None = None) -> list[BatchState]:
     states: dict[int, dict[str, int]] = {}
     for batch_id, state, count in conn.execute(counted.group_by(packages.c.batch_id, packages.c.state)):
         states.setdefault(batch_id, {})[state] = count
-    unpacked = dict(conn.execute(loose.group_by(rows.c.batch_id)).tuples().all())
+    unpacked: dict[int, int] = dict(conn.execute(loose.group_by(rows.c.batch_id)).tuples().all())
     newest = {batch_id: (decision, by) for batch_id, decision, by in conn.execute(said)}
     return [
         BatchState(

@@ -112,9 +112,7 @@ def contest(conn: Connection, account: str, one: "Judged", row_ids: Mapping[int,
 
 
 def _decided(conn: Connection, rule: str, account: str, new: "Sequence[JudgedRow]") -> tuple[set[str], set[int]]:
-    """What a person decided about this rule: numbers of the account's that were turned down and come as they were, and
-    rows that were accepted.
-    """
+    """What a person decided about this rule: the account's numbers turned down that come unchanged, and rows kept."""
     asked = {_asked(row.sent) for row in new if row.emitted["ZSGLH"]}
     decision = select(hold_decisions.c.id).where(
         hold_decisions.c.kind == "row", hold_decisions.c.object_id == rows.c.id, hold_decisions.c.rules.has_key(rule)

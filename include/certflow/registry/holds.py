@@ -202,7 +202,7 @@ def rivals(conn: Connection, row_ids: Sequence[int]) -> list[tuple[str, str]]:
 
 def give_way(conn: Connection, row_ids: Sequence[int]) -> None:
     """Accepted rows in no package are withdrawn: these newer versions of them take their place."""
-    gone = {new: old for new, old in conn.execute(text(_GIVE_WAY), {"ids": [*row_ids]})}
+    gone: dict[int, int] = dict(conn.execute(text(_GIVE_WAY), {"ids": [*row_ids]}).tuples().all())
     for new, old in gone.items():
         conn.execute(update(rows).where(rows.c.id == new, rows.c.replaces.is_(None)).values(replaces=old))
     settle_photos(conn, [*gone.values()])
