@@ -106,6 +106,8 @@ CASES = [
     Case("D32", "2018 in the sheet and 2010 in the database, no photo", "returned", ("DB-DATE", "PHOTO-MISSING"), {"PZRQ": "20180915"}, OLD),
     Case("D32", "no date in the sheet and 2010 in the database, no photo", "returned", ("PHOTO-MISSING", "ROW-REQUIRED"), {"PZRQ": ""}, OLD),
     Case("D32", "2010 in the sheet and 2018 in the database, no photo", "returned", ("DB-DATE",), {"PZRQ": "20100915"}),
+    Case("D33", "approved before the exam began", "returned", ("DATE-RANGE", "DB-DATE"), {"PZRQ": "20010915"}),
+    Case("D33", "approved before the exam began, in the database as well; no photo", "returned", ("PHOTO-MISSING",), held={"PZRQ": "20010915"}),
     Case("D33", "approved after the month", "returned", ("DATE-RANGE",), held={"PZRQ": "20200601"}),
     *(
         Case("D34", f"the date {text}", "accepted", ("DATE-STYLE",), {"PZRQ": text}, {"PZRQ": "20190922"},

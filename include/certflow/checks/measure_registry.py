@@ -12,7 +12,7 @@ import numpy as np
 from certflow import keys
 from certflow.checks import columns
 from certflow.checks.measure_files import Standing
-from certflow.checks.measure_rows import Rows
+from certflow.checks.measure_rows import IN_FUTURE, Rows
 from certflow.identity import Bools
 from certflow.reference import Reference, RuleSet
 
@@ -67,6 +67,7 @@ def measure(
         _compare(rows, told, line, values, standing=standings[owner], reference=reference, electronic=electronic[owner])
     _compare_cities(rows, held["city"], standings, reference)
     _measure_fifteen(rows, told)
+    _respect_dates(rows, told)
 
 
 _BESIDE = ("exam_code", "exam_name", "e_certificate")
@@ -264,6 +265,16 @@ def _measure_fifteen(rows: Rows, told: dict[str, list[object]]) -> None:
     for line in columns.lines(columns.lengths(numbers) == 15):
         if numbers[line].isdecimal() and rows.columns["id_kind"][line] == "resident":
             told["id_fifteen_known"][line] = told["id_fifteen_known"][line] is True
+
+
+def _respect_dates(rows: Rows, told: Mapping[str, Sequence[object]]) -> None:
+    """What the database holds of that exam and day is there, whatever years the exam table says (D33)."""
+    faults = rows.columns["approved_fault"]
+    pairs = zip(told["db_date_equal"], told["db_exam_equal"], faults, strict=True)
+    rows.columns["approved_fault"] = [
+        "" if day is True and exam is True and fault is not None and fault != IN_FUTURE else fault
+        for day, exam, fault in pairs
+    ]
 
 
 def _word(text: str) -> str:

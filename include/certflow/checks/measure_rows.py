@@ -27,6 +27,8 @@ OPTIONAL = frozenset({"ZSGLH", "BKJB", "BKZY", "ZP"})
 """Fields that a city fills with 无 or a slash where there is nothing to say."""
 DATES = ("CSNY", "PZRQ")
 """Fields of few different values."""
+IN_FUTURE = "晚于申报年月"
+"""What is wrong with a date of approval whatever the tables say of the exam (D33)."""
 
 _STRAY = re.compile(
     "[\\s\u00ad\u180e\u200b-\u200f\u202a-\u202e\u2060-\u2064\ufeff\uff10-\uff19\uff21-\uff3a\uff41-\uff5a]|^['’‘＇]"
@@ -270,7 +272,7 @@ def _approved_fault(value: str, standing: Standing) -> str | None:
         return None
     year = int(value[:4])
     if standing.month is not None and value[:6] > str(standing.month):  # D33
-        return "晚于申报年月"
+        return IN_FUTURE
     exam = standing.exam
     if exam is not None and exam.first_year is not None and year < exam.first_year:
         return f"早于该考试的开始年份（{exam.first_year} 年）"
