@@ -103,7 +103,8 @@ def main() -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
     except Exception as error:  # the last door: a person sees a line, never a traceback
-        if isinstance(error, OSError) and error.filename is not None:  # a place that a person named, or a full disk
+        if isinstance(error, OSError) and isinstance(error.filename, str | bytes):
+            # a place that a person named, or a full disk
             complain(f"{mask_text(readable(error.filename))} 不能读写：{error.strerror}")
             sys.exit(1)
         complain(

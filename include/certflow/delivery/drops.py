@@ -11,8 +11,8 @@ from certflow.naming import JUNK_FILES
 def files_below(folder: Path, seconds: float = 0.0) -> tuple[list[Path], int]:
     """Plain files below a folder that nobody wrote to for so long, in a fixed order, and how many we may not read.
 
-    Links are not followed, what a desktop leaves in a folder is passed over, and a folder that we may not read counts as
-    well. A file that lies in the future is old enough.
+    Links are not followed, what a desktop leaves in a folder is passed over, and a folder that we may not read
+    counts as one more. A file that lies in the future is old enough.
     """
     found: list[Path] = []
     closed: list[object] = []
