@@ -216,6 +216,7 @@ rows = Table(
     Index("ix_rows_state", "state"),
     Index("ix_rows_batch_id", "batch_id"),
     Index("ix_rows_photo_entry_id", "photo_entry_id"),
+    Index("ix_rows_replaces", "replaces", postgresql_where=text("replaces IS NOT NULL")),
     Index(
         "uq_rows_open_management_no", "management_no", unique=True,
         postgresql_where=text("state IN ('ACCEPTED', 'PACKED', 'SENT') AND management_no <> ''"),
