@@ -75,27 +75,47 @@ def sketches(thumbs: Sequence[bytes], shape: tuple[int, int]) -> list[bytes]:
 def likest(
     ones: Sequence[bytes], others: bytes, persons: Sequence[str] = (), theirs: Sequence[str | None] = ()
 ) -> Iterator[tuple[int, int]]:
-    """(number of one, number of another) for each second look that is worth it; `others`: sketches end to end.
+    """(number of one, number of another) for each second look that is worth it, as `Nearest` finds them."""
+    nearest = Nearest(ones, persons)
+    nearest.look(range(len(_lines(others))), others, theirs)
+    return nearest.pairs()
 
-    For each of the ones the likest first, of equally like ones the last of the others, so these are gone through
-    backwards. Two of the same person are no pair: `persons` is whose each of the ones is, `theirs` whose each of the
-    others is, None where it is nobody's of them.
+
+class Nearest:
+    """Which of very many sketches, brought page by page, are worth a second look beside each of some.
+
+    For each of the ones the likest first, of equally like ones the last of the others: so the last page comes first,
+    and each is gone through backwards. Two of the same person are no pair: `persons` is whose each of the ones is.
     """
-    known, seen = _unit(_lines(b"".join(ones))), _lines(others)[::-1]
-    strangers = _strangers(persons or [""] * len(known), [*reversed(theirs)] or [None] * len(seen))
-    found: list[list[tuple[float, int]]] = [[] for _ in ones]
-    worth = np.full(len(known), FIRST)
-    """Per one the least score that is still of interest: of many that are all alike a few are enough."""
-    for here, there, score in _close(known, seen, worth, strangers):
-        near = score >= _CERTAIN
-        unsure = np.flatnonzero(~near)
-        near[unsure] = _glance(known[here[unsure]], _unit(seen[there[unsure]])) < GLANCE
-        for one, other, alike in _likest_of_each(here[near], there[near], score[near]):
-            nearest = found[one] = sorted([*found[one], (-alike, other)])[:NEAREST]
-            if len(nearest) == NEAREST:
-                worth[one] = np.nextafter(-nearest[-1][0], 2)
-    for one, nearest in enumerate(found):
-        yield from ((one, len(seen) - 1 - other) for _, other in nearest)
+
+    def __init__(self, ones: Sequence[bytes], persons: Sequence[str] = ()) -> None:
+        self._known = _unit(_lines(b"".join(ones)))
+        self._persons = persons or [""] * len(self._known)
+        self._axes = np.linalg.eigh(self._known.T @ self._known)[1][:, ::-1]
+        self._found: list[list[tuple[float, int, int]]] = [[] for _ in ones]
+        self._worth = np.full(len(self._known), FIRST)
+        """Per one the least score that is still of interest: of many that are all alike a few are enough."""
+        self._passed = 0
+
+    def look(self, names: Sequence[int], others: bytes, theirs: Sequence[str | None] = ()) -> None:
+        """Among one page: sketches end to end, how each is called, and whose it is (None: nobody's of the ones)."""
+        seen = _lines(others)[::-1]
+        strangers = _strangers(self._persons, [*reversed(theirs)] or [None] * len(seen))
+        for here, there, score in _close(self._known, self._axes, seen, self._worth, strangers):
+            near = score >= _CERTAIN
+            unsure = np.flatnonzero(~near)
+            near[unsure] = _glance(self._known[here[unsure]], _unit(seen[there[unsure]])) < GLANCE
+            for one, other, alike in _likest_of_each(here[near], there[near], score[near]):
+                more = (-alike, self._passed + other, names[-1 - other])
+                nearest = self._found[one] = sorted([*self._found[one], more])[:NEAREST]
+                if len(nearest) == NEAREST:
+                    self._worth[one] = np.nextafter(-nearest[-1][0], 2)
+        self._passed += len(seen)
+
+    def pairs(self) -> Iterator[tuple[int, int]]:
+        """(number of one, name of another), one by one."""
+        for one, nearest in enumerate(self._found):
+            yield from ((one, name) for _, _, name in nearest)
 
 
 def _strangers(persons: Sequence[str], theirs: Sequence[str | None]) -> _Asked:
@@ -115,14 +135,13 @@ def _likest_of_each(here: Numbers, there: Numbers, score: Floats) -> Iterator[tu
 
 
 def _close(
-    known: Floats, others: npt.NDArray[np.int8], worth: Doubles, strangers: _Asked
+    known: Floats, axes: Floats, others: npt.NDArray[np.int8], worth: Doubles, strangers: _Asked
 ) -> Iterator[tuple[Numbers, Numbers, Floats]]:
     """Pairs that are alike as they are, at most `_PAIRS` at once: which of the ones, which of the others, how alike.
 
     First a bound is asked, in a quarter of the time: the product along the axes on which the sketches vary most, and
     of what remains the lengths (Cauchy and Schwarz).
     """
-    axes = np.linalg.eigh(known.T @ known)[1][:, ::-1]
     short = _shortened(known @ axes)
     waiting: list[tuple[Numbers, Numbers, Floats]] = []
     count = 0

@@ -295,11 +295,12 @@ def test_p17_ones_own_photo_again_and_one_that_was_sent_back_are_no_hold(office,
     assert [state for _, state in states(registry)] == ["REFUSED", "WITHDRAWN", "ACCEPTED"]
 
 
-@pytest.mark.parametrize("change", [None, "saved"])
+@pytest.mark.parametrize(("change", "page"), [(None, 1 << 14), ("saved", 1 << 14), ("saved", 5)])
 def test_p17_photos_that_were_sent_back_do_not_hide_an_older_one_that_goes_on(
-    office, registry, settings, actor, change
+    office, registry, settings, actor, monkeypatch, change, page
 ):
-    """However many there are: a photo gets no more than some second looks."""
+    """However many there are, and however few are brought at once: a photo gets no more than some second looks."""
+    monkeypatch.setattr(portraits, "_PAGE", page)
     first, many, last = Made(month="202004"), Made(city="青岛市"), Made(month="202006", city="淄博市")
     first.add(person(41, photo=True), portrait(41))
     for serial in range(42, 42 + likeness.NEAREST + 1):
@@ -336,9 +337,14 @@ def test_p17_e46_an_id_number_no_ledger_can_hold_is_nobodys(office, registry):
     first.add(someone, portrait(41))
     office(first)
     with registry.read() as conn:
-        shelf = portraits.standing(conn, 0, {"1\0", "\ud800", someone["ZJHM"]})
+        [shelf] = portraits.standing(conn, 0, portraits.newest(conn), {"1\0", "\ud800", someone["ZJHM"]})
     assert shelf.persons == (someone["ZJHM"],)
     assert len(shelf.ids) == 1
+
+
+def test_the_owners_of_more_photos_than_a_statement_has_parameters_are_found(registry):
+    with registry.read() as conn:
+        assert portraits.owners(conn, range(70_000)) == {}
 
 
 def test_p17_two_cities_at_once_do_not_miss_each_other(office, registry, settings, actor, monkeypatch):

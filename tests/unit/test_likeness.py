@@ -125,6 +125,18 @@ def test_of_equally_like_ones_the_newest_get_a_second_look(monkeypatch):
         assert looks == [56, *range(47, 47 - likeness.NEAREST + 1, -1)]
 
 
+def test_page_by_page_the_same_are_near_as_all_at_once():
+    one, people = sketch(saved(PEOPLE[0])), shelf()[1:9]
+    ones, others = [one, people[3]], [*people, *[one] * 40, *people, one]
+    theirs = ["A", *[None] * (len(others) - 1)]
+    usual = list(likeness.likest(ones, b"".join(others), "BC", theirs))
+    nearest = likeness.Nearest(ones, "BC")
+    for first in reversed(range(0, len(others), 5)):
+        names = range(first, min(first + 5, len(others)))
+        nearest.look(names, b"".join(others[first : first + 5]), theirs[first : first + 5])
+    assert list(nearest.pairs()) == usual
+
+
 def test_two_photos_of_one_person_are_no_pair_and_take_nobodys_place():
     one, people = sketch(saved(PEOPLE[0])), shelf()[1:9]
     others, theirs = [one, *people, *[one] * 40], ["B", *[None] * 8, *["A"] * 40]

@@ -91,23 +91,21 @@ class Album:
         from certflow.registry import portraits
 
         mine = [line for line, lines in enumerate(self.photos.rows) if lines and self.photos.sketches[line]]
-        since = self.newest
-        shelf = portraits.shelf(conn, since) if mine else portraits.Shelf((), b"", portraits.newest(conn))
-        self.newest = shelf.newest
-        if not shelf.ids:
+        since, self.newest = self.newest, portraits.newest(conn)
+        if not mine or self.newest <= since:
             return
-        strangers, crowded = self._strangers(conn, mine, shelf, without)
+        strangers, crowded = self._strangers(conn, mine, portraits.shelf(conn, since, self.newest), without)
         if crowded:
             persons = {self._person(line) for line in crowded}
             strangers = [(line, known) for line, known in strangers if line not in crowded]
-            shelf = portraits.standing(conn, since, persons, without)
+            shelf = portraits.standing(conn, since, self.newest, persons, without)
             strangers += self._strangers(conn, sorted(crowded), shelf, without)[0]
         pairs = (((line, known), self._own(line), self._kept(known[0])) for line, known in strangers)
         for (line, known), apart in self._apart(pairs):
             yield from ((line, apart, one.record) for one in known)
 
     def _strangers(
-        self, conn: "Connection", lines: Sequence[int], shelf: "Shelf", without: Sequence[int]
+        self, conn: "Connection", lines: Sequence[int], shelf: "Iterable[Shelf]", without: Sequence[int]
     ) -> "tuple[list[tuple[int, list[Owner]]], set[int]]":
         """(photo, other people's rows with a photo of the shelf) for each second look.
 
@@ -116,10 +114,12 @@ class Album:
         from certflow.registry import portraits
 
         sketches = [self.photos.sketches[line] or b"" for line in lines]
-        whose = [self._person(line) for line in lines]
-        looks = list(likeness.likest(sketches, shelf.sketches, whose, shelf.persons))
-        owners = portraits.owners(conn, {shelf.ids[at] for _, at in looks}, without)
-        seen = ((lines[number], owners.get(shelf.ids[at], ())) for number, at in looks)
+        nearest = likeness.Nearest(sketches, [self._person(line) for line in lines])
+        for page in shelf:
+            nearest.look(page.ids, page.sketches, page.persons)
+        looks = list(nearest.pairs())
+        owners = portraits.owners(conn, {known for _, known in looks}, without)
+        seen = ((lines[number], owners.get(known, ())) for number, known in looks)
         found = [(line, [one for one in known if self._other(line, one)]) for line, known in seen]
         spent, useful = Counter(line for line, _ in found), Counter(line for line, known in found if known)
         crowded = {line for line in spent if spent[line] == likeness.NEAREST > useful[line]}

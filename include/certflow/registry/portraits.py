@@ -5,7 +5,7 @@ It is emptied when the photo is purged (`registry.retention`).
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -23,15 +23,17 @@ TURNED_DOWN = ("RETURNED", "REFUSED", "IGNORED", "WITHDRAWN")
 """States of rows whose photo may have been somebody else's by mistake: nothing is compared with them."""
 
 
+_PAGE = 1 << 14
+"""Sketches that are brought from the ledger at once: 1 MB, twice that on the way."""
+
+
 @dataclass(frozen=True, slots=True)
 class Shelf:
-    """All sketches at once, in the order of `ids`."""
+    """Some sketches, in the order of `ids`."""
 
     ids: tuple[int, ...]
     sketches: bytes
     """End to end."""
-    newest: int
-    """The last id on the shelf; 0: none."""
     persons: tuple[str | None, ...] = ()
     """Whose each is, by the ID number of its rows; None for two people's, and for people who were not asked for."""
 
@@ -46,25 +48,34 @@ class Owner:
     photo: Photo
 
 
-def shelf(conn: Connection, since: int = 0) -> Shelf:
-    """Every sketch that was added after the one with the id `since`."""
-    return _shelf(conn, since, _SHELF)
+def shelf(conn: Connection, since: int, upto: int) -> Iterator[Shelf]:
+    """Every sketch that was added after the one with the id `since`, the last one `upto`: a few at a time, these first.
+
+    Years of photos are never in memory together.
+    """
+    return _pages(conn, since, upto, _SHELF)
 
 
-def standing(conn: Connection, since: int, persons: Iterable[str], without: Iterable[int] = ()) -> Shelf:
+def standing(
+    conn: Connection, since: int, upto: int, persons: Iterable[str], without: Iterable[int] = ()
+) -> Iterator[Shelf]:
     """Of these the photos some row of which was not turned down; twice the work of `shelf`.
 
     `persons`: ID numbers of whom it is worth to know which are theirs; `without`: submissions that do not count.
     """
     known = sorted(number for number in persons if number.isprintable())  # others the ledger cannot hold
     asked = {"turned_down": [*TURNED_DOWN], "without": sorted(without), "persons": known}
-    return _shelf(conn, since, _STANDING, **asked)
+    return _pages(conn, since, upto, _STANDING, **asked)
 
 
-def _shelf(conn: Connection, since: int, query: str, **asked: object) -> Shelf:
-    found = conn.execute(text(query), {"since": since, **asked}).one()
-    ids = tuple(found.ids or ())
-    return Shelf(ids, bytes(found.sketches or b""), max(ids, default=since), tuple(found.persons or ()))
+def _pages(conn: Connection, since: int, upto: int, query: str, **asked: object) -> Iterator[Shelf]:
+    while True:
+        found = conn.execute(text(query), {"since": since, "upto": upto, "page": _PAGE, **asked}).one()
+        if found.lowest is None:
+            return
+        if found.ids:
+            yield Shelf(tuple(found.ids), bytes(found.sketches), tuple(found.persons or ()))
+        upto = found.lowest - 1
 
 
 def newest(conn: Connection) -> int:
@@ -87,7 +98,7 @@ def owners(conn: Connection, ids: Iterable[int], without: Iterable[int] = ()) ->
         .join(files, files.c.id == entries.c.file_id)
         .join(rows, rows.c.photo_entry_id == entries.c.id)
         .where(
-            portraits.c.id.in_(sorted(set(ids))), rows.c.state.not_in(TURNED_DOWN),
+            portraits.c.id == func.any(sorted(set(ids))), rows.c.state.not_in(TURNED_DOWN),
             rows.c.submission_id.not_in(sorted(without)),
         )
         .order_by(rows.c.id)
@@ -114,19 +125,29 @@ def record(conn: Connection, one: "Judged", entry_ids: Mapping[tuple[str, int], 
 
 
 _SHELF = """
-    SELECT array_agg(id ORDER BY id) AS ids, string_agg(sketch, '' ORDER BY id) AS sketches, NULL AS persons
-    FROM portraits WHERE id > :since AND sketch <> ''
+    WITH page AS (
+        SELECT id, sketch FROM portraits WHERE id > :since AND id <= :upto AND sketch <> ''
+        ORDER BY id DESC LIMIT :page
+    )
+    SELECT
+        array_agg(id ORDER BY id) AS ids, string_agg(sketch, '' ORDER BY id) AS sketches, NULL AS persons,
+        min(id) AS lowest
+    FROM page
 """
 
 _STANDING = """
-    WITH standing AS (
+    WITH page AS (
+        SELECT id, entry_id, sketch FROM portraits WHERE id > :since AND id <= :upto AND sketch <> ''
+        ORDER BY id DESC LIMIT :page
+    ), standing AS (
         SELECT p.id, p.sketch, min(r.id_number) AS first, max(r.id_number) AS last
-        FROM portraits p JOIN rows r ON r.photo_entry_id = p.entry_id
-        WHERE p.id > :since AND p.sketch <> '' AND r.state <> ALL(:turned_down) AND r.submission_id <> ALL(:without)
-        GROUP BY p.id
+        FROM page p JOIN rows r ON r.photo_entry_id = p.entry_id
+        WHERE r.state <> ALL(:turned_down) AND r.submission_id <> ALL(:without)
+        GROUP BY p.id, p.sketch
     )
     SELECT
         array_agg(id ORDER BY id) AS ids, string_agg(sketch, '' ORDER BY id) AS sketches,
-        array_agg(CASE WHEN first = last AND last = ANY(:persons) THEN last END ORDER BY id) AS persons
+        array_agg(CASE WHEN first = last AND last = ANY(:persons) THEN last END ORDER BY id) AS persons,
+        (SELECT min(id) FROM page) AS lowest
     FROM standing
 """
