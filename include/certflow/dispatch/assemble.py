@@ -309,13 +309,16 @@ def _content(stem: str, rows: Sequence[PackRow]) -> _Content:
     """Texts and photos of a package; Conflict before anything is written when one name stands for two photos."""
     texts = row_texts(rows)
     photos: dict[str, Photo] = {}
-    seen: dict[str, tuple[Photo, str]] = {}
+    seen: dict[str, PackRow] = {}
     for row, values in zip(rows, texts, strict=True):
         if row.photo is not None:
-            photos.setdefault(values["ZP"], row.photo)
+            name = values["ZP"]
+            photos.setdefault(name, row.photo)
             # Names that differ in case alone are one file on the receiver's Windows.
-            photo, record = seen.setdefault(values["ZP"].casefold(), (row.photo, row.record_id))
-            if _identity(photo) != _identity(row.photo):
+            folded = name.casefold()
+            first = seen.setdefault(name if name == folded else folded, row)
+            if first.photo is not None and _identity(first.photo) != _identity(row.photo):
+                record = first.record_id
                 raise Conflict(
                     f"记录 {record} 与 {row.record_id} 证件号码相同而照片不同。请先核定照片：照片正确的那一条，"
                     f"运行 certflow holds photo {record}（或 {row.record_id}）--by 姓名 --reason 原因，再重新组包"

@@ -149,7 +149,6 @@ def _measure_zips(
         listed.clear()
         for archive in archives:
             archive.filelist.clear()
-            archive.NameToInfo.clear()
         give_back()
         return None if workbook is None else archives[0].read(workbook)
 
@@ -162,6 +161,7 @@ def _spell(archive: zipfile.ZipFile, names: Names) -> dict[str, zipfile.ZipInfo]
         if names == "gb18030" and not info.flag_bits & 0x800:
             name = name.encode("cp437", "replace").decode("gb18030", "replace")
         found[name] = info
+    archive.NameToInfo.clear()  # the same under zipfile's own names
     return found
 
 
