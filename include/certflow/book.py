@@ -10,26 +10,48 @@ from dataclasses import dataclass, field
 GRID_CELLS = 8_000_000
 """Largest rows × columns of one sheet a reader may lay out densely (about 250 MB in calamine; E27)."""
 
+_NUMBERS, _FIRST = 256, 1024
+"""Different texts whose numbers a byte holds, and cells that are looked at before all of them are counted."""
+
 
 @dataclass(frozen=True, slots=True)
 class Column:
     """The cells of one column: one long text, because nothing else is as cheap to hand over; at least one cell."""
 
     joined: str
-    """The texts, with `between` between them."""
+    """The texts, with `between` between them: one a cell, or each different one once."""
     between: str
     """A sign that is in none of the texts."""
     kinds: str
     """One letter a cell: t text, n number, d date, b bool, space for empty. Formula and error cells are told apart by
     the looks of `biff` and `ooxml`, not here."""
+    which: bytes = b""
+    """Of a column of few different texts: the number of each cell's text in `joined`. Else empty."""
 
     @property
     def texts(self) -> list[str]:
-        """The texts, top to bottom."""
-        return self.joined.split(self.between)
+        """The texts, top to bottom; of few different ones equal ones are one object."""
+        texts = self.joined.split(self.between)
+        return list(map(texts.__getitem__, self.which)) if self.which else texts
+
+    @property
+    def size(self) -> int:
+        """Characters of all cells together."""
+        if not self.which:
+            return len(self.joined) - len(self.kinds) + 1
+        return sum(len(text) * self.which.count(at) for at, text in enumerate(self.joined.split(self.between)))
+
+    def top(self, count: int) -> list[str]:
+        """The first texts, so many at most."""
+        if not self.which:
+            return self.joined.split(self.between, count)[:count]
+        return list(map(self.joined.split(self.between).__getitem__, self.which[:count]))
 
     def __iter__(self) -> Iterator[str]:
         """The texts one by one: all of them weigh four times what the column does."""
+        if self.which:
+            yield from self.texts
+            return
         begin = 0
         while (end := self.joined.find(self.between, begin)) >= 0:
             yield self.joined[begin:end]
@@ -39,16 +61,25 @@ class Column:
 
 def join(texts: Sequence[str], kinds: str | None = None) -> Column:
     """Put a column together; TypeError where there is anything but text. Without `kinds` all is text or empty."""
+    different, which = _few(texts)
     between = "\0"
-    joined = between.join(texts)
-    if joined.count(between) >= len(texts):
+    joined = between.join(different)
+    if joined.count(between) >= len(different):
         used = set(joined)
         between = next(sign for sign in map(chr, range(1, sys.maxunicode)) if sign not in used)
-        joined = between.join(texts)
+        joined = between.join(different)
     if kinds is None:
         full = 2 * between not in joined and joined[:1] not in ("", between) and joined[-1] != between
         kinds = "t" * len(texts) if full else "".join(["t" if text else " " for text in texts])
-    return Column(joined, between, kinds)
+    return Column(joined, between, kinds, which)
+
+
+def _few(texts: Sequence[str]) -> tuple[Sequence[str], bytes]:
+    """Each different text once and the number of each cell's, where a byte holds it; else the texts as they are."""
+    if len(set(texts[:_FIRST])) > _NUMBERS:
+        return texts, b""
+    numbers = {text: number for number, text in enumerate(dict.fromkeys(texts))}
+    return ([*numbers], bytes(map(numbers.__getitem__, texts))) if len(numbers) <= _NUMBERS else (texts, b"")
 
 
 @dataclass(frozen=True, slots=True)

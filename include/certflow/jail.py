@@ -73,7 +73,7 @@ def read(data: bytes, limits: "Limits") -> Book:
         answer = json.loads(out[:end])
         if "fault" in answer:
             raise SubmissionError(str(answer["fault"]), str(answer["detail"]))
-        return Book(answer["look"], _unpacked(answer["grids"], str(memoryview(out)[end + 1 :], *_CODING)))
+        return Book(answer["look"], _unpacked(answer["grids"], answer["texts"], memoryview(out)[end + 1 :]))
     except (ValueError, KeyError, TypeError, AttributeError):  # a reader overrun by its file may say anything
         raise SubmissionError("BOOK-DAMAGED", "读取结果无法理解") from None
 
@@ -307,8 +307,8 @@ def _answer(data: bytes, request: dict[str, Any]) -> tuple[dict[str, Any], bytes
     from certflow import excel
 
     look, grids = excel.read(data, rows=request["rows"], columns=request["columns"], part_bytes=request["part"])
-    shapes, texts = _packed(grids, request["text"])
-    return {"look": asdict(look), "grids": shapes}, texts
+    shapes, texts, numbers = _packed(grids, request["text"])
+    return {"look": asdict(look), "grids": shapes, "texts": len(texts)}, texts + numbers
 
 
 _CODING = ("utf-8", "surrogatepass")
@@ -317,32 +317,42 @@ _KINDS = "tndb "
 """Letters of `certflow.book.Column.kinds`."""
 
 
-def _packed(grids: list[Grid], most: int) -> tuple[list[Any], bytes]:
-    """The grids but their texts, and the texts of all their columns one after another."""
+def _packed(grids: list[Grid], most: int) -> tuple[list[Any], bytes, bytes]:
+    """The grids but their texts; the texts of all their columns one after another, then the numbers of texts."""
     columns = [column for grid in grids for column in grid.columns]
-    if sum(len(column.joined) - len(column.kinds) + 1 for column in columns) > most:
+    if sum(column.size for column in columns) > most:
         raise SubmissionError("BOOK-LIMIT", "文字过多")
     shapes = [
         [grid.name, grid.first_row, grid.first_column,
-         [[len(column.joined), column.between, column.kinds] for column in grid.columns]]
+         [[len(column.joined), column.between, column.kinds, len(column.which)] for column in grid.columns]]
         for grid in grids
     ]  # fmt: skip
-    return shapes, "".join([column.joined for column in columns]).encode(*_CODING)
+    texts = "".join([column.joined for column in columns]).encode(*_CODING)
+    return shapes, texts, b"".join([column.which for column in columns])
 
 
-def _unpacked(shapes: list[Any], together: str) -> list[Grid]:
-    """The grids again; ValueError where a column has not as many texts as kinds, or a kind nobody knows."""
-    at = 0
+def _unpacked(shapes: list[Any], size: int, packed: memoryview) -> list[Grid]:
+    """The grids again, from `size` bytes of texts and the numbers after them.
+
+    ValueError where a column has not as many texts as kinds, a kind or a number nobody knows, or too much text.
+    """
+    together, numbers = str(packed[:size], *_CODING), bytes(packed[size:])
+    at = taken = 0
     grids: list[Grid] = []
     for name, first_row, first_column, lengths in shapes:
         grid = Grid(name, first_row, first_column, [])
-        for length, between, kinds in lengths:
-            column = Column(together[at : at + length], between, kinds)
-            if column.joined.count(between) != len(kinds) - 1 or kinds.strip(_KINDS):
+        for length, between, kinds, many in lengths:
+            column = Column(together[at : at + length], between, kinds, numbers[taken : taken + many])
+            texts = column.joined.count(between) + 1
+            if (len(column.which) if many else texts) != len(kinds) or kinds.strip(_KINDS):
+                raise ValueError
+            if max(column.which, default=0) >= texts:
                 raise ValueError
             grid.columns.append(column)
-            at += length
+            at, taken = at + length, taken + many
         grids.append(grid)
+    if sum(column.size for grid in grids for column in grid.columns) > TEXT:
+        raise ValueError
     return grids
 
 

@@ -140,7 +140,7 @@ def header_field(text: str) -> str | None:
 def _best_header(grid: Grid) -> tuple[int, int]:
     """(index of the row with most known columns among the first rows, how many)."""
     best = (0, 0)
-    tops = (column.joined.split(column.between, HEADER_ROWS)[:HEADER_ROWS] for column in grid.columns)
+    tops = (column.top(HEADER_ROWS) for column in grid.columns)
     for index, row in enumerate(zip(*tops, strict=True)):
         known = len({field for text in row if (field := header_field(text)) is not None})
         if known > best[1]:
@@ -174,7 +174,7 @@ def _lay_out(look: Mapping[str, Any], grid: Grid, limits: Limits, measures: Meas
     columns = _columns(headings, measures)
     first = grid.first_row + header + 2
     values = {name: texts[at][header + 1 :] for name, at in columns.items()}
-    values |= {name: _shared(values[name]) for name in _FEW_TEXTS}
+    values |= {name: _shared(values[name]) for name in _FEW_TEXTS if not grid.columns[columns[name]].which}
     kinds = _kinds(look, grid, columns, first)
     left_out = _left_out([column[header + 1 :] for column in texts], values, kinds)
     below = len(texts[0]) - header - 1
