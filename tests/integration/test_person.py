@@ -120,6 +120,25 @@ def test_evidence_that_belongs_to_nobody_yet_is_found_by_what_its_name_says(sett
     assert "loose_evidence" not in home.places(HIM.identity)
 
 
+def test_a_number_that_is_part_of_another_persons_finds_nothing_of_hers(settings, registry, actor, tmp_path):
+    home = Home(settings, registry, actor, tmp_path)  # without the doctor, who would miss the picture
+    home.print()
+    home.close()
+    with home.registry.begin(home.actor) as conn:
+        conn.execute(insert(schema.pickup_files).values(
+            account="370100", name=f"IMG{HER.identity}.png", sha256="1" * 64, size=1, kind=""))  # fmt: skip
+        conn.execute(insert(schema.old_certificates).values(
+            account="370100", reference="A-1", form="专业技术资格考试登记表",
+            fields={"证件号码": HER.identity}, ticks={}, state="OPEN", by="李四"))  # fmt: skip
+    hers = home.places()
+    assert (hers["loose_evidence"], hers["old_certificates"], hers["entries"]) == (1, 1, 1)
+    for number in (HER.identity[3:11], HER.identity[:6], HER.identity[:-1]):  # a 台胞证, and what was typed too short
+        assert home.places(number) == {}
+        with pytest.raises(Conflict, match="没有这个人"):
+            home.erase(number)
+    assert home.places() == hers
+
+
 def test_the_copy_holds_her_data_and_nobody_elses(home):
     home.print()
     target = room.export(home.settings, home.registry, HER.identity, now(), **BY, actor=home.actor)

@@ -13,6 +13,11 @@ from sqlalchemy import Connection, text
 
 from certflow.registry import retention
 
+_NAMED = r"""EXISTS (SELECT FROM unnest(CAST({among} AS text[])) one WHERE upper({text}) ~ format(
+    CASE WHEN length(one) < 15 THEN '(^|[^0-9A-Z])%s($|[^0-9A-Z])' ELSE '(^|[^0-9])%s($|[^0-9X])' END,
+    regexp_replace(upper(one), '(\W)', '\\\1', 'g')))"""
+"""Whether a text holds one of these numbers, and not as a part of a longer one: that is another person's."""
+
 _LIFE = "与证书数据库同为证书管理的法定记录，长期保存"
 _TERM = "文件中另有他人的数据，保存期限届满时整份删除"
 
@@ -77,11 +82,10 @@ PLACES = (
     Place("acceptances", "受理窗口登记", """
         SELECT account AS 账号, form AS 表格, items::text AS 材料, state AS 状态, at::text AS 时间
         FROM acceptances WHERE certificate_id = ANY(:certificates) ORDER BY id""", "受理的依据，只存材料的摘要"),
-    Place("old_certificates", "旧版证书发放", """
+    Place("old_certificates", "旧版证书发放", f"""
         SELECT reference AS 档案号, form AS 登记表, fields::text AS 内容, state AS 状态, at::text AS 时间
-        FROM old_certificates WHERE EXISTS (
-            SELECT FROM unnest(CAST(:known AS text[])) one WHERE strpos(upper(fields::text), upper(one)) > 0)
-        ORDER BY id""", "旧版证书发放的登记，随台账保存"),
+        FROM old_certificates WHERE {_NAMED.format(text="fields::text", among=":known")} ORDER BY id""",  # noqa: S608 (our own words)
+          "旧版证书发放的登记，随台账保存"),
     Place("deliveries", "证书发放", """
         SELECT r.management_no AS 管理号, d.state AS 状态, d.waybill AS 运单号,
             d.pushed_at::text AS 推送EMS,
@@ -126,18 +130,16 @@ _IDS = {
         OR sent ->> 'ZJHM' = ANY(:known)""",
     "numbers": """SELECT management_no FROM rows WHERE id = ANY(:rows) AND management_no <> ''
         UNION SELECT management_no FROM certificates WHERE id = ANY(:certificates) AND management_no IS NOT NULL""",
-    "entries": """SELECT id FROM entries WHERE id IN (SELECT photo_entry_id FROM rows WHERE id = ANY(:rows))
-        OR role = 'photo' AND EXISTS (
-            SELECT FROM unnest(CAST(:known AS text[])) one WHERE strpos(upper(name), upper(one)) > 0)""",
+    "entries": f"""SELECT id FROM entries WHERE id IN (SELECT photo_entry_id FROM rows WHERE id = ANY(:rows))
+        OR role = 'photo' AND {_NAMED.format(text="name", among=":known")}""",  # noqa: S608 (as above)
     "files": """SELECT x.file_id FROM submission_files x JOIN rows r ON r.submission_id = x.submission_id
         WHERE r.id = ANY(:rows) UNION SELECT file_id FROM entries WHERE id = ANY(:entries)
         UNION SELECT file_id FROM proof_requests WHERE management_no = ANY(:numbers)""",
     "deliveries": "SELECT id FROM deliveries WHERE row_id = ANY(:rows)",
-    "loose": """SELECT f.id FROM pickup_files f WHERE NOT EXISTS (
+    "loose": f"""SELECT f.id FROM pickup_files f WHERE NOT EXISTS (
             SELECT FROM pickup_links k WHERE k.file_id = f.id
                 AND NOT EXISTS (SELECT FROM pickup_unlinks u WHERE u.link_id = k.id))
-        AND EXISTS (SELECT FROM unnest(CAST(:known AS text[]) || CAST(:numbers AS text[])) one
-            WHERE strpos(upper(f.name), upper(one)) > 0)""",
+        AND {_NAMED.format(text="f.name", among=":known || CAST(:numbers AS text[])")}""",  # noqa: S608 (as above)
     "return_rows": "SELECT id FROM return_rows WHERE row_id = ANY(:rows) OR id_number = ANY(:known)",
 }
 """How the person's things are found, each by those before it."""
