@@ -156,6 +156,33 @@ def test_the_copy_holds_her_data_and_nobody_elses(home):
         room.export(home.settings, home.registry, "110105194912310021", now(), **BY, actor=home.actor)
 
 
+def test_the_copy_names_no_evidence_of_somebody_else(settings, registry, actor, tmp_path):
+    home = Home(settings, registry, actor, tmp_path)  # without the doctor, who would miss the pictures
+    home.print()
+    # One proxy's letter for both came under her number; his signature was taken for hers, until somebody saw it.
+    with home.registry.begin(home.actor) as conn:
+        for at, (name, links) in enumerate(
+            ((f"{HER.identity}_委托书.png", (1, 2)), (f"{HIM.identity}_签名.png", (1, 2)))
+        ):
+            piece = {"account": "370100", "name": name, "sha256": f"{at:064x}", "size": 1, "kind": ""}
+            file = conn.execute(insert(schema.pickup_files).values(**piece)).inserted_primary_key[0]
+            for delivery in links:
+                link = {"file_id": file, "delivery_id": delivery, "kind": "letter", "by": "李四"}
+                conn.execute(insert(schema.pickup_links).values(**link))
+        conn.execute(insert(schema.pickup_unlinks).values(link_id=3, by="李四", reason="关联错了"))
+
+    def copy(number):
+        target = room.export(home.settings, home.registry, number, now(), **BY, actor=home.actor)
+        with zipfile.ZipFile(target) as archive:
+            listed = archive.read("文件清单.txt").decode()
+            archive.extract("个人数据.xlsx", home.folder)
+        return listed + "\n".join("\t".join(line) for line in sheets(home.folder / "个人数据.xlsx"))
+
+    assert HIM.identity not in copy(HER.identity)
+    assert HER.identity not in copy(HIM.identity)
+    assert (home.places()["evidence"], home.places(HIM.identity)["evidence"]) == (1, 2)
+
+
 def sheets(path):
     from openpyxl import load_workbook
 

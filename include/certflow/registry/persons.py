@@ -17,6 +17,7 @@ _NAMED = r"""EXISTS (SELECT FROM unnest(CAST({among} AS text[])) one WHERE upper
     CASE WHEN length(one) < 15 THEN '(^|[^0-9A-Z])%s($|[^0-9A-Z])' ELSE '(^|[^0-9])%s($|[^0-9X])' END,
     regexp_replace(upper(one), '(\W)', '\\\1', 'g')))"""
 """Whether a text holds one of these numbers, and not as a part of a longer one: that is another person's."""
+_NUMBERS = ":known || CAST(:numbers AS text[])"
 
 _LIFE = "与证书数据库同为证书管理的法定记录，长期保存"
 _TERM = "文件中另有他人的数据，保存期限届满时整份删除"
@@ -103,10 +104,14 @@ PLACES = (
     Place("orders", "EMS 订单清单", """
         SELECT DISTINCT o.name AS 清单, d.order_line AS 行, o.sha256 AS 摘要 FROM delivery_orders o
         JOIN deliveries d ON d.order_id = o.id WHERE d.id = ANY(:deliveries) ORDER BY 1, 2""", _TERM),
-    Place("evidence", "领取凭证", """
-        SELECT DISTINCT f.id AS 文件, f.name AS 名称, f.kind AS 种类, f.sha256 AS 摘要, f.received_at::text AS 收到时间
+    Place("evidence", "领取凭证", f"""
+        SELECT DISTINCT f.id AS 文件,
+            CASE WHEN {_NAMED.format(text="f.name", among=_NUMBERS)} THEN f.name ELSE '' END AS 名称,
+            f.kind AS 种类, f.sha256 AS 摘要, f.received_at::text AS 收到时间
         FROM pickup_files f JOIN pickup_links k ON k.file_id = f.id WHERE k.delivery_id = ANY(:deliveries)
-        AND NOT EXISTS (SELECT FROM purged p WHERE p.kind = 'pickup_files' AND p.object_id = f.id) ORDER BY f.id""",
+        AND NOT EXISTS (SELECT FROM pickup_unlinks u WHERE u.link_id = k.id)
+        AND NOT EXISTS (SELECT FROM purged p WHERE p.kind = 'pickup_files' AND p.object_id = f.id)
+        ORDER BY f.id""",  # noqa: S608 (our own words)
           "证书交到本人的凭据，保存期限届满时删除"),
     Place("loose_evidence", "还没有关联的领取凭证", """
         SELECT id AS 文件, name AS 名称, kind AS 种类, sha256 AS 摘要, received_at::text AS 收到时间
@@ -139,7 +144,7 @@ _IDS = {
     "loose": f"""SELECT f.id FROM pickup_files f WHERE NOT EXISTS (
             SELECT FROM pickup_links k WHERE k.file_id = f.id
                 AND NOT EXISTS (SELECT FROM pickup_unlinks u WHERE u.link_id = k.id))
-        AND {_NAMED.format(text="f.name", among=":known || CAST(:numbers AS text[])")}""",  # noqa: S608 (as above)
+        AND {_NAMED.format(text="f.name", among=_NUMBERS)}""",  # noqa: S608 (as above)
     "return_rows": "SELECT id FROM return_rows WHERE row_id = ANY(:rows) OR id_number = ANY(:known)",
 }
 """How the person's things are found, each by those before it."""
