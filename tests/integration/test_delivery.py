@@ -530,6 +530,18 @@ def test_evidence_that_fits_two_certificates_waits_for_a_person(home):
     assert (day.handed, day.unlinked) == (0, 1)
 
 
+def test_evidence_whose_name_says_two_people_waits_for_a_person(home):
+    home.print(2)
+    home.day()
+    one, two = home.people
+    # The second one's papers, scanned into the folder of the first, who stands beside him.
+    home.evidence({f"{one.management_no}/{two.identity}_签名.png": b"s", f"{one.management_no}/身份证.png": b"i"})
+    day = home.day()
+    assert (day.handed, day.unlinked, home.state(one), home.state(two)) == (0, 1, "KEPT", "KEPT")
+    home.evidence({f"{one.management_no}/{one.identity}_签名.png": b"his own"})
+    assert (home.day().closed, home.state(one)) == (1, "HANDED")
+
+
 def test_what_is_still_being_written_is_left_for_the_next_round(home):
     home.print(1)
     home.day()

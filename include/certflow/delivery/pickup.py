@@ -260,11 +260,14 @@ class _Places:
         self._people = pickups.places_by_person(conn, account, tokens)
 
     def of(self, name: str) -> pickups.Place | None:
-        """One delivery, or None where the name points to none or to several."""
+        """One delivery, or None where the name points to none, to several, or to one person's by another's number."""
         tokens = _tokens(name)
         named = {self._numbers[token].delivery_id: self._numbers[token] for token in tokens if token in self._numbers}
+        people = tokens & self._people.keys()
         if not named:
-            named = {one.delivery_id: one for token in tokens for one in self._people.get(token, ())}
+            named = {one.delivery_id: one for person in people for one in self._people[person]}
+        elif people:
+            named = {key: one for key, one in named.items() if one.id_number in tokens}
         return next(iter(named.values())) if len(named) == 1 else None
 
 
