@@ -313,11 +313,16 @@ def test_a_parcel_signed_for_and_returned_is_a_question_for_a_person(home):
     assert home.states()[home.people[0].management_no] == ("SIGNED", "CLOSED")
 
 
-def test_an_order_has_one_waybill(home):
-    home.print(1)
-    (reference,) = home.mailed()
-    taken = home.track((reference, "W77", "", ""), name="second.csv")
-    assert (taken.state, taken.reason) == ("HELD", "第 2 行的订单已有另一个运单号")
+def test_a_second_waybill_for_an_order_is_a_question_for_a_person_and_holds_up_no_other_line(home):
+    home.print(2)
+    one, _ = home.mailed()
+    taken = home.track((one, "W77", "", ""), ("", "W2", "已收寄", "2020-09-01 10:00"), name="second.csv")
+    assert (taken.state, taken.against, taken.counts["moved"]) == ("APPLIED", (2,), 1)
+    told = home.track((one, "W77", "已签收", "2020-09-03 09:00"), ("", "W1", "已收寄", "2020-09-01 10:00"))
+    assert told.against == (2,)
+    with home.registry.read() as conn:
+        found = deliveries.by_order(conn, [one])[one]
+    assert (found.waybill, found.state) == ("W1", "COLLECTED")
 
 
 def test_an_order_list_may_have_more_than_9999_lines(home):

@@ -7,7 +7,6 @@ from typing import Literal, NamedTuple
 
 from certflow.delivery.profile import Line
 from certflow.delivery.states import TRACKED
-from certflow.errors import SubmissionError
 from certflow.registry.schema import ERRANDS, TRANSITIONS
 
 MOVES = frozenset(step for step in TRANSITIONS["delivery"] if ("delivery", *step) not in ERRANDS)
@@ -47,8 +46,8 @@ class Walk:
 def walk(state: str, waybill: str, lines: Iterable[Line], told: Collection[Told]) -> Walk:
     """Walk a delivery from `state` along its graph; never backwards, never twice over the same line.
 
-    Lines about a waybill that is not its own (any more) move nothing. SubmissionError when an order is given a
-    second waybill.
+    Lines about a waybill that is not its own (any more) move nothing. An order has one waybill: a line that gives it
+    another one contradicts what is known.
     """
     steps: list[str] = []
     events: list[Event] = []
@@ -63,10 +62,10 @@ def walk(state: str, waybill: str, lines: Iterable[Line], told: Collection[Told]
         seen.add((number, said, moment))
         if number and not waybill and (line.texts.get("order") or line.texts.get("management_no")):
             waybill = given = number
-        elif line.texts.get("order") and number != waybill:
-            raise SubmissionError("DELIVERY-VALUE", f"第 {line.row_no} 行的订单已有另一个运单号")
         effect: Literal["moved", "waybill", "late", "against"] = "waybill"
-        if line.word:
+        if line.texts.get("order") and number != waybill:
+            effect = "against"
+        elif line.word:
             way = [] if number != waybill and number else _way(state, said)
             effect = "moved" if way else "against" if said in _ENDS and said != state else "late"
             steps += way
