@@ -11,6 +11,8 @@
 
 **失败怎么办**：提示有名单未采用时，用 `certflow delivery choose` 或 `certflow delivery track` 导入该文件查看是哪一行：
 改正名单，或把 EMS 的新状态词写进 `templates/delivery-ems.toml`，然后重跑。
+提示回传与已知矛盾时（如先签收又退回、订单另有运单号），逐本用 `certflow trace` 查看，向 EMS 核实，
+退回之后其实签收了的，用 `certflow delivery move` 改为已签收；矛盾只提示一次，重跑即为成功。
 提示没有读取权限时，请管理员把投放文件夹中的文件改为运行用户可读；
 提示凭证的类型或大小不对时，换成图片或 PDF 再放，原来的移走。一个地市失败不影响其他地市。
 """

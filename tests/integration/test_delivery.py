@@ -325,6 +325,17 @@ def test_a_second_waybill_for_an_order_is_a_question_for_a_person_and_holds_up_n
     assert (found.waybill, found.state) == ("W1", "COLLECTED")
 
 
+def test_the_daily_round_tells_which_certificates_a_line_of_ems_contradicts(home):
+    home.print(2)
+    home.mailed()
+    drop = orders.folder(home.settings, CITY, "EMS回传") / "back.csv"
+    lines = ("运单号,状态,时间", "W1,已签收,2020-09-03 09:00", "W1,退回,2020-09-04 09:00", "W2,已收寄,2020-09-03 09:00")
+    drop.write_text("\n".join(lines), encoding="utf-8")
+    os.utime(drop, (1, 1))
+    assert home.day().against == (f"{CITY}-202005-034-v1-000001",)
+    assert home.day().against == ()
+
+
 def test_an_order_list_may_have_more_than_9999_lines(home):
     home.print(2)
     home.mailed()

@@ -26,6 +26,8 @@ class Day:
     """Lists that came again and changed nothing."""
     held: tuple[int, ...]
     """Ids of lists that wait for a person."""
+    against: tuple[str, ...]
+    """Record ids of certificates about which a line of EMS contradicts what is known: told this once."""
     unread: int
     """Files, and folders, in its drop folders that we may not read."""
     refused: int
@@ -75,6 +77,7 @@ def run_city(settings: Settings, registry: Registry, reference: Reference, accou
         applied=sum(one.state == "APPLIED" and one.reason != KNOWN for one in taken),
         unchanged=sum(one.reason == KNOWN for one in taken),
         held=tuple(one.file_id for one in taken if one.state == "HELD"),
+        against=tuple(sorted({record for one in taken for record in one.contradicted})),
         unread=unread + dropped.unread,
         refused=dropped.refused,
         evidence=dropped.new,

@@ -55,6 +55,8 @@ class Taken:
     """Rows about what is not ours."""
     against: tuple[int, ...] = ()
     """Rows that contradict what is known: a person looks at them."""
+    contradicted: tuple[str, ...] = ()
+    """Record ids of the certificates they speak of."""
 
 
 def take_file(
@@ -212,10 +214,18 @@ def _track(conn: "Connection", whole: Taken, profile: Profile, lines: Sequence[L
     ledger.settle_rows(conn)
     effects: Counter[str] = Counter(event.effect for walked in walks.values() for event in walked.events)
     unknown = [line.row_no for line in lines if not places.get(line.row_no)]
-    against = sorted(event.row_no for one in walks.values() for event in one.events if event.effect == "against")
+    against = sorted(
+        (event.row_no, known[one].record_id)
+        for one, walked in walks.items()
+        for event in walked.events
+        if event.effect == "against"
+    )
     counts = {"lines": len(lines)} | {effect: effects[effect] for effect in walk.EFFECTS}
     counts |= {"repeated": sum(one.repeated for one in walks.values()), "unknown": len(unknown)}
-    return replace(whole, counts=counts, unknown=tuple(unknown[:_SHOWN]), against=tuple(against[:_SHOWN]))
+    return replace(
+        whole, counts=counts, unknown=tuple(unknown[:_SHOWN]), against=tuple(row_no for row_no, _ in against[:_SHOWN]),
+        contradicted=tuple(sorted({record for _, record in against})),
+    )  # fmt: skip
 
 
 def _located(conn: "Connection", profile: Profile, lines: Sequence[Line]) -> dict[int, tuple[ledger.Known, ...]]:
