@@ -405,6 +405,18 @@ def test_the_same_list_again_takes_effect_where_the_mail_came_back_or_the_way_wa
     assert kept == counts
 
 
+def test_a_list_that_repeats_what_is_on_its_way_sends_nothing_out_again_when_that_comes_back(home):
+    home.print(2)
+    one, two = home.people
+    home.mailed([one])
+    taken = home.choose(home.mail(one), home.mail(two), name="grown.csv")  # the city's list grows from week to week
+    assert taken.counts == {"lines": 2, "mail": 1, "pickup": 0, "repeated": 1}
+    home.track(("", "W1", "退回", "2020-09-03 09:00"), name="back.csv")
+    assert (home.day().ordered, home.state(one)) == (1, "RETURNED")  # nobody has said where to since
+    home.choose(home.mail(one), home.mail(two), (), name="grown more.csv")
+    assert (home.day().ordered, home.state(one)) == (1, "PUSHED")
+
+
 def test_a_list_whose_time_is_over_says_nothing_about_a_later_reissue(home):
     home.print(1)
     home.mailed()

@@ -157,7 +157,7 @@ def _unchanged(conn: "Connection", whole: Taken) -> Taken:
 
 
 def _choose(conn: "Connection", whole: Taken, account: str, lines: Sequence[Line], *, again: bool) -> Taken:
-    """Write the choices of a list; of one that comes `again` those that differ from what counts now."""
+    """Write the choices of a list that differ from what counts now; of one that comes `again` for what is under way."""
     known = ledger.requested(conn, account, [line.texts["management_no"] for line in lines])
     rows: dict[str, int] = {}
     for line in lines:
@@ -171,22 +171,23 @@ def _choose(conn: "Connection", whole: Taken, account: str, lines: Sequence[Line
     choices = {
         one.texts["management_no"]: {key: one.texts.get(key, "") for key in fields} | {"way": one.word} for one in lines
     }
-    if again:
-        now = ledger.counting(conn, account, list(choices))
-        choices = {
-            number: one for number, one in choices.items() if number in now and tuple(one.values()) != now[number]
-        }
-        if not choices:
-            return _unchanged(conn, whole)
+    now = ledger.counting(conn, account, list(choices))
+    choices = {
+        number: one
+        for number, one in choices.items()
+        if (number in now or not again) and tuple(one.values()) != now.get(number)
+    }
+    if again and not choices:
+        return _unchanged(conn, whole)
     ledger.add_choices(
         conn, whole.file_id, account,
         [{"row_no": rows[number], "management_no": number} | one for number, one in choices.items()],
     )  # fmt: skip
     ways = Counter(one["way"] for one in choices.values())
     counts = {"lines": len(lines), "mail": ways["mail"], "pickup": ways["pickup"]}
-    if again:
-        return replace(whole, reason=_AGAIN, counts=counts | {"repeated": len(lines) - len(choices)})
-    return replace(whole, counts=counts)
+    if repeated := len(lines) - len(choices):
+        counts |= {"repeated": repeated}
+    return replace(whole, reason=_AGAIN if again else "", counts=counts)
 
 
 def _track(conn: "Connection", whole: Taken, profile: Profile, lines: Sequence[Line]) -> Taken:
