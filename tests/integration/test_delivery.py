@@ -731,6 +731,18 @@ def test_what_is_kept_too_long_is_overdue_under_the_rules_of_2023(home):
     move(home.registry, home.people[0].management_no, "HANDED", by="李四", reason="本人来领", actor=home.actor)
 
 
+def test_what_is_overdue_at_the_desk_is_mailed_when_its_holder_asks_for_it(home):
+    home.print(1)
+    (one,) = home.people
+    home.day()
+    with home.registry.begin(home.actor) as conn:
+        conn.execute(update(schema.deliveries).values(state="EXPIRED"))
+    home.choose(home.mail(one))
+    with home.registry.read() as conn:
+        assert [city.waiting for city in deliveries.punctuality(conn, 3)] == [1]
+    assert (home.day().ordered, home.state(one)) == (1, "PUSHED")
+
+
 def test_where_rules_go_by_their_date_paper_is_kept_by_those_of_today(settings):
     reference = load_reference(settings)
     assert orders.keeping_rules(replace(settings, rule_set="2020"), reference).keep_unclaimed_years is None

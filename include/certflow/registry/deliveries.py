@@ -153,7 +153,7 @@ def expire(conn: Connection, before: dt.datetime) -> int:
 
 
 def due_for_mail(conn: Connection, account: str) -> list[Due]:
-    """What is to go to EMS now: printed or kept and to be mailed, returned with a newer address. Oldest first."""
+    """What is to go to EMS now: printed or at the desk and to be mailed, returned with a newer choice. Oldest first."""
     return [Due(*row) for row in conn.execute(text(_DUE), {"account": account})]
 
 
@@ -368,7 +368,7 @@ WHERE id IN (SELECT d.id FROM deliveries d JOIN rows r ON r.id = d.row_id {_CHOI
 _DUE = f"""
 SELECT d.id, c.id, c.recipient, c.phone, c.postcode, c.address
 FROM deliveries d JOIN rows r ON r.id = d.row_id {_CHOICE}
-WHERE d.account = :account AND d.state IN ('PRINTED', 'KEPT', 'PICKUP', 'RETURNED')
+WHERE d.account = :account AND d.state IN ('PRINTED', 'KEPT', 'PICKUP', 'EXPIRED', 'RETURNED')
     AND c.way = 'mail' AND c.id > coalesce(d.choice_id, 0)
 ORDER BY d.id
 """  # noqa: S608 (parts of our own)
@@ -481,7 +481,7 @@ WITH facts AS (
     SELECT d.account, d.pushed_at IS NOT NULL AS pushed,
            (d.pushed_at AT TIME ZONE 'Asia/Shanghai')::date - e.printed_on AS took,
            (now() AT TIME ZONE 'Asia/Shanghai')::date - (e.recorded_at AT TIME ZONE 'Asia/Shanghai')::date AS waits,
-           d.state IN ('PRINTED', 'KEPT') AND c.way = 'mail' AS owed
+           d.state IN ('PRINTED', 'KEPT', 'EXPIRED') AND c.way = 'mail' AS owed
     FROM deliveries d JOIN rows r ON r.id = d.row_id {_CHOICE} {_PRINT}
     WHERE d.state <> 'AWAITING' AND (:account = '' OR d.account = :account)
 )

@@ -63,9 +63,9 @@ TRANSITIONS: dict[str, tuple[tuple[str, str], ...]] = {
         ("UNDERWAY", "SIGNED"), ("UNDERWAY", "RETURNED"), ("RETURNED", "PUSHED"), ("RETURNED", "PICKUP"),
         ("RETURNED", "SIGNED"),
         ("PRINTED", "KEPT"), ("KEPT", "PUSHED"), ("PICKUP", "PUSHED"), ("KEPT", "HANDED"), ("PICKUP", "HANDED"),
-        ("KEPT", "EXPIRED"), ("PICKUP", "EXPIRED"), ("EXPIRED", "HANDED"), ("PRINTED", "WITHHELD"),
-        ("KEPT", "WITHHELD"), ("PICKUP", "WITHHELD"), ("RETURNED", "WITHHELD"), ("WITHHELD", "KEPT"),
-        ("HANDED", "KEPT"),
+        ("KEPT", "EXPIRED"), ("PICKUP", "EXPIRED"), ("EXPIRED", "HANDED"), ("EXPIRED", "PUSHED"),
+        ("PRINTED", "WITHHELD"), ("KEPT", "WITHHELD"), ("PICKUP", "WITHHELD"), ("RETURNED", "WITHHELD"),
+        ("WITHHELD", "KEPT"), ("HANDED", "KEPT"),
     ),
 }  # fmt: skip
 """Allowed moves of the graphs; the migration copies them into `transitions`."""

@@ -1,7 +1,8 @@
 """Say of each choice of way when it was made: the same list may come once more, and old ones count for nothing new.
 
 Choices from before have no moment: they were made when their list came. A request that waits for its proof may be
-contested by another city (D24). A withdrawn row is followed to the one that took its place.
+contested by another city (D24). A withdrawn row is followed to the one that took its place. What is overdue at the desk
+may be mailed.
 """
 
 from alembic import op
@@ -17,7 +18,8 @@ def upgrade() -> None:
     op.execute("ALTER TABLE delivery_choices ADD COLUMN made_at timestamp with time zone")
     op.execute("ALTER TABLE delivery_choices ALTER COLUMN made_at SET DEFAULT now()")
     op.execute(
-        "INSERT INTO transitions (kind, from_state, to_state) VALUES ('row', 'PROOF', 'WITHDRAWN')"
+        "INSERT INTO transitions (kind, from_state, to_state)"
+        " VALUES ('row', 'PROOF', 'WITHDRAWN'), ('delivery', 'EXPIRED', 'PUSHED')"
         " ON CONFLICT DO NOTHING"  # a new database has it already
     )
     op.execute("CREATE INDEX ix_rows_replaces ON rows (replaces) WHERE replaces IS NOT NULL")
