@@ -155,6 +155,25 @@ def test_nothing_is_ordered_twice(home):
     assert len(list(orders.folder(home.settings, CITY, "EMS订单").iterdir())) == 1
 
 
+def test_who_chooses_otherwise_after_the_order_is_told_of_until_the_parcel_is_where_he_wants_it(home):
+    home.print(3)
+    one, two, three = home.people
+    home.mailed()
+    changed = home.mail(two, "青岛市某路2号")
+    home.choose((one.management_no, "自取", "", "", "", ""), changed, home.mail(three), name="changed.csv")
+    record = "370100-202005-034-v1-00000{}".format
+    assert home.day().overtaken == (record(1), record(2))
+    assert [home.state(person) for person in home.people] == ["PUSHED"] * 3  # EMS has them, or their order
+    told = {"by": "李四", "reason": "EMS 未收寄，已撤单", "actor": home.actor}
+    for person in (one, two):
+        move(home.registry, person.management_no, "PICKUP", **told)
+    day = home.day()
+    assert (day.overtaken, day.ordered, home.state(one), home.state(two)) == ((), 1, "PICKUP", "PUSHED")
+    home.track(("", "W3", "已收寄", "2020-09-01 10:00"))
+    with pytest.raises(Conflict, match="不能改为"):
+        move(home.registry, three.management_no, "PICKUP", **told)  # EMS has it
+
+
 @pytest.mark.parametrize("recorded", [False, True])
 def test_a_list_that_was_not_recorded_never_lies_under_its_name(home, monkeypatch, recorded):
     home.print(1)

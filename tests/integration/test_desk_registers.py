@@ -14,6 +14,8 @@ from desk_world import MARKUP, build
 from openpyxl import load_workbook
 
 from certflow import reference
+from certflow.delivery import orders
+from certflow.delivery.take import take_file
 from certflow.registry.doctor import examine
 from certflow.reports import appeals, scorecard
 from certflow.reports.printing import DRAFT
@@ -111,6 +113,22 @@ def test_deliveries_are_counted_listed_and_moved_along_the_graph_alone(world, at
     late = at().post("/deliveries/move", data=form | {"state": "KEPT"})  # the page was opened before that
     assert (late.status_code, "现在的状态是“暂扣”" in words(late)) == (400, True)
     assert at("viewer").get("/deliveries", params={"state": "nowhere"}).status_code == 404
+
+
+def test_who_chooses_otherwise_after_the_order_for_ems_is_named(world, at, settings, registry, actor, tmp_path):
+    query = "SELECT ARRAY[r.management_no, r.record_id] FROM rows r JOIN deliveries d ON d.row_id = r.id LIMIT 1"
+    number, record = world.ask(query)[0]
+    file, account = tmp_path / "choice.csv", record[:6]
+    for way in ("邮寄,张三,13800000000,250000,某路1号", "自取,,,,"):
+        assert "下单以后" not in words(at().get("/deliveries"))
+        file.write_text(f"管理号,领取方式,收件人,联系电话,邮编,收件地址\n{number},{way}\n", encoding="utf-8")
+        take_file(settings, registry, "choices", file, actor=actor, account=account)
+        orders.order_list(settings, registry, account, "济南市", actor)
+    page = at("viewer").get("/deliveries")
+    assert "下单以后改了方式或地址：1 本" in words(page)
+    assert f"/trace?number={record}" in page.text
+    form = {"record": record, "shown": "PUSHED", "state": "PICKUP", "reason": "EMS 已撤单"}
+    assert "下单以后" not in words(at().post("/deliveries/move", data=form, follow_redirects=True))
 
 
 def test_an_appeal_is_filed_by_its_city_judged_by_the_province_and_leaves_the_score(plain, at, settings, registry):

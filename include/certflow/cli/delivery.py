@@ -108,6 +108,11 @@ def run(
                 (day.refused, "个凭证的类型或大小不对，未收，留在原处"),
                 (day.elsewhere, "本有领取签名，按记录却不在领取处，用 evidence status 查看"),
                 (day.without_address, "本没有邮寄地址，请地市报名单"),
+                (
+                    len(day.overtaken),
+                    "本下过 EMS 订单之后又改了领取方式或地址（EMS 未收寄的，撤单后用 move 改为转现场领取）："
+                    + "、".join(day.overtaken),
+                ),
             ):
                 if many:
                     complain(f"{reference.cities[account].name}：{many} {words}")
@@ -165,7 +170,7 @@ def move(
     by: By,
     reason: Annotated[str, typer.Option(help="原因，写入审计记录。")],
 ) -> None:
-    """由人决定一本证书的发放状态：暂扣、解除暂扣（保管中）、退回后转现场领取、已领取、EMS 更正为已签收。
+    """由人决定一本证书的发放状态：暂扣、解除暂扣（保管中）、退回或撤单后转现场领取、已领取、EMS 更正为已签收。
 
     误记为已领取、其实仍在库的，改为保管中；有领取签名的，先撤销签名的关联。
 

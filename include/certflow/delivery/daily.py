@@ -41,6 +41,8 @@ class Day:
     elsewhere: int
     """Certificates that were signed for at the desk and are not there, by what is known."""
     without_address: int
+    overtaken: tuple[str, ...]
+    """Record ids of what EMS was told to carry before its holder chose otherwise."""
 
     def as_json(self) -> dict[str, Any]:
         """The same as plain data."""
@@ -71,6 +73,7 @@ def run_city(settings: Settings, registry: Registry, reference: Reference, accou
             ledger.take_turn(conn)
             kept = ledger.to_desk(conn, account, settings.delivery_way)
         with registry.read() as conn:
+            late = ledger.overtaken(conn, account)
             lacking = ledger.without_address(conn, account) if settings.delivery_way == "mail" else 0
     return Day(
         account=account,
@@ -88,4 +91,5 @@ def run_city(settings: Settings, registry: Registry, reference: Reference, accou
         unlinked=dropped.unlinked,
         elsewhere=len(pickup.elsewhere(registry, account)),
         without_address=lacking,
+        overtaken=tuple(late),
     )

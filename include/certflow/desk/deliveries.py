@@ -42,6 +42,7 @@ def routes(desk: Desk) -> APIRouter:
                 if chosen and state != "AWAITING"
                 else []
             )
+            late = deliveries.overtaken(conn, account)
             quick = deliveries.punctuality(conn, desk.settings.push_days, account) if account else []
         sums = Counter[str]()
         for (_, where), many in counts.items():
@@ -50,7 +51,7 @@ def routes(desk: Desk) -> APIRouter:
             request, "deliveries", counts=counts, sums=sums, shown=[one for one in WORDS if sums[one]], words=WORDS,
             accounts=sorted({one for one, _ in counts}), cities=desk.tables.cities, city=account, state=state,
             lines=[(one, mask_name(one.name), _next(one.state)) for one in found[:SHOWN]], more=len(found) > SHOWN,
-            chosen=chosen, ways=WAYS, quick=quick[0] if quick else None, days=desk.settings.push_days,
+            chosen=chosen, ways=WAYS, late=late, quick=quick[0] if quick else None, days=desk.settings.push_days,
         )  # fmt: skip
 
     @router.post("/deliveries/move")

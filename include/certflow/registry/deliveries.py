@@ -157,6 +157,11 @@ def due_for_mail(conn: Connection, account: str) -> list[Due]:
     return [Due(*row) for row in conn.execute(text(_DUE), {"account": account})]
 
 
+def overtaken(conn: Connection, account: str = "") -> list[str]:
+    """Records of what is on its way by EMS although another way or address was chosen since; oldest first."""
+    return list(conn.scalars(text(_OVERTAKEN), {"account": account}))
+
+
 def without_address(conn: Connection, account: str) -> int:
     """Printed certificates of a city that no list chose a way for: where mail is the default they lack an address."""
     return int(conn.scalar(text(_NO_ADDRESS), {"account": account}) or 0)
@@ -370,6 +375,12 @@ SELECT d.id, c.id, c.recipient, c.phone, c.postcode, c.address
 FROM deliveries d JOIN rows r ON r.id = d.row_id {_CHOICE}
 WHERE d.account = :account AND d.state IN ('PRINTED', 'KEPT', 'PICKUP', 'EXPIRED', 'RETURNED')
     AND c.way = 'mail' AND c.id > coalesce(d.choice_id, 0)
+ORDER BY d.id
+"""  # noqa: S608 (parts of our own)
+
+_OVERTAKEN = f"""
+SELECT r.record_id FROM deliveries d JOIN rows r ON r.id = d.row_id {_CHOICE}
+WHERE (:account = '' OR d.account = :account) AND d.state IN ('PUSHED', 'COLLECTED', 'UNDERWAY') AND c.id > d.choice_id
 ORDER BY d.id
 """  # noqa: S608 (parts of our own)
 

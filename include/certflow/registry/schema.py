@@ -59,9 +59,9 @@ TRANSITIONS: dict[str, tuple[tuple[str, str], ...]] = {
     "delivery": (
         ("", "PRINTED"), ("PRINTED", "AWAITING"), ("KEPT", "AWAITING"), ("AWAITING", "PRINTED"),
         ("PRINTED", "PUSHED"), ("PUSHED", "COLLECTED"), ("PUSHED", "UNDERWAY"), ("PUSHED", "SIGNED"),
-        ("PUSHED", "RETURNED"), ("COLLECTED", "UNDERWAY"), ("COLLECTED", "SIGNED"), ("COLLECTED", "RETURNED"),
-        ("UNDERWAY", "SIGNED"), ("UNDERWAY", "RETURNED"), ("RETURNED", "PUSHED"), ("RETURNED", "PICKUP"),
-        ("RETURNED", "SIGNED"),
+        ("PUSHED", "RETURNED"), ("PUSHED", "PICKUP"), ("COLLECTED", "UNDERWAY"), ("COLLECTED", "SIGNED"),
+        ("COLLECTED", "RETURNED"), ("UNDERWAY", "SIGNED"), ("UNDERWAY", "RETURNED"), ("RETURNED", "PUSHED"),
+        ("RETURNED", "PICKUP"), ("RETURNED", "SIGNED"),
         ("PRINTED", "KEPT"), ("KEPT", "PUSHED"), ("PICKUP", "PUSHED"), ("KEPT", "HANDED"), ("PICKUP", "HANDED"),
         ("KEPT", "EXPIRED"), ("PICKUP", "EXPIRED"), ("EXPIRED", "HANDED"), ("EXPIRED", "PUSHED"),
         ("PRINTED", "WITHHELD"), ("KEPT", "WITHHELD"), ("PICKUP", "WITHHELD"), ("RETURNED", "WITHHELD"),
