@@ -15,9 +15,10 @@ from sqlalchemy.exc import DBAPIError
 from typer.testing import CliRunner
 
 from certflow.cli import app
+from certflow.delivery import pickup
 from certflow.delivery.bundle import export
 from certflow.delivery.daily import run_city
-from certflow.delivery.pickup import original_of
+from certflow.delivery.profile import copy_profile
 from certflow.delivery.take import take_file
 from certflow.dispatch.assemble import rebuild
 from certflow.errors import CertflowError, Conflict
@@ -137,7 +138,7 @@ def test_what_is_closed_and_old_leaves_the_home_and_its_names_the_ledger(home):
     assert home.purge() == ({}, dataclasses.replace(proof, searched=home.purge()[1].searched))
 
 
-def test_evidence_of_a_pick_up_goes_after_its_years_and_what_is_linked_to_nobody_stays(home):
+def test_evidence_of_a_pick_up_goes_after_its_years_and_so_does_what_is_linked_to_nobody(home):
     print_month(home.settings, home.registry, PEOPLE, home.folder)
     cities = load_reference(home.settings)
     run_city(home.settings, home.registry, cities, "370100", home.actor)
@@ -149,14 +150,49 @@ def test_evidence_of_a_pick_up_goes_after_its_years_and_what_is_linked_to_nobody
     home.age()
     assert "evidence" not in home.purge(days=1800)[0]
     done, proof = home.purge(days=1900)
-    assert (done["evidence"], proof.holds) == (2, True)
+    assert (done["evidence"], proof.holds) == (3, True)
     with home.registry.read() as conn:
-        names = conn.scalars(select(schema.pickup_files.c.name).order_by(schema.pickup_files.c.id)).all()
-    assert sorted(names) == ["", "", "IMG_0001.jpg"]
-    assert b"planted IMG_0001.jpg" in [path.read_bytes() for path in home.settings.originals.glob("*/*.bin")]
-    gone = next(index for index, name in enumerate(names, start=1) if not name)
-    with pytest.raises(Conflict, match="保存期限已满"):
-        original_of(home.settings, home.registry, gone)
+        assert conn.scalars(select(schema.pickup_files.c.name)).all() == [""] * 3
+    assert not [path for path in home.settings.originals.glob("*/*.bin") if b"planted IMG" in path.read_bytes()]
+    assert pickup.status(home.settings, home.registry) == ([], [])
+    by = {"kind": "签名", "by": "李四", "actor": home.actor}
+    for number in (1, 2, 3):
+        with pytest.raises(Conflict, match="保存期限已满"):
+            pickup.original_of(home.settings, home.registry, number)
+        with pytest.raises(Conflict, match="保存期限已满"):
+            pickup.link(home.settings, home.registry, number, PEOPLE[1].management_no, **by)
+    # The very picture comes once more, under a name that says whose it is: its time is over all the same.
+    home.write(f"delivery/370100/领取凭证/{PEOPLE[1].identity}_签名.png", "planted IMG_0001.jpg")
+    os.utime(home.settings.path("delivery", "370100", "领取凭证", f"{PEOPLE[1].identity}_签名.png"), (1, 1))
+    assert run_city(home.settings, home.registry, cities, "370100", home.actor).handed == 0
+    home.age()
+    assert home.purge(days=1900)[1].holds
+
+
+def test_a_list_that_was_never_applied_goes_after_its_time_and_says_nothing_afterwards(home):
+    print_month(home.settings, home.registry, PEOPLE, home.folder)
+    lines = (
+        "管理号,领取方式,收件人,联系电话,邮编,收件地址",
+        f"{PEOPLE[0].management_no},专人送达,{PEOPLE[0].name},1,2,{ADDRESS}",
+    )
+    home.write("delivery/370100/收件名单/list.csv", "\n".join(lines))
+    drop = home.settings.path("delivery", "370100", "收件名单", "list.csv")
+    os.utime(drop, (1, 1))
+    cities = load_reference(home.settings)
+    assert len(run_city(home.settings, home.registry, cities, "370100", home.actor).held) == 1
+    data = drop.read_bytes()
+    home.age()
+    assert home.purge(days=360)[0] == {}
+    done, proof = home.purge(days=370)
+    assert (done, proof.holds, drop.exists()) == ({"deliveries": 1}, True, False)
+    own = copy_profile(home.settings, "choices")  # the word is known by now
+    own.write_text(own.read_text("utf-8").replace('"快递"', '"快递", "专人送达"'), encoding="utf-8")
+    drop.write_bytes(data)
+    os.utime(drop, (1, 1))
+    taken = take_file(home.settings, home.registry, "choices", drop, actor=home.actor, account="370100")
+    assert (taken.state, "保存期限已满" in taken.reason) == ("HELD", True)
+    home.age()
+    assert home.purge(days=370)[1].holds
 
 
 def test_nothing_goes_before_its_time(home):
@@ -236,13 +272,14 @@ def test_bytes_that_something_open_still_needs_stay_and_bytes_that_come_again_ar
         conn.execute(update(schema.files).values(shelved_at=text("now()")))
         digest, size = conn.execute(select(schema.files.c.sha256, schema.files.c.size)).one()
         conn.execute(insert(schema.delivery_files).values(
-            kind="ems", account="", name="same.csv", sha256=digest, size=size, state="HELD"))  # fmt: skip
+            kind="ems", account="", name="same.csv", sha256=digest, size=size, state="APPLIED",
+            received_at=NOW + dt.timedelta(3900)))  # fmt: skip
     home.age()
     data = home.settings.original(digest).read_bytes()
     assert home.purge()[0] == {"originals": 1}
-    assert home.settings.original(digest).read_bytes() == data  # the held list is the same bytes
+    assert home.settings.original(digest).read_bytes() == data  # the list that came later is the same bytes
     with home.registry.begin(home.actor) as conn:
-        conn.execute(update(schema.delivery_files).values(state="APPLIED"))
+        conn.execute(update(schema.delivery_files).values(received_at=NOW))
     assert home.purge()[0] == {"deliveries": 1}
     assert not home.settings.original(digest).exists()
     assert keep(home.settings, data) == digest

@@ -35,6 +35,7 @@ _TO_HANDED = {
     "RETURNED": ("PICKUP", "HANDED"),
 }
 """From where a certificate can be handed out at the desk, and by which steps."""
+_GONE = "的保存期限已满，原件已删除"
 _ELSEWHERE = ("PUSHED", "COLLECTED", "UNDERWAY", "WITHHELD")
 """Where a certificate is that nobody can sign for at the desk, by what is known."""
 
@@ -67,7 +68,7 @@ class Dropped:
     files: int
     new: int
     known: int
-    """Linked before, whatever became of it: nothing was done about them."""
+    """Linked before, whatever became of it, or purged: nothing was done about them."""
     linked: int
     unlinked: int
     refused: int
@@ -136,11 +137,12 @@ def import_folder(
         places = _Places(conn, account, [_folded(str(piece["name"])) for _, piece in found])
         recorded = [(piece, *pickups.record(conn, piece)) for _, piece in found]
         before = pickups.linked(conn, [kept.id for _, kept, _ in recorded])
+        gone = retention.gone(conn)
         for piece, kept, is_new in recorded:
             new += is_new
             place = places.of(_folded(str(piece["name"])))
             people = before.get(kept.id, ())
-            if people and (place is None or place.id_number in people):
+            if kept.sha256 in gone or (people and (place is None or place.id_number in people)):
                 known += 1  # linked once, or taken back: its name may point to a certificate printed since
                 continue
             if place is None or not piece["kind"]:
@@ -171,6 +173,8 @@ def link(
         piece = pickups.piece(conn, file_id)
         if piece is None:
             raise Conflict("没有这个编号的凭证文件")
+        if piece.sha256 in retention.gone(conn):
+            raise Conflict(f"凭证 {file_id} {_GONE}")
         said = kinds.get(kind, "") or piece.kind
         if not said:
             raise Conflict(f"请写明凭证种类：{'、'.join(rules.names.values())}")
@@ -236,7 +240,7 @@ def original_of(settings: Settings, registry: Registry, file_id: int) -> tuple[p
     if piece is None:
         raise Conflict("没有这个编号的凭证文件")
     if piece.sha256 in gone:
-        raise Conflict(f"凭证 {file_id} 的保存期限已满，原件已删除")
+        raise Conflict(f"凭证 {file_id} {_GONE}")
     path = settings.original(piece.sha256)
     data = vault.read_bytes(path) if path.is_file() else b""
     if hashlib.sha256(data).hexdigest() != piece.sha256:

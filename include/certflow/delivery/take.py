@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 _SHOWN = 20
 KNOWN = "以前已经导入过，这次未起作用"
+_GONE = "这份名单没有采用，保存期限已满，已经删除；仍然有用的，请另做一份再报"
 _AGAIN = "以前已经导入过，有变动的这次重新起作用"
 
 
@@ -88,6 +89,8 @@ def take_file(
     with registry.begin(actor) as conn:
         file_id, state = ledger.record_file(conn, arrived)
         whole = Taken(file_id, name, "APPLIED", len(data), digest)
+        if state == "HELD" and digest in retention.gone(conn):
+            return replace(whole, state="HELD", reason=_GONE)
         if state == "APPLIED" and (kind != CHOICES or _over(conn, whole, placed)):
             return _unchanged(conn, whole)
     try:

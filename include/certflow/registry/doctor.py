@@ -266,7 +266,8 @@ def overdue(conn: Connection) -> list[str]:
         """
         SELECT id, CAST(:days AS integer) FROM pickup_files f WHERE received_at < now() - make_interval(days => :days)
         AND NOT EXISTS (SELECT FROM pickup_links l WHERE l.file_id = f.id
-            AND NOT EXISTS (SELECT FROM pickup_unlinks u WHERE u.link_id = l.id)) ORDER BY id""",
+            AND NOT EXISTS (SELECT FROM pickup_unlinks u WHERE u.link_id = l.id))
+        AND NOT EXISTS (SELECT FROM purged p WHERE p.kind = 'pickup_files' AND p.object_id = f.id) ORDER BY id""",
         days=holds.LIMIT_DAYS,
     )
     return problems + _lines(conn, "{0} {1} 个处于 {2} 已超过 {3} 天，最早的编号 {4}", """

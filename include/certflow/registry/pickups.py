@@ -15,7 +15,7 @@ from sqlalchemy import Column, Connection, Select, exists, func, select, text
 from sqlalchemy.dialects.postgresql import insert
 
 from certflow.registry.ledger import errand
-from certflow.registry.schema import deliveries, pickup_files, pickup_links, pickup_unlinks, rows
+from certflow.registry.schema import deliveries, pickup_files, pickup_links, pickup_unlinks, purged, rows
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,8 +95,9 @@ def unlink(conn: Connection, file_id: int, name: str, by: str, reason: str) -> l
 
 
 def unlinked(conn: Connection, account: str = "") -> list[Piece]:
-    """Files that belong to no certificate yet, oldest first."""
-    query = select(*_piece()).where(~exists().where(pickup_links.c.file_id == pickup_files.c.id, _HOLDS))
+    """Files that belong to no certificate yet and were not purged, oldest first."""
+    gone = exists().where(purged.c.kind == "pickup_files", purged.c.object_id == pickup_files.c.id)
+    query = select(*_piece()).where(~exists().where(pickup_links.c.file_id == pickup_files.c.id, _HOLDS), ~gone)
     if account:
         query = query.where(pickup_files.c.account == account)
     return [Piece(*row) for row in conn.execute(query.order_by(pickup_files.c.id))]

@@ -1,8 +1,10 @@
 """What the ledger says about time limits: which originals are closed and old enough, and what was purged.
 
 Closed: nothing about it can still move. Rows of it are in an end state, nothing of it is held or contested, no
-other row borrows a photo from it. Old enough: its last row came to its end so many days ago (`settings.Retention`).
-A purged original keeps its line, digest and size in the ledger; what named persons in the lines about it is emptied.
+other row borrows a photo from it. A list about deliveries that was never applied and evidence that belongs to nobody
+known are closed from the beginning: nothing rests on them. Old enough: its last row came to its end so many days ago
+(`settings.Retention`). A purged original keeps its line, digest and size in the ledger; what named persons in the lines
+about it is emptied.
 """
 
 import datetime as dt
@@ -38,16 +40,16 @@ _CLOSED: dict[str, tuple[str, str, str]] = {
         SELECT FROM return_rows b JOIN rows r ON r.id = b.row_id WHERE b.return_id = f.id AND {_OPEN})
         AND NOT EXISTS (SELECT FROM return_answers w WHERE w.return_id = f.id AND w.answered_at IS NULL
             AND w.undo_id IS NULL)"""),  # noqa: S608 (our own words)
-    "deliveries": ("delivery_files", "received_at", f"""f.state = 'APPLIED'
-        AND NOT EXISTS ({_DELIVERED} AND d.choice_id IN (SELECT id FROM delivery_choices c WHERE c.file_id = f.id))
+    "deliveries": ("delivery_files", "received_at", f"""
+        NOT EXISTS ({_DELIVERED} AND d.choice_id IN (SELECT id FROM delivery_choices c WHERE c.file_id = f.id))
         AND NOT EXISTS (SELECT FROM delivery_choices c JOIN rows r ON r.management_no = c.management_no
             WHERE c.file_id = f.id AND {_OPEN})
         AND NOT EXISTS ({_DELIVERED} AND d.id IN (
             SELECT delivery_id FROM delivery_events v WHERE v.file_id = f.id))"""),  # noqa: S608 (our own words)
     "orders": ("delivery_orders", "made_at", f"NOT EXISTS ({_DELIVERED} AND d.order_id = f.id)"),
     "exports": ("delivery_exports", "made_at", "f.id < (SELECT max(id) FROM delivery_exports)"),
-    "evidence": ("pickup_files", "received_at", f"""EXISTS (SELECT FROM pickup_links k WHERE k.file_id = f.id)
-        AND NOT EXISTS ({_DELIVERED} AND d.id IN (SELECT delivery_id FROM pickup_links k WHERE k.file_id = f.id
+    "evidence": ("pickup_files", "received_at", f"""
+        NOT EXISTS ({_DELIVERED} AND d.id IN (SELECT delivery_id FROM pickup_links k WHERE k.file_id = f.id
             AND NOT EXISTS (SELECT FROM pickup_unlinks u WHERE u.link_id = k.id)))"""),  # noqa: S608 (our own words)
 }  # fmt: skip
 """Kind of original → its table, when it came, and the condition under which a line `f` of it is closed."""
