@@ -16,6 +16,7 @@ from tests.simulated_years import EXAMS, Years
 from certflow import signing
 from certflow.dispatch.assemble import assemble
 from certflow.dispatch.freeze import freeze
+from certflow.dispatch.month import reporting
 from certflow.errors import Conflict
 from certflow.month import Month
 from certflow.reference import load_reference
@@ -101,6 +102,19 @@ def test_every_figure_of_24_months_equals_the_stories_and_an_independent_query(s
     assert now.province.requests == sum(one.requests for one in now.cities)
     by_rate = sorted(now.cities, key=lambda one: one.faulty / one.requests)
     assert [one.rank for one in by_rate] == sorted(one.rank for one in by_rate)
+
+
+def test_a_month_of_which_everything_went_back_is_missing_on_the_card_as_it_is_on_the_board(settings, registry):
+    month = SmallMonth(settings, registry)
+    month.submit([Person(1)])
+    month.submit([Person(2, state="RETURNED")], account="370200", verdict="returned")
+    month.submit([Person(3, state="RETURNED")], account="370300", verdict="returned")
+    month.submit([Person(3)], account="370300")
+    board = {one.account: one.status for one in reporting(settings, registry, "202005")}
+    cards = scorecard.standing(settings, registry, "202005").cities
+    assert {one.account: one.months_missing for one in cards} == {
+        account: int(status == "missing") for account, status in board.items()
+    }
 
 
 def test_an_upheld_appeal_changes_exactly_the_figures_it_should(settings, registry, years, actor):

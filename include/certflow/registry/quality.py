@@ -33,6 +33,8 @@ class CityMonth:
     """Requests that went back or wait, and no later row of theirs was let through."""
     versions: int
     """Submissions of the exam."""
+    usable: bool
+    """One of them at least did not go back as a whole."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,11 +122,13 @@ def city_months(conn: Connection, first: str, last: str, until: datetime | None 
         FROM judged j LEFT JOIN faults x ON x.row_id = j.id LEFT JOIN received v USING (submission_id)
         GROUP BY j.month, j.account, j.exam_code, j.request
     ), versions AS (
-        SELECT month, account, exam_code, max(version) AS versions FROM submissions WHERE lane = 'month'
+        SELECT month, account, exam_code, max(version) AS versions,
+            coalesce(bool_or(verdict NOT IN ('returned', 'ignored')), false) AS usable
+        FROM submissions WHERE lane = 'month'
         GROUP BY month, account, exam_code
     )
     SELECT month, account, exam_code, count(*), count(*) FILTER (WHERE faulty), count(*) FILTER (WHERE held),
-        count(*) FILTER (WHERE on_time), count(*) FILTER (WHERE unresolved), max(versions)
+        count(*) FILTER (WHERE on_time), count(*) FILTER (WHERE unresolved), max(versions), bool_or(usable)
     FROM requests JOIN versions USING (month, account, exam_code)
     GROUP BY month, account, exam_code ORDER BY month, account, exam_code"""
         ),

@@ -98,7 +98,9 @@ def scores(
     causes: Sequence[Cause],
 ) -> tuple[list[Score], Score]:
     """The score of every city (account → name) by account, with ranks, and the one of the province."""
-    usable = {(one.month, one.account) for one in months} | {(one.month, one.account) for one in files if one.nil}
+    usable = {(one.month, one.account) for one in months if one.usable} | {
+        (one.month, one.account) for one in files if one.nil
+    }
     expected = {one.month for one in files} | {one.month for one in months}
     by_account: dict[str, list[CityMonth]] = defaultdict(list)
     for one in months:
