@@ -78,6 +78,22 @@ def test_spelling_that_means_the_same_agrees(counter, registry, actor):
     assert counter.verify(ASKS, spelled).result == "match"
 
 
+@pytest.mark.parametrize("held", ["201001034370000001", "鲁（2010）0001", "a-2010 0001"])
+def test_a_number_is_found_with_blanks_and_wide_signs_as_it_is_copied_from_a_page(counter, registry, actor, held):
+    asked = certificate(registry, actor, 1, management_no=held)
+    wide = held.translate({ord(sign): ord(sign) + 0xFEE0 for sign in "0123456789"})
+    for number in (
+        held,
+        wide,
+        f"{held[:6]} {held[6:]}",
+        f"\u200b{held}\u3000",
+        held.replace("（", "(").replace("）", ")"),
+    ):
+        assert counter.verify(ASKS, asked | {"管理号": number}).result == "match", number
+    for number in ("", held[:-1]):
+        assert counter.verify(ASKS, asked | {"管理号": number, "考试名称": "一级建造师"}).result == "unknown"
+
+
 @pytest.mark.parametrize(
     ("held", "shown", "result"),
     [

@@ -48,16 +48,13 @@ class Logged:
 
 
 def find(conn: Connection, management_no: str, id_numbers: Sequence[str]) -> list[Certificate]:
-    """Certificates with this 管理号, and those without one whose holder's number is written in one of these ways."""
+    """Certificates with this 管理号, and those whose holder's number is written in one of these ways."""
     query = select(
         certificates.c.id, certificates.c.management_no, certificates.c.name, certificates.c.id_number,
         certificates.c.exam_name, certificates.c.level, certificates.c.specialty, certificates.c.approved_on,
         certificates.c.city,
     ).where(
-        or_(
-            certificates.c.management_no == management_no,
-            certificates.c.management_no.is_(None) & certificates.c.id_number.in_(id_numbers),
-        )
+        or_(certificates.c.management_no == management_no, certificates.c.id_number.in_(id_numbers))
     ).order_by(certificates.c.id)  # fmt: skip
     return [Certificate(number, no or "", *rest) for number, no, *rest in conn.execute(query)]
 

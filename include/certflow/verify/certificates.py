@@ -142,8 +142,8 @@ class Counter:
         fitting = []
         for one in found:
             fields = self._compare(one, asked)
-            known_by = _IDENTITY if one.management_no else (*_IDENTITY, "考试名称")
-            if self._mine(one) and all(fields.get(name, True) for name in known_by):
+            known_by = _IDENTITY if one.management_no else (*_IDENTITY[1:], "考试名称")
+            if self._mine(one) and fields.get("管理号", True) and all(fields.get(name) for name in known_by):
                 fitting.append((one, fields))
         # Without a number two levels of one exam may be the same person's: the one that agrees is meant.
         fitting.sort(key=lambda pair: not all(pair[1].values()))
