@@ -190,6 +190,22 @@ def sheets(path):
         yield from ([str(value) for value in row] for row in sheet.iter_rows(values_only=True))
 
 
+def test_what_a_city_asked_for_and_contested_on_her_behalf_is_found(home):
+    home.print()
+    with home.registry.begin(home.actor) as conn:
+        conn.execute(insert(schema.proof_requests).values(
+            file_id=1, row_no=2, management_no=HER.management_no, purpose="投标", reason="申请正在核实"))  # fmt: skip
+        finding = conn.scalar(select(schema.findings.c.id).where(schema.findings.c.row_id == 1))
+        appeal = insert(schema.appeals).values(finding_id=finding, by="济南", reason="数据库当时有误")
+        appeal_id = conn.execute(appeal).inserted_primary_key[0]
+        decision = {"appeal_id": appeal_id, "upheld": True, "by": "张主任", "reason": "核实属实"}
+        conn.execute(insert(schema.appeal_decisions).values(**decision))
+    assert (home.places()["proof_requests"], home.places()["appeals"]) == (1, 1)
+    assert not {"proof_requests", "appeals"} & home.places(HIM.identity).keys()
+    home.close()
+    assert {"proof_requests", "appeals"} <= {one.place.name for one in home.erase().kept}
+
+
 def test_nothing_is_erased_while_something_is_under_way(home):
     home.print()
     before = home.places()

@@ -80,6 +80,16 @@ PLACES = (
             revoked_at::text AS 撤销时间
         FROM proofs WHERE row_id = ANY(:rows) OR certificate_id = ANY(:certificates) ORDER BY id""",
           "用证单位仍可凭验证码核对，登记簿长期保存"),
+    Place("proof_requests", "证明申请", """
+        SELECT file_id AS 文件, row_no AS 行, management_no AS 管理号, purpose AS 用途, reason AS 不予开具的原因,
+            decided_at::text AS 时间
+        FROM proof_requests WHERE management_no = ANY(:numbers) ORDER BY id""", "证明的依据，随登记簿保存"),
+    Place("appeals", "申诉", """
+        SELECT l.id AS 申诉, r.record_id AS 记录编号, l.by AS 由谁, l.reason AS 理由, l.at::text AS 时间,
+            CASE WHEN d.upheld THEN '成立' WHEN d.upheld IS NULL THEN '' ELSE '不成立' END AS 结果, d.reason AS 裁定理由
+        FROM appeals l JOIN findings n ON n.id = l.finding_id JOIN rows r ON r.id = n.row_id
+        LEFT JOIN appeal_decisions d ON d.appeal_id = l.id WHERE r.id = ANY(:rows) ORDER BY l.id""",
+          "评分的依据，只增不改"),
     Place("acceptances", "受理窗口登记", """
         SELECT account AS 账号, form AS 表格, items::text AS 材料, state AS 状态, at::text AS 时间
         FROM acceptances WHERE certificate_id = ANY(:certificates) ORDER BY id""", "受理的依据，只存材料的摘要"),
