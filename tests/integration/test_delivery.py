@@ -577,6 +577,21 @@ def test_evidence_that_fits_two_certificates_waits_for_a_person(home):
     assert (day.handed, day.unlinked) == (0, 1)
 
 
+@pytest.mark.parametrize(
+    ("held", "read"),
+    [("34052419800101001x", "34052419800101001X"), ("110105491231002", "11010519491231002X"),
+     ("H12345678(01)", "H1234567801")],
+)  # fmt: skip
+def test_the_id_reader_finds_its_person_however_the_database_writes_the_number(home, held, read):
+    home.people = [Person(1, id_number=held), Person(2)]
+    print_month(home.settings, home.registry, home.people, home.folder)
+    home.day()
+    one, two = home.people
+    home.evidence({f"{read}_签名.png": b"s", f"{one.management_no}/{read}_身份证.png": b"i",
+                   f"{two.management_no}/{read}_签名.png": b"?"})  # fmt: skip
+    assert (home.day().closed, home.state(one), home.state(two)) == (1, "HANDED", "KEPT")
+
+
 def test_evidence_whose_name_says_two_people_waits_for_a_person(home):
     home.print(2)
     home.day()

@@ -8,11 +8,12 @@ hands the certificate out; the row is CLOSED once everything the rule asks for i
 import hashlib
 import re
 import unicodedata
+from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from certflow import originals, vault
+from certflow import keys, originals, vault
 from certflow.delivery import drops
 from certflow.delivery.profile import EVIDENCE, read_toml
 from certflow.errors import ConfigurationError, Conflict, DigestMismatch
@@ -141,8 +142,8 @@ def import_folder(
         for piece, kept, is_new in recorded:
             new += is_new
             place = places.of(_folded(str(piece["name"])))
-            people = before.get(kept.id, ())
-            if kept.sha256 in gone or (people and (place is None or place.id_number in people)):
+            people = {keys.id_key(number) for number in before.get(kept.id, ())}
+            if kept.sha256 in gone or (people and (place is None or keys.id_key(place.id_number) in people)):
                 known += 1  # linked once, or taken back: its name may point to a certificate printed since
                 continue
             if place is None or not piece["kind"]:
@@ -261,17 +262,21 @@ class _Places:
     def __init__(self, conn: "Connection", account: str, names: list[str]) -> None:
         tokens = {token for name in names for token in _tokens(name)}
         self._numbers = pickups.places_by_number(conn, account, tokens)
-        self._people = pickups.places_by_person(conn, account, tokens)
+        spelled = {number for token in tokens for number in keys.id_spellings(token)}
+        self._people: defaultdict[str, list[pickups.Place]] = defaultdict(list)
+        for number, places in pickups.places_by_person(conn, account, spelled).items():
+            self._people[keys.id_key(number)] += places
 
     def of(self, name: str) -> pickups.Place | None:
         """One delivery, or None where the name points to none, to several, or to one person's by another's number."""
         tokens = _tokens(name)
         named = {self._numbers[token].delivery_id: self._numbers[token] for token in tokens if token in self._numbers}
-        people = tokens & self._people.keys()
+        people = {keys.id_key(token) for token in tokens}
+        known = people & self._people.keys()
         if not named:
-            named = {one.delivery_id: one for person in people for one in self._people[person]}
-        elif people:
-            named = {key: one for key, one in named.items() if one.id_number in tokens}
+            named = {one.delivery_id: one for person in known for one in self._people[person]}
+        elif known:
+            named = {place: one for place, one in named.items() if keys.id_key(one.id_number) in people}
         return next(iter(named.values())) if len(named) == 1 else None
 
 
