@@ -344,6 +344,25 @@ def test_a_second_waybill_for_an_order_is_a_question_for_a_person_and_holds_up_n
     assert (found.waybill, found.state) == ("W1", "COLLECTED")
 
 
+def test_a_waybill_is_the_same_however_a_program_or_a_person_wrote_it(home):
+    home.print(3)
+    home.choose(*(home.mail(one) for one in home.people))
+    home.day()
+    with home.registry.read() as conn:
+        found = deliveries.by_number(conn, [one.management_no for one in home.people])
+    one, two, three = (found[person.management_no].order for person in home.people)
+    home.track(
+        (one.replace("-", "－"), "'1100000000017", "", ""),
+        (two, "ea 123456785 cn", "", ""),
+        (three, "\u200bw３", "", ""),
+    )
+    told = home.track(
+        ("", "1100000000017", "已收寄", "2020-09-01 10:00"), ("", "EA123456785CN", "已收寄", "2020-09-01 10:00"),
+        (f" {three}", "W3", "已收寄", "2020-09-01 10:00"), name="again.csv",
+    )  # fmt: skip
+    assert (told.counts["moved"], told.unknown, told.against) == (3, (), ())
+
+
 def test_the_daily_round_tells_which_certificates_a_line_of_ems_contradicts(home):
     home.print(2)
     home.mailed()

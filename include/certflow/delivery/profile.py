@@ -20,7 +20,7 @@ from certflow import excel, lists, vault
 from certflow.delivery.states import MAIL, PICKUP, TRACKED, WAYS, WORDS
 from certflow.errors import ConfigurationError, Conflict, SubmissionError
 from certflow.excel import Cell, Page
-from certflow.keys import parse_date
+from certflow.keys import parse_date, text_key
 from certflow.month import SHANGHAI
 from certflow.settings import Settings
 
@@ -192,6 +192,7 @@ def _known_encoding(encoding: str, file: str) -> None:
 
 def _line(profile: Profile, found: lists.Line) -> Line:
     texts, number = {name: text.strip() for name, text in found.values.items()}, found.row_no
+    texts |= {name: text_key(texts[name]).upper() for name in ("order", "waybill") if name in texts}  # one spelling
     if "management_no" in found.numeric:
         raise SubmissionError("DELIVERY-VALUE", f"第 {number} 行管理号须为文本格式：数字格式的末几位可能已经改变")
     said = texts.get("way" if profile.kind == CHOICES else "state", "")
