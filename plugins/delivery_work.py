@@ -19,6 +19,7 @@ def deliver(place: Workplace, account: str) -> dict[str, Any]:
     day = run_city(place.settings, place.registry, reference, account, place.actor)
     left = [f"{len(day.held)} 份名单未采用（编号 {'、'.join(map(str, day.held))}）"] if day.held else []
     left += [f"{len(day.against)} 本的 EMS 回传与已知矛盾（{'、'.join(day.against)}）"] if day.against else []
+    left += [f"{len(day.foreign)} 份 EMS 回传中没有一行是我们的"] if day.foreign else []
     left += [f"{day.unread} 个文件或文件夹没有读取权限"] if day.unread else []
     left += [f"{day.refused} 个凭证的类型或大小不对，留在原处"] if day.refused else []
     if left:

@@ -344,6 +344,18 @@ def test_a_second_waybill_for_an_order_is_a_question_for_a_person_and_holds_up_n
     assert (found.waybill, found.state) == ("W1", "COLLECTED")
 
 
+def test_a_file_of_ems_of_which_nothing_is_ours_is_told_by_the_daily_round(home):
+    home.print(1)
+    (reference,) = home.mailed()
+    drop = orders.folder(home.settings, CITY, "EMS回传") / "strange.csv"
+    ours, other = f"{reference},W1,已收寄,2020-09-02", ",X,签收,2020-09-03"
+    for lines, told in (((f"{reference[:-4]}1,X,已收寄,2020-09-01", other), 1), ((ours, other), 0)):
+        drop.write_text("\n".join(("订单号,运单号,状态,时间", *lines)), encoding="utf-8")
+        os.utime(drop, (1, 1))
+        assert len(home.day().foreign) == told
+    assert home.state(home.people[0]) == "COLLECTED"
+
+
 def test_a_waybill_is_the_same_however_a_program_or_a_person_wrote_it(home):
     home.print(3)
     home.choose(*(home.mail(one) for one in home.people))

@@ -76,7 +76,7 @@ def run(
     """每日的发放工作：收取各市投放文件夹中的名单、EMS 回传和领取凭证，生成 EMS 订单清单，现场领取的入库保管。
 
     投放文件夹：CERTFLOW_HOME/delivery/账号/ 下的 收件名单、EMS回传、领取凭证。可随时重复运行；
-    有名单不能采用、有文件不能收、有回传与已知矛盾时退出码为 1。
+    有名单不能采用、有文件不能收、有回传与已知矛盾或都不是我们的，退出码为 1。
     例：certflow delivery run 370100
     """
     from certflow.delivery.daily import run_city
@@ -89,7 +89,7 @@ def run(
         for account in accounts or sorted(reference.cities):
             _known(account, reference.cities)
             day = run_city(settings, registry, reference, account, actor)
-            held += len(day.held) + len(day.against) + day.unread + day.refused
+            held += len(day.held) + len(day.against) + len(day.foreign) + day.unread + day.refused
             if json:
                 as_json(day.as_json())
                 continue
@@ -104,6 +104,7 @@ def run(
             for many, words in (
                 (len(day.held), "份名单未采用，用 choose 或 track 查看原因"),
                 (len(day.against), f"本的 EMS 回传与已知矛盾，请人工核实：{'、'.join(day.against)}"),
+                (len(day.foreign), "份 EMS 回传中没有一行是我们的，请核对订单号、运单号两列"),
                 (day.unread, "个投放的文件或文件夹没有读取权限，未收"),
                 (day.refused, "个凭证的类型或大小不对，未收，留在原处"),
                 (day.elsewhere, "本有领取签名，按记录却不在领取处，用 evidence status 查看"),

@@ -28,6 +28,8 @@ class Day:
     """Ids of lists that wait for a person."""
     against: tuple[str, ...]
     """Record ids of certificates about which a line of EMS contradicts what is known: told this once."""
+    foreign: tuple[int, ...]
+    """Ids of lists of EMS of which not one line is about anything of ours: told this once."""
     unread: int
     """Files, and folders, in its drop folders that we may not read."""
     refused: int
@@ -81,6 +83,11 @@ def run_city(settings: Settings, registry: Registry, reference: Reference, accou
         unchanged=sum(one.reason == KNOWN for one in taken),
         held=tuple(one.file_id for one in taken if one.state == "HELD"),
         against=tuple(sorted({record for one in taken for record in one.contradicted})),
+        foreign=tuple(
+            one.file_id
+            for one in taken
+            if one.reason != KNOWN and one.counts.get("unknown", 0) == one.counts.get("lines")
+        ),
         unread=unread + dropped.unread,
         refused=dropped.refused,
         evidence=dropped.new,
