@@ -15,7 +15,7 @@ from sqlalchemy.exc import DBAPIError
 from typer.testing import CliRunner
 
 from certflow.cli import app
-from certflow.delivery import pickup
+from certflow.delivery import orders, pickup
 from certflow.delivery.bundle import export
 from certflow.delivery.daily import run_city
 from certflow.delivery.profile import copy_profile
@@ -27,6 +27,7 @@ from certflow.originals import keep
 from certflow.reference import load_reference
 from certflow.registry import deliveries, portraits, premises, purge, schema
 from certflow.registry.doctor import examine
+from certflow.reports import person
 
 NOW = dt.datetime.now(dt.UTC)
 PEOPLE = [Person(1, photo=b"planted-photo-1", name="赵甲"), Person(2, photo=b"planted-photo-2", name="钱乙")]
@@ -122,7 +123,7 @@ def test_what_is_closed_and_old_leaves_the_home_and_its_names_the_ledger(home):
     home.sign()
     assert home.leaks()
     done, proof = home.purge()
-    assert set(done) == set(purge.WORDS) - {"exports", "evidence"}
+    assert set(done) == set(purge.WORDS) - {"exports", "evidence", "keeping", "persons"}
     assert done["originals"] == done["returns"] == done["orders"] == 1
     assert (proof.holds, proof.found, proof.waiting, proof.columns) == (True, 0, 0, {})
     assert proof.searched > 0
@@ -193,6 +194,21 @@ def test_a_list_that_was_never_applied_goes_after_its_time_and_says_nothing_afte
     assert (taken.state, "保存期限已满" in taken.reason) == ("HELD", True)
     home.age()
     assert home.purge(days=370)[1].holds
+
+
+def test_lists_of_what_lies_at_a_desk_and_copies_of_persons_data_are_not_kept_for_ever(home):
+    print_month(home.settings, home.registry, PEOPLE, home.folder)
+    reference = load_reference(home.settings)
+    run_city(home.settings, home.registry, reference, "370100", home.actor)
+    listed, _ = orders.keeping_list(home.settings, home.registry, reference, "370100")
+    by = {"by": "李四", "reason": "本人申请", "actor": home.actor}
+    copied = person.export(home.settings, home.registry, PEOPLE[0].identity, NOW, **by)
+    assert home.purge(days=364)[0] == {}
+    assert listed.exists()
+    assert copied.exists()
+    assert home.purge(days=366)[0] == {"keeping": 1, "persons": 1}
+    assert not listed.exists()
+    assert not copied.exists()
 
 
 def test_nothing_goes_before_its_time(home):

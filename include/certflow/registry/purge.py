@@ -26,10 +26,11 @@ WORDS = {
     "originals": "各市报送的压缩包（含照片）、申请表", "trials": "试投的文件", "returns": "上级返回的文件",
     "deliveries": "收件名单、EMS 回传（含地址）", "orders": "EMS 订单清单（含地址）", "exports": "与全省系统交换的清单",
     "evidence": "领取凭证", "packages": "已上报的数据包、纸质表格", "feedback": "退回单、回执、发放清单",
+    "keeping": "证书保管清单", "persons": "导出的个人数据",
     "contact_sheets": "照片总览", "work": "遗留的临时文件", "logs": "流程日志",
 }  # fmt: skip
 """Kind → what people call it. Those of `retention.KINDS` lie in the store, the others in folders of their own."""
-_LIMITS = {"orders": "deliveries", "exports": "deliveries"}
+_LIMITS = {"orders": "deliveries", "exports": "deliveries", "keeping": "deliveries", "persons": "feedback"}
 """Kinds that share the time of keeping of another."""
 _NOT_OURS = ("postgres", "sftp")
 """Folders of embedded servers: the database's files, and the cities' and the authority's own copies on their side."""
@@ -174,6 +175,11 @@ def _files(conn: Connection, settings: Settings, kind: str, before: dt.datetime)
         for name in names:
             yield from (path for path in _walk(settings.packages / name) if path.suffix == ".zip")
             yield from _walk(settings.path("forms", name))
+    elif kind == "keeping":
+        for folder in settings.path("delivery").glob("*/保管清单"):
+            yield from _older(folder, before)
+    elif kind == "persons":
+        yield from _older(settings.path("persons"), before)
     elif kind == "work":
         yield from _older(settings.work, before)
     else:
