@@ -341,7 +341,10 @@ def test_a_second_waybill_for_an_order_is_a_question_for_a_person_and_holds_up_n
     assert told.against == (2,)
     with home.registry.read() as conn:
         found = deliveries.by_order(conn, [one])[one]
+        story = events(timeline(conn, home.people[0].management_no))
     assert (found.waybill, found.state) == ("W1", "COLLECTED")
+    (when,) = (line.at for line in story if line.what == "EMS 跟踪：运单号 W77（与已知矛盾）")
+    assert when > story[0].at
 
 
 def test_a_file_of_ems_of_which_nothing_is_ours_is_told_by_the_daily_round(home):

@@ -127,8 +127,9 @@ def _delivery(delivery: dict[str, Any]) -> Iterator[tuple[str, str, str, str]]:
     for one in delivery["choices"]:
         yield one["received_at"], f"领取方式名单：{WAYS[one['way']]}", f"第 {one['row_no']} 行", one["sha256"]
     for one in delivery["tracking"]:
-        told = f"运单号 {one['waybill']}" if one["effect"] == "waybill" else WORDS[one["state"]]
-        at = one["received_at"] if one["effect"] == "waybill" else one["happened_at"]
+        timeless = one["effect"] == "waybill" or (one["state"], one["effect"]) == ("PUSHED", "against")
+        told = f"运单号 {one['waybill']}" if timeless else WORDS[one["state"]]
+        at = one["received_at"] if timeless else one["happened_at"]
         yield at, f"EMS 跟踪：{told}{EFFECTS[one['effect']]}", f"第 {one['row_no']} 行", one["sha256"]
     for one in delivery["evidence"]:
         what = f"领取凭证 {one['file_id']}：{_KINDS.get(one['kind'], one['kind'])}"
