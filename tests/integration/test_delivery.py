@@ -163,6 +163,9 @@ def test_who_chooses_otherwise_after_the_order_is_told_of_until_the_parcel_is_wh
     home.choose((one.management_no, "自取", "", "", "", ""), changed, home.mail(three), name="changed.csv")
     record = "370100-202005-034-v1-00000{}".format
     assert home.day().overtaken == (record(1), record(2))
+    home.choose(home.mail(two), name="as before.csv")
+    assert home.day().overtaken == (record(1),)
+    home.choose(changed, name="changed once more.csv")
     assert [home.state(person) for person in home.people] == ["PUSHED"] * 3  # EMS has them, or their order
     told = {"by": "李四", "reason": "EMS 未收寄，已撤单", "actor": home.actor}
     for person in (one, two):

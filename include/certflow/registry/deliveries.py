@@ -379,8 +379,10 @@ ORDER BY d.id
 """  # noqa: S608 (parts of our own)
 
 _OVERTAKEN = f"""
-SELECT r.record_id FROM deliveries d JOIN rows r ON r.id = d.row_id {_CHOICE}
-WHERE (:account = '' OR d.account = :account) AND d.state IN ('PUSHED', 'COLLECTED', 'UNDERWAY') AND c.id > d.choice_id
+SELECT r.record_id
+FROM deliveries d JOIN delivery_choices o ON o.id = d.choice_id JOIN rows r ON r.id = d.row_id {_CHOICE}
+WHERE (:account = '' OR d.account = :account) AND d.state IN ('PUSHED', 'COLLECTED', 'UNDERWAY') AND c.id > o.id
+    AND (c.way, c.recipient, c.phone, c.postcode, c.address) <> (o.way, o.recipient, o.phone, o.postcode, o.address)
 ORDER BY d.id
 """  # noqa: S608 (parts of our own)
 
