@@ -32,7 +32,7 @@ _WORDS = {
 
 
 _WORKBOOK = (b"PK\x03\x04", b"\xd0\xcf\x11\xe0")
-_EXCEL_TEXT = re.compile(r'\A\s*="([^"]*)"\s*\Z')
+EXCEL_TEXT = re.compile(r'\A\s*="([^"]*)"\s*\Z')
 """How a CSV says that a number is text, so that Excel leaves it alone: ``="0012"``."""
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 """Signs that neither database nor paper can hold (E46)."""
@@ -96,7 +96,7 @@ def _csv(data: bytes, limits: Limits, encodings: Sequence[str]) -> list[_Grid]:
             continue
         try:
             read = csv.reader(io.StringIO(text, newline=""), strict=True)
-            rows = [[_EXCEL_TEXT.sub(r"\1", cell) for cell in row] for row in read]
+            rows = [[EXCEL_TEXT.sub(r"\1", cell) for cell in row] for row in read]
         except csv.Error:
             break
         if "\x00" in text:

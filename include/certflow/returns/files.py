@@ -18,6 +18,7 @@ from certflow.book import Grid
 from certflow.errors import ConfigurationError, SubmissionError
 from certflow.intake import archive
 from certflow.intake.submission import Received
+from certflow.lists import EXCEL_TEXT
 from certflow.privacy import mask_text
 from certflow.returns.profile import COLUMNS, PRINTED, Profile, candidates
 from certflow.settings import Limits
@@ -159,7 +160,7 @@ def _csv(profile: Profile, data: bytes) -> Iterator[list[str]]:
     reader = csv.reader(io.StringIO(_decoded(profile, data), newline=""), strict=True, delimiter=profile.delimiter)
     try:
         for row in reader:
-            yield [cell.strip() for cell in row]
+            yield [EXCEL_TEXT.sub(r"\1", cell).strip() for cell in row]
     except csv.Error:
         raise SubmissionError("RETURN-DAMAGED", f"第 {reader.line_num} 行附近的引号不成对") from None
 

@@ -181,6 +181,12 @@ def test_the_sheet_of_the_profile_is_read(settings, tmp_path):
         read(settings, tmp_path, excel.write_xls(rows[0], rows[1:]))
 
 
+def test_e10_what_a_csv_does_to_keep_its_numbers_from_excel_is_read_over(settings, tmp_path):
+    number, rest = PRINTED_LINE.split(",", 1)
+    (line,) = read(settings, tmp_path, table(f'="{number}",{rest}'.replace("SD0001", '="0012345"')))
+    assert (line.management_no, line.serial) == (number, "0012345")
+
+
 def zipped(**members):
     out = io.BytesIO()
     with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
