@@ -9,7 +9,7 @@ import csv
 import hashlib
 import io
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -35,6 +35,9 @@ _SHOWN = 12
 """Longest word of a file that a message may show."""
 _NUMBER = re.compile(r"[0-9A-Za-z]{8,32}")
 _ID = re.compile(r"[0-9A-Za-z()（）]{5,20}")
+
+_Row = tuple[int, list[str], str]
+"""Its number as Excel shows it, its texts without outer blanks, and in a workbook the kinds of its cells."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,26 +144,28 @@ def _grids(data: bytes, limits: Limits) -> list[Grid]:
         raise SubmissionError("RETURN-DAMAGED", f"{error.fault} {error.detail}".strip()) from None
 
 
-def _sheet(profile: Profile, grids: Sequence[Grid]) -> Iterator[list[str]]:
+def _sheet(profile: Profile, grids: Sequence[Grid]) -> Iterator[_Row]:
     chosen = [grid for grid in grids if grid.name.strip() == profile.sheet] if profile.sheet else grids
     if not chosen:
         raise SubmissionError("RETURN-HEADER", f"没有名为“{profile.sheet}”的工作表")
+    grid = next((grid for grid in chosen if grid.columns), chosen[0])
+    rows = zip(excel.table([grid]), grid.kinds, strict=True)
     try:
-        for row in excel.table(chosen):
-            yield [cell.strip() for cell in row]
+        for number, (row, kinds) in enumerate(rows, start=grid.first_row + 1):
+            yield number, [cell.strip() for cell in row], " " * grid.first_column + kinds
     except SubmissionError as error:
         raise SubmissionError("RETURN-DAMAGED", f"{error.fault} {error.detail}".strip()) from None
 
 
-def _csv(profile: Profile, data: bytes) -> Iterator[list[str]]:
+def _csv(profile: Profile, data: bytes) -> Iterator[_Row]:
     if b"\x00" in data:
         raise SubmissionError("RETURN-DAMAGED", "既不是 Excel 也不是文本文件")
     if profile.final_line_end and not data.endswith((b"\n", b"\r")):
         raise SubmissionError("RETURN-TRUNCATED", "最后一行没有换行，文件可能被截断")
     reader = csv.reader(io.StringIO(_decoded(profile, data), newline=""), strict=True, delimiter=profile.delimiter)
     try:
-        for row in reader:
-            yield [EXCEL_TEXT.sub(r"\1", cell).strip() for cell in row]
+        for number, row in enumerate(reader, start=1):
+            yield number, [EXCEL_TEXT.sub(r"\1", cell).strip() for cell in row], ""
     except csv.Error:
         raise SubmissionError("RETURN-DAMAGED", f"第 {reader.line_num} 行附近的引号不成对") from None
 
@@ -174,20 +179,22 @@ def _decoded(profile: Profile, data: bytes) -> str:
     raise SubmissionError("RETURN-DAMAGED", f"编码不是 {'、'.join(profile.encodings)}")
 
 
-def _lines(profile: Profile, part: int, table: Iterable[list[str]]) -> list[Line]:
-    rows = enumerate(table, start=1)
+def _lines(profile: Profile, part: int, rows: Iterator[_Row]) -> list[Line]:
     number, header = _header(profile, rows)
     places = _places(profile, header)
     width = len(header)
     lines: list[Line] = []
     strange: dict[str, list[int]] = {}
-    for at, row in _full(rows, width):
+    for at, row, kinds in _full(rows, width):
         texts = {field: row[place] for field, place in places.items()}
         result = profile.results.get(texts["result"])
         if result is None:
             shown = texts["result"] if _in_place(texts) else ""
             strange.setdefault(shown, []).append(at)
         else:
+            if result == PRINTED and kinds[places["serial"] : places["serial"] + 1] not in ("", " ", "t"):  # E10
+                told = f"第 {at} 行“证书编号”不是文本单元格，开头的 0 等可能已丢失，请上级改为文本后重新返回"
+                raise SubmissionError("RETURN-VALUE", told)
             lines.append(_line(profile, part, at, texts, result))
     if strange:
         raise SubmissionError("RETURN-WORD", _unknown_words(profile, strange))
@@ -198,10 +205,10 @@ def _lines(profile: Profile, part: int, table: Iterable[list[str]]) -> list[Line
     return lines
 
 
-def _header(profile: Profile, rows: Iterator[tuple[int, list[str]]]) -> tuple[int, list[str]]:
+def _header(profile: Profile, rows: Iterator[_Row]) -> tuple[int, list[str]]:
     """The first row that says what its columns are, else the first row with anything in it."""
     first: tuple[int, list[str]] | None = None
-    for number, row in rows:
+    for number, row, _ in rows:
         if not any(row):
             continue
         cells = list(row)
@@ -242,10 +249,10 @@ def _places(profile: Profile, header: Sequence[str]) -> dict[str, int]:
     return places
 
 
-def _full(rows: Iterator[tuple[int, list[str]]], width: int) -> Iterator[tuple[int, list[str]]]:
+def _full(rows: Iterator[_Row], width: int) -> Iterator[_Row]:
     """The rows as wide as the header; a short one at the very end is a cut, elsewhere it is a question."""
     short: int | None = None
-    for number, row in rows:
+    for number, row, kinds in rows:
         if not any(row):
             continue
         if short is not None:
@@ -255,7 +262,7 @@ def _full(rows: Iterator[tuple[int, list[str]]], width: int) -> Iterator[tuple[i
         if len(row) < width:
             short = number
             continue
-        yield number, row
+        yield number, row, kinds
     if short is not None:
         raise SubmissionError("RETURN-TRUNCATED", f"最后一行（第 {short} 行）不完整，文件可能被截断")
 

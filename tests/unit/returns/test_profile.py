@@ -1,10 +1,12 @@
 """Reading what the authority sends back: what the profile knows is read, everything else stops the file."""
 
+import datetime as dt
 import hashlib
 import io
 import zipfile
 
 import pytest
+from made_books import xlsx
 
 from certflow import excel, jail
 from certflow.errors import ConfigurationError, SubmissionError
@@ -179,6 +181,26 @@ def test_the_sheet_of_the_profile_is_read(settings, tmp_path):
     assert len(read(settings, tmp_path, data)) == 1
     with pytest.raises(SubmissionError, match="数据"):
         read(settings, tmp_path, excel.write_xls(rows[0], rows[1:]))
+
+
+@pytest.mark.parametrize(
+    "content",
+    [{"证书编号": 12345}, {"证书编号": True}, {"证书编号": dt.date(2020, 8, 1)}],
+    ids=["number", "truth", "date"],
+)
+def test_e10_a_serial_that_is_no_text_cell_waits_for_a_person(settings, tmp_path, content):
+    """A number has lost its leading zeros, and nothing tells which it had."""
+    told = dict(zip(HEADER.split(","), PRINTED_LINE.split(","), strict=True))
+    rows = [list(told), list(told.values())]
+    with pytest.raises(SubmissionError, match="RETURN-VALUE: 第 3 行“证书编号”不是文本单元格"):
+        read(settings, tmp_path, xlsx([*rows, (told | content).values()]))
+    refused = dict(zip(HEADER.split(","), REFUSED_LINE.split(","), strict=True)) | content
+    assert len(read(settings, tmp_path, xlsx([*rows, refused.values()]))) == 2  # nobody takes a refusal's number
+
+
+def test_a_row_is_told_as_excel_shows_it_where_the_sheet_begins_further_down(settings, tmp_path):
+    rows = [[], [], [], HEADER.split(","), PRINTED_LINE.split(",")]
+    assert read(settings, tmp_path, xlsx(rows))[0].row_no == 5
 
 
 def test_e10_what_a_csv_does_to_keep_its_numbers_from_excel_is_read_over(settings, tmp_path):
