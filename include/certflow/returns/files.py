@@ -11,6 +11,7 @@ import io
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 from certflow import excel, jail, vault
@@ -148,6 +149,10 @@ def _sheet(profile: Profile, grids: Sequence[Grid]) -> Iterator[_Row]:
     chosen = [grid for grid in grids if grid.name.strip() == profile.sheet] if profile.sheet else grids
     if not chosen:
         raise SubmissionError("RETURN-HEADER", f"没有名为“{profile.sheet}”的工作表")
+    headed = [f"{at}" for at, grid in enumerate(chosen, start=1) if _headed(profile, grid)]
+    if len(headed) > 1:  # E24, E25: nobody would miss what the others say
+        told = f"第 {'、'.join(headed)} 个工作表都有返回数据，请在读取规则 {profile.file} 的 sheet 中写明读哪一个"
+        raise SubmissionError("RETURN-FORM", f"{told}；各表都要的，请上级分成几个文件")
     grid = next((grid for grid in chosen if grid.columns), chosen[0])
     rows = zip(excel.table([grid]), grid.kinds, strict=True)
     try:
@@ -155,6 +160,13 @@ def _sheet(profile: Profile, grids: Sequence[Grid]) -> Iterator[_Row]:
             yield number, [cell.strip() for cell in row], " " * grid.first_column + kinds
     except SubmissionError as error:
         raise SubmissionError("RETURN-DAMAGED", f"{error.fault} {error.detail}".strip()) from None
+
+
+def _headed(profile: Profile, grid: Grid) -> bool:
+    return any(
+        sum(cell.strip() in profile.columns for cell in row) >= _HEADER_WORDS
+        for row in islice(grid.rows(), _HEADER_ROWS)
+    )
 
 
 def _csv(profile: Profile, data: bytes) -> Iterator[_Row]:

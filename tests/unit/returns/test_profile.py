@@ -209,6 +209,23 @@ def test_e10_what_a_csv_does_to_keep_its_numbers_from_excel_is_read_over(setting
     assert (line.management_no, line.serial) == (number, "0012345")
 
 
+@pytest.mark.parametrize("hidden", [False, True])
+def test_e24_e25_two_sheets_of_answers_are_a_question(settings, tmp_path, hidden):
+    def another(book):
+        sheet = book.create_sheet("退回")
+        for line in ("某部退回名单", HEADER, REFUSED_LINE):
+            sheet.append(line.split(","))
+        if hidden:
+            book.worksheets[0].sheet_state = "hidden"
+            book.active = 1
+
+    data = xlsx([HEADER.split(","), PRINTED_LINE.split(",")], another)
+    with pytest.raises(SubmissionError, match=r"RETURN-FORM: 第 1、2 个工作表都有返回数据.*default.toml 的 sheet"):
+        read(settings, tmp_path, data)
+    own_profile(settings, "default.toml", None, ('sheet = ""', 'sheet = "退回"'))
+    assert [one.result for one in read(settings, tmp_path, data)] == [REFUSED]
+
+
 def zipped(**members):
     out = io.BytesIO()
     with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
