@@ -197,10 +197,13 @@ def _lines(profile: Profile, part: int, rows: Iterator[_Row]) -> list[Line]:
     width = len(header)
     lines: list[Line] = []
     strange: dict[str, list[int]] = {}
+    blank: list[int] = []
     for at, row, kinds in _full(rows, width):
         texts = {field: row[place] for field, place in places.items()}
         result = profile.results.get(texts["result"])
-        if result is None:
+        if not texts["result"]:
+            blank.append(at)
+        elif result is None:
             shown = texts["result"] if _in_place(texts) else ""
             strange.setdefault(shown, []).append(at)
         else:
@@ -208,8 +211,8 @@ def _lines(profile: Profile, part: int, rows: Iterator[_Row]) -> list[Line]:
                 told = f"第 {at} 行“证书编号”不是文本单元格，开头的 0 等可能已丢失，请上级改为文本后重新返回"
                 raise SubmissionError("RETURN-VALUE", told)
             lines.append(_line(profile, part, at, texts, result))
-    if strange:
-        raise SubmissionError("RETURN-WORD", _unknown_words(profile, strange))
+    if strange or blank:
+        raise SubmissionError("RETURN-WORD", _unknown_words(profile, strange, blank))
     if not lines:
         raise SubmissionError("RETURN-EMPTY", f"第 {number} 行表头之后没有数据")
     if not any(line.management_no for line in lines):  # a single one may lack it, as very old certificates do
@@ -293,15 +296,22 @@ def _line(profile: Profile, part: int, number: int, texts: Mapping[str, str], re
     )  # fmt: skip
 
 
-def _unknown_words(profile: Profile, strange: Mapping[str, Sequence[int]]) -> str:
+def _unknown_words(profile: Profile, strange: Mapping[str, Sequence[int]], blank: Sequence[int]) -> str:
     told = [
         f"{f'“{_short(word)}”' if word else '（不便显示）'}（第 {rows[0]} 行起共 {len(rows)} 行）"
         for word, rows in list(strange.items())[:5]
     ]
-    return (
-        f"“结果”一列有不认识的词：{'、'.join(told)}；确认含义后，请在读取规则 {profile.file} 的 [results] 中"
-        "加入 printed 或 refused"
-    )
+    said = []
+    if told:
+        said.append(
+            f"“结果”一列有不认识的词：{'、'.join(told)}；确认含义后，请在读取规则 {profile.file} 的 [results] 中"
+            "加入 printed 或 refused"
+        )
+    if blank:  # R03: pending rows, a line of totals
+        said.append(
+            f"“结果”一列为空：第 {blank[0]} 行起共 {len(blank)} 行；还没有结果的行、合计行，请上级去掉后重新返回"
+        )
+    return "。".join(said)
 
 
 def _in_place(texts: Mapping[str, str]) -> bool:

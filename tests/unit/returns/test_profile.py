@@ -226,6 +226,16 @@ def test_e24_e25_two_sheets_of_answers_are_a_question(settings, tmp_path, hidden
     assert [one.result for one in read(settings, tmp_path, data)] == [REFUSED]
 
 
+def test_r03_a_row_without_a_result_is_said_to_have_none(settings, tmp_path):
+    """A word for it cannot be added to the profile."""
+    lines = [PRINTED_LINE, "20100103437000002,古丽·买买提,440524188001010014,,,,", "合计：1人,,,,,,"]
+    with pytest.raises(SubmissionError, match="RETURN-WORD: “结果”一列为空：第 3 行起共 2 行") as caught:
+        read(settings, tmp_path, table(*lines))
+    assert "[results]" not in str(caught.value)
+    with pytest.raises(SubmissionError, match=r"“已制证”（第 2 行起共 1 行）.*为空：第 3 行起共 2 行"):
+        read(settings, tmp_path, table(*lines).replace("已印制", "已制证"))
+
+
 def zipped(**members):
     out = io.BytesIO()
     with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
