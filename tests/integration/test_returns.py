@@ -11,7 +11,7 @@ from sqlalchemy import insert, select, text, update
 from typer.testing import CliRunner
 
 from certflow.cli import app
-from certflow.dispatch.approve import approve
+from certflow.dispatch.approve import approve, reject
 from certflow.dispatch.assemble import assemble
 from certflow.dispatch.freeze import freeze
 from certflow.errors import Conflict, DigestMismatch, TransferError
@@ -383,6 +383,47 @@ def test_r09_a_certificate_number_already_used_waits(settings, registry, actor, 
     report = authority.applied(printed(people[0], serial))
     assert [one.why for one in report.doubts] == ["serial"]
     assert month.states(ids) == ["SENT", "PRINTED", "SENT"]
+
+
+def refreshed(registry, actor, serials):
+    """The certificate database learns of numbers of its own: old one → new one."""
+    with registry.begin(actor) as conn:
+        for old, new in serials.items():
+            conn.execute(update(schema.certificates).where(schema.certificates.c.serial == old).values(serial=new))
+
+
+def test_r09_a_number_the_database_has_learnt_of_since_the_row_went_up_is_the_new_one(
+    settings, registry, actor, month, authority
+):
+    """A refresh from the ministry may know of a print before its return comes."""
+    people = [Person(1), Person(2), Person(3)]
+    ids = sent(settings, registry, actor, month, people)
+    refreshed(registry, actor, {"OLD1": "SD1", "OLD2": "SD2"})
+    report = authority.applied(printed(people[0]), printed(people[1], "OLD2"), printed(people[2], "SD2"))
+    assert month.states(ids) == ["PRINTED", "SENT", "SENT"]
+    assert [(one.row_no, one.why) for one in report.doubts] == [(3, "serial"), (4, "serial")]
+    assert events(registry) == [("SD1", "", "OLD1")]
+    assert sick(registry, settings) == {}
+    undo(registry, report.return_id, by="李主任", reason="上级更正", actor=actor)
+    assert apply(settings, registry, authority.again(report.return_id).return_id, actor).counts["printed"] == 1
+    assert sick(registry, settings) == {}
+
+
+def test_r09_a_number_the_database_knew_when_the_row_was_packed_anew_is_the_old_one(
+    settings, registry, actor, month, authority
+):
+    people = [Person(1)]
+    ids = sent(settings, registry, actor, month, people, state="BUILT")
+    with registry.read() as conn:
+        batch = conn.scalar(select(schema.batches.c.id))
+    reject(registry, batch, "王处长", "照片有误", actor)
+    refreshed(registry, actor, {"OLD1": "NEW1"})
+    (package,) = assemble(settings, registry, batch, "034", actor)
+    approve(registry, batch, "王处长", actor)
+    month.send(package)
+    report = authority.applied(printed(people[0], "NEW1"))
+    assert [one.why for one in report.doubts] == ["serial"]
+    assert month.states(ids) == ["SENT"]
 
 
 def test_r09_one_number_for_two_people_in_one_file_waits_for_both(settings, registry, actor, month, authority):

@@ -12,7 +12,6 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, Select, and_, case, exists, func, insert, or_, select, text, update
 
-from certflow.registry.bulk import insert_many, steps
 from certflow.registry.schema import (
     batches,
     certificates,
@@ -376,9 +375,8 @@ def record_package(
             .returning(packages.c.id)
         ).scalar_one()
     )
-    listed = ({"package_id": package_id, "row_id": row, "ordinal": ordinal} for ordinal, row in enumerate(row_ids, 1))
-    for step in steps(listed):
-        conn.execute(*insert_many(package_rows, step))
+    conn.execute(text("SET LOCAL random_page_cost = 1.1"))  # as in `registry.certificates`: a few of ten million
+    conn.execute(text(_PACK), {"package_id": package_id, "row_ids": list(row_ids)})
     if not companion:
         packed = update(rows).where(rows.c.id == package_rows.c.row_id, package_rows.c.package_id == package_id)
         conn.execute(packed.values(state="PACKED"))
@@ -399,6 +397,13 @@ _VALUES = {
     "PZRQ": rows.c.approved_on,
     "BMS": rows.c.city,
 }
+
+_PACK = """
+INSERT INTO package_rows (package_id, row_id, ordinal, serial)
+SELECT :package_id, r.id, listed.ordinal, c.serial
+FROM unnest(CAST(:row_ids AS bigint[])) WITH ORDINALITY listed (id, ordinal)
+JOIN rows r ON r.id = listed.id LEFT JOIN certificates c ON c.id = r.certificate_id
+"""
 
 _FETCHED = 2_000
 """Rows that are brought from the database at once."""

@@ -287,12 +287,14 @@ FROM (
 WHERE rows.id = found.row_id
 """
 
-# One answer per line, the first that fits. `target` is the row the line speaks of: the one that waits for an
-# answer, else the newest that had one. A line that was applied before is a duplicate whatever waits now: files may
-# repeat all that was ever answered. Only a refusal, which no serial names, answers a waiting row by the same words
-# again, and that where the file says nothing else of the row; so `fresh` lines alone can contradict each other.
+# One answer per line, the first that fits. `target` is the row the line speaks of: the one that waits for an answer,
+# else the newest that had one. A line that was applied before is a duplicate whatever waits now: files may repeat all
+# that was ever answered. Only a refusal, which no serial names, answers a waiting row by the same words again, and that
+# where the file says nothing else of the row; so `fresh` lines alone can contradict each other.
 # A line without 管理号, or with one that nobody knows, speaks of a row that was sent without: the only one that waits
 # for this person. A strange number may be a misspelt one as well, so no other row at all of the person may wait then.
+# A certificate's own number counts as it was when the row was packed: a refresh may learn of the new one before its
+# return comes.
 _SORT = f"""
 WITH mine AS (
     SELECT r.id, r.part, r.row_no, r.management_no, r.name, r.id_number, r.serial, r.result, r.reason, r.printed_on
@@ -333,9 +335,17 @@ WITH mine AS (
     FROM mine m LEFT JOIN target t ON t.id = m.id LEFT JOIN earlier e ON e.id = m.id
     WINDOW row AS (PARTITION BY t.row_id), same AS (
         PARTITION BY t.row_id, m.management_no, m.name, m.id_number, m.serial, m.result, m.reason, m.printed_on)
+), packed AS (
+    SELECT m.id, pr.serial
+    FROM counted m
+    JOIN package_rows pr ON pr.row_id = m.row_id
+    JOIN packages p ON p.id = pr.package_id AND p.state = 'SENT' AND NOT p.companion
 ), used AS (
     SELECT m.serial FROM mine m JOIN print_events p ON p.serial = m.serial AND {IN_FORCE}
-    UNION SELECT m.serial FROM mine m JOIN certificates c ON c.serial = m.serial AND c.serial <> ''
+    UNION SELECT m.serial FROM counted m JOIN certificates c ON c.serial = m.serial AND c.serial <> ''
+        LEFT JOIN packed k ON k.id = m.id AND c.id = m.certificate_id
+        WHERE k.serial IS NULL OR k.serial = m.serial
+    UNION SELECT m.serial FROM counted m JOIN packed k ON (k.id, k.serial) = (m.id, m.serial)
     UNION SELECT m.serial FROM mine m GROUP BY m.serial
         HAVING count(DISTINCT coalesce(nullif(m.management_no, ''), m.id_number)) > 1
 ), answer AS (
@@ -392,11 +402,14 @@ GROUP BY b.id ORDER BY b.received_at, b.id
 _ANSWERED = f"""
 CREATE TEMP TABLE answered ON COMMIT DROP AS
 SELECT r.id, r.part, r.row_no, r.bucket, r.serial, r.printed_on, rows.id AS row_id, rows.state, rows.certificate_id,
-    coalesce(last.serial, c.serial, '') AS held, coalesce(CAST(:marks AS jsonb) ->> f.rule_set, '') AS mark
+    coalesce(last.serial, CASE WHEN c.serial = r.serial THEN k.serial ELSE c.serial END, '') AS held,
+    coalesce(CAST(:marks AS jsonb) ->> f.rule_set, '') AS mark
 FROM return_rows r
 JOIN rows ON rows.id = r.row_id AND rows.state = 'SENT'
 JOIN submissions f ON f.id = rows.submission_id
 LEFT JOIN certificates c ON c.id = rows.certificate_id
+LEFT JOIN (package_rows k JOIN packages b ON b.id = k.package_id AND b.state = 'SENT' AND NOT b.companion)
+    ON k.row_id = rows.id
 LEFT JOIN LATERAL (
     SELECT p.serial FROM print_events p WHERE p.certificate_id = c.id AND {IN_FORCE} ORDER BY p.id DESC LIMIT 1
 ) last ON true

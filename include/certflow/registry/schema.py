@@ -284,6 +284,7 @@ package_rows = Table(
     Column("package_id", BigInteger, ForeignKey("packages.id"), primary_key=True),
     Column("row_id", BigInteger, ForeignKey("rows.id"), primary_key=True),
     Column("ordinal", Integer, nullable=False),
+    Column("serial", Text),  # the certificate's when it was packed; empty without one, and before revision 0003
     Index("ix_package_rows_row_id", "row_id"),
 )  # fmt: skip
 
