@@ -14,6 +14,7 @@ from certflow.cli import app
 from certflow.dispatch.approve import approve, reject
 from certflow.dispatch.assemble import assemble
 from certflow.dispatch.freeze import freeze
+from certflow.dispatch.send import resolve_unknown
 from certflow.errors import Conflict, DigestMismatch, TransferError
 from certflow.month import Month
 from certflow.registry import schema, transfers
@@ -303,6 +304,25 @@ def test_r06_f44_a_return_about_a_package_in_doubt_proves_its_delivery(
         told = conn.scalar(text("SELECT count(*) FROM audit WHERE payload::jsonb ->> 'event' = 'send.resolved'"))
         assert transfers.finish(conn, package, 0) is False  # a try still under way is overtaken
     assert told == 1
+    assert sick(registry, settings, without="I5") == {}
+
+
+def test_r06_an_answer_to_a_package_said_not_to_have_arrived_keeps_it_from_going_up_again(
+    settings, registry, actor, month, authority
+):
+    people = [Person(1), Person(2)]
+    ids = sent(settings, registry, actor, month, people, state="SENDING")
+    with registry.begin(actor) as conn:
+        package = conn.scalar(select(schema.packages.c.id))
+        conn.execute(insert(schema.transfers).values(package_id=package, token=1, event="verified"))
+        conn.execute(update(schema.packages).values(state="UNKNOWN", token=1))
+    resolve_unknown(registry, package, delivered=False, by="值班员", reason="电话说没有收到", actor=actor)
+    assert authority.reconciled(printed(people[0], name="张叁")).state == "RECEIVED"
+    assert authority.applied(printed(people[0])).counts["printed"] == 1
+    assert month.states(ids) == ["PRINTED", "SENT"]
+    with registry.read() as conn:
+        assert conn.scalar(select(schema.packages.c.state)) == "SENT"
+        assert transfers.holds(conn, package, 1) is False
     assert sick(registry, settings, without="I5") == {}
 
 

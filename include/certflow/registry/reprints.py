@@ -157,9 +157,10 @@ def look_ahead(conn: Connection, *tables: str) -> None:
 def proved(conn: Connection, return_id: int) -> list[tuple[int, int]]:
     """Packages whose delivery was in doubt and which this return speaks of: (package, lines), moved to SENT (R06).
 
-    A package in UNKNOWN, or in SENDING when a try got as far as the rename, has arrived if the authority answers to
-    its rows: 管理号, name and ID number of a line are those of a row in it. What may be a copy of an older answer
-    proves nothing: a line whose 管理号 had that result before, or whose serial is known.
+    A package in UNKNOWN, or in SENDING or APPROVED when a try got as far as the rename, has arrived if the authority
+    answers to its rows, whatever a person was told: 管理号, name and ID number of a line are those of a row in it.
+    What may be a copy of an older answer proves nothing: a line whose 管理号 had that result before, or whose serial is
+    known.
     """
     found = conn.execute(text(_PROVED), {"return_id": return_id}).all()
     return [(int(number), int(lines)) for number, lines in found if transfers.prove(conn, int(number), return_id)]
@@ -244,18 +245,21 @@ IN_FORCE = "p.reverses IS NULL AND NOT EXISTS (SELECT FROM print_events x WHERE 
 # The default of 4 makes the planner read ten million certificates instead of looking a few up.
 _LOOK_UP = "SET LOCAL random_page_cost = 1.1"
 
-_IN_FLIGHT = """
+_TRIED = "EXISTS (SELECT FROM transfers t WHERE t.package_id = p.id AND t.event = 'verified')"
+
+_IN_FLIGHT = f"""
 SELECT count(DISTINCT r.id)
 FROM return_rows r
 JOIN rows ON rows.management_no = r.management_no AND rows.state = 'PACKED'
     AND (r.management_no <> '' OR (rows.name, rows.id_number) = (r.name, r.id_number))
 JOIN package_rows pr ON pr.row_id = rows.id
 JOIN packages p ON p.id = pr.package_id
-    AND (p.state IN ('SENDING', 'UNKNOWN') OR p.companion AND p.state = 'SENT')  -- the merged one will follow
+    AND (p.state IN ('SENDING', 'UNKNOWN') OR p.state = 'APPROVED' AND {_TRIED}
+        OR p.companion AND p.state = 'SENT')  -- the merged one will follow
 WHERE r.return_id = :return_id AND NOT r.applied AND r.undo_id IS NULL
-"""
+"""  # noqa: S608 (our own condition)
 
-_PROVED = """
+_PROVED = f"""
 SELECT p.id, count(DISTINCT r.id)
 FROM return_rows r
 JOIN rows ON (rows.management_no, rows.name, rows.id_number) = (r.management_no, r.name, r.id_number)
@@ -263,15 +267,14 @@ JOIN rows ON (rows.management_no, rows.name, rows.id_number) = (r.management_no,
 JOIN package_rows pr ON pr.row_id = rows.id
 JOIN packages p ON p.id = pr.package_id AND NOT p.companion
 WHERE r.return_id = :return_id AND NOT r.applied AND r.undo_id IS NULL AND r.management_no <> ''
-    AND (p.state = 'UNKNOWN' OR p.state = 'SENDING' AND EXISTS (
-        SELECT FROM transfers t WHERE t.package_id = p.id AND t.event = 'verified'))
+    AND (p.state = 'UNKNOWN' OR p.state IN ('SENDING', 'APPROVED') AND {_TRIED})
     AND NOT EXISTS (
         SELECT FROM return_rows e
         WHERE e.management_no = r.management_no AND e.result = r.result AND e.applied AND e.undo_id IS NULL)
     AND NOT EXISTS (SELECT FROM print_events e WHERE e.serial = r.serial)
     AND NOT EXISTS (SELECT FROM certificates c WHERE c.serial = r.serial AND c.serial <> '')
 GROUP BY p.id ORDER BY p.id
-"""
+"""  # noqa: S608 (our own condition)
 
 _LOCATE = """
 UPDATE rows SET certificate_id = found.id

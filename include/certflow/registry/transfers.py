@@ -148,10 +148,13 @@ def resolve(conn: Connection, package_id: int, *, delivered: bool) -> bool:
 def prove(conn: Connection, package_id: int, return_id: int) -> bool:
     """A return speaks of the package's rows: UNKNOWN or SENDING → SENT with its rows (R06).
 
-    A try that is still under way no longer holds the package, so it stops before its rename.
+    So does one that was to be sent again (APPROVED). A try that is still under way no longer holds the package, so it
+    stops before its rename.
     """
-    if not (_close(conn, package_id, "UNKNOWN", "SENT") or _close(conn, package_id, "SENDING", "SENT")):
-        return False
+    if not _close(conn, package_id, "UNKNOWN", "SENT"):
+        begin_send(conn, package_id)
+        if not _close(conn, package_id, "SENDING", "SENT"):
+            return False
     token = conn.scalar(select(packages.c.token).where(packages.c.id == package_id)) or 0
     step(conn, package_id, token, "resolved", delivered=True, by=f"return:{return_id}")
     return True
