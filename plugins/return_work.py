@@ -31,17 +31,23 @@ def reconcile(place: Workplace, return_id: int) -> int:
     """Sort the rows of one return into their buckets; the id goes on.
 
     A return about packages that are just being sent is left to the next run; one that cannot be used as it
-    is fails here, for a person. One that a person has taken back is left to a person, whatever task is cleared.
+    is fails here, for a person. One that a person has taken back or dismissed is left to a person, whatever task is
+    cleared.
     """
     from certflow.checks.returned import return_judge
     from certflow.registry.reprints import find
     from certflow.returns.reconcile import existing, reconcile
+    from certflow.returns.undo import dismissed
 
     with place.registry.read() as conn:
         before = existing(find(conn, return_id), return_id)
     if before.state == "UNDONE":
         raise AirflowSkipException(
             f"返回文件 {return_id} 的入账已撤销；再次入账请运行 certflow returns again {return_id}"
+        )
+    if dismissed(before):
+        raise AirflowSkipException(
+            f"返回文件 {return_id} 已决定不入账；仍要入账请运行 certflow returns again {return_id}"
         )
     judge = return_judge(place.settings)
     found = reconcile(place.settings, place.registry, return_id, place.actor, judge=judge)

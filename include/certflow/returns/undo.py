@@ -6,6 +6,7 @@ The audit chain says who and why.
 from certflow.errors import Conflict
 from certflow.registry import reprints, undos
 from certflow.registry.ledger import Actor, Registry, note
+from certflow.registry.reprints import Return
 from certflow.registry.undos import Undone
 from certflow.returns.reconcile import existing
 
@@ -15,6 +16,7 @@ _OBSTACLES = {
     "requested": "{0} 行的管理号已有新的申报在办",
     "printed": "{0} 行的证书此后又有新的印制记录",
 }
+_DISMISSED = " 决定，原来的问题："
 
 
 def undo(registry: Registry, return_id: int, *, by: str, reason: str, actor: Actor) -> Undone:
@@ -62,5 +64,10 @@ def dismiss(registry: Registry, return_id: int, *, by: str, reason: str, actor: 
         found = existing(reprints.find(conn, return_id, lock=True), return_id)
         if found.state != "HELD":
             raise Conflict(f"返回文件 {return_id} 不在等待人工处理（状态 {found.state}），未作任何更改")
-        reprints.settle(conn, return_id, "RETURNED", f"由 {by} 决定，原来的问题：{found.reason}")
+        reprints.settle(conn, return_id, "RETURNED", f"由 {by}{_DISMISSED}{found.reason}")
         note(conn, "return.dismissed", return_id=return_id, by=by, reason=reason)
+
+
+def dismissed(found: Return) -> bool:
+    """Whether a person said that nothing of it counts; what nobody could read is RETURNED as well."""
+    return found.state == "RETURNED" and _DISMISSED in found.reason
