@@ -373,6 +373,18 @@ def test_a_person_may_say_that_it_never_arrived(watched, registry, actor, approv
     assert len(delivered) == 2  # the second one on a person's word
 
 
+def test_f42_a_part_of_a_try_that_a_restored_ledger_has_forgotten_is_taken_away(
+    office, registry, actor, authority, approved
+):
+    package = approved(b"content")
+    final, _ = paths(package, office)
+    (authority.tree / final).parent.mkdir(parents=True)
+    (authority.tree / f"{final}.7.part").write_bytes(b"cont")
+    assert send(office, registry, package, actor) == "SENT"
+    assert authority.files()[final] == b"content"
+    assert f"{final}.7.part" not in authority.files()
+
+
 @pytest.mark.parametrize("asleep_before", ["put_part", "hash", "rename"])
 @pytest.mark.parametrize("react", [stays, archived, vanishes])
 def test_f31_a_try_that_slept_delivers_nothing_after_the_next_one_has(
