@@ -142,6 +142,16 @@ def test_f42_a_package_of_the_same_name_in_the_archive_does_not_hide_an_unknown_
         restored.accept(office, registry, by="值班员", reason="磁盘损坏", actor=actor)
 
 
+def test_f42_an_archive_in_years_and_months_is_looked_through(office, registry, actor, far, backup):
+    def filed(first, second):
+        for folder, place in ((first, "归档/2020年/05月"), (second, "归档/2020年/06月")):
+            (far / place).parent.mkdir(parents=True, exist_ok=True)
+            folder.rename(far / place)
+
+    found = restored_without(office, registry, actor, far, backup, filed)
+    assert (found.known, [place.rsplit("/", 1)[0] for place in found.unknown]) == (1, ["归档/2020年/06月"])
+
+
 def test_f42_a_zip_without_manifest_counts_by_its_own_digest(office, registry, actor, far, backup):
     def tidied(*folders):
         for folder in folders:

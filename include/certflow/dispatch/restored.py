@@ -120,22 +120,17 @@ def _forgotten(settings: Settings, registry: Registry) -> Iterator[str]:
 
 
 def _packages(settings: Settings, session: Session, spare: Path) -> Iterator[tuple[str, str]]:
-    """Place and digest of every package in 上报 and 归档 and the folders below them."""
+    """Place and digest of every package in 上报 and 归档 and all the folders below them."""
     for top in (settings.folders.upward, settings.folders.archive):
-        if session.stat(f"/{top}") is None:
-            continue
-        yield from _packages_in(session, top, f"/{top}/".encode(), spare)
-        for entry in session.list(f"/{top}/"):
-            if entry.kind == "folder":
-                yield from _packages_in(
-                    session, f"{top}/{entry.name}", f"/{top}/".encode() + entry.raw_name + b"/", spare
-                )
+        if session.stat(f"/{top}") is not None:
+            yield from _packages_in(session, top, f"/{top}/".encode(), spare)
 
 
 def _packages_in(session: Session, folder: str, path: bytes, spare: Path) -> Iterator[tuple[str, str]]:
     """As the manifests there say; a zip that none names is read. A manifest that names nothing stands for itself."""
     told: list[tuple[str, str]] = []
-    files = [file for file in session.list(path) if file.regular]
+    entries = session.list(path)
+    files = [file for file in entries if file.regular]
     for file in files:
         if file.name.endswith(_MANIFEST):
             session.get(path + file.raw_name, spare)
@@ -146,6 +141,9 @@ def _packages_in(session: Session, folder: str, path: bytes, spare: Path) -> Ite
             told.append((file.name, session.hash(path + file.raw_name)))
     for name, digest in told:
         yield f"{folder}/{name}", digest
+    for entry in entries:  # however the authority files what it has taken: by year, by month
+        if entry.kind == "folder":
+            yield from _packages_in(session, f"{folder}/{entry.name}", path + entry.raw_name + b"/", spare)
 
 
 def _named(manifest: bytes) -> list[tuple[str, str]]:
