@@ -362,6 +362,29 @@ def test_r07_a_return_about_rows_that_were_never_sent_is_held(settings, registry
     assert month.states(ids) == ["PACKED"]
 
 
+@pytest.mark.parametrize("state", ["ACCEPTED", "BUILT", "APPROVED"])
+def test_r07_an_answer_to_rows_that_have_not_gone_up_yet_holds_the_file_until_they_have(
+    settings, registry, actor, month, authority, state
+):
+    """As after a restore: half a file that is recorded would never be read again for the other half."""
+    people = [Person(1), Person(2)]
+    ids = sent(settings, registry, actor, month, people[:1])
+    later = SmallMonth(settings, registry, month="202006")
+    ids += later.submit(people[1:]) if state == "ACCEPTED" else sent(
+        settings, registry, actor, later, people[1:], state=state
+    )  # fmt: skip
+    report = authority.reconciled(*map(printed, people))
+    assert report.state == "HELD"
+    assert "RETURN-UNSENT: 1 行还没有上报" in report.reason
+    assert month.states(ids)[0] == "SENT"
+    batch = freeze(registry, Month.parse("202006"), actor)
+    (package,) = assemble(settings, registry, batch.id, "034", actor)
+    approve(registry, batch.id, "王处长", actor)
+    later.send(package)
+    assert apply(settings, registry, authority.again(report.return_id).return_id, actor).counts["printed"] == 2
+    assert month.states(ids) == ["PRINTED", "PRINTED"]
+
+
 def test_r08_f46_truncated_goes_back_then_the_whole_file_is_applied(
     settings, registry, actor, month, authority, tmp_path
 ):

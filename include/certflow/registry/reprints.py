@@ -148,6 +148,11 @@ def in_flight(conn: Connection, return_id: int) -> int:
     return int(conn.scalar(text(_IN_FLIGHT), {"return_id": return_id}) or 0)
 
 
+def unsent(conn: Connection, return_id: int) -> int:
+    """Lines about nothing that was sent, though such a row of ours is about to be (R07): has the ledger forgotten?"""
+    return int(conn.scalar(text(_UNSENT), {"return_id": return_id}) or 0)
+
+
 def look_ahead(conn: Connection, *tables: str) -> None:
     """Let the planner see what this transaction has written: by old statistics it compares all lines with all rows."""
     conn.execute(text(f"ANALYZE {', '.join(('return_rows', *tables))}"))
@@ -258,6 +263,14 @@ JOIN packages p ON p.id = pr.package_id
         OR p.companion AND p.state = 'SENT')  -- the merged one will follow
 WHERE r.return_id = :return_id AND NOT r.applied AND r.undo_id IS NULL
 """  # noqa: S608 (our own condition)
+
+_UNSENT = """
+SELECT count(DISTINCT r.id)
+FROM return_rows r
+JOIN rows ON (rows.management_no, rows.name, rows.id_number) = (r.management_no, r.name, r.id_number)
+    AND rows.state IN ('ACCEPTED', 'PACKED')
+WHERE r.return_id = :return_id AND r.why = 'unknown' AND r.undo_id IS NULL
+"""
 
 _PROVED = f"""
 SELECT p.id, count(DISTINCT r.id)

@@ -63,9 +63,9 @@ def reconcile(
 ) -> Reconciliation:
     """Read a received return and sort its lines into the buckets; may be run again at any time.
 
-    A file that cannot be read ends as RETURNED (R08), one with an unknown word or column, or with nothing we
-    ever sent, is HELD; a file that speaks of rows whose package is still on its way stays RECEIVED (R06). A return
-    whose application was taken back is read anew, by the profiles of today.
+    A file that cannot be read ends as RETURNED (R08), one with an unknown word or column, with nothing we ever sent, or
+    with rows that have yet to go up, is HELD; a file that speaks of rows whose package is still on its way stays
+    RECEIVED (R06). A return whose application was taken back is read anew, by the profiles of today.
 
     Raises:
         Conflict: no such return.
@@ -158,6 +158,9 @@ def _sort(conn: "Connection", found: Return, lines: Sequence[Line], told: Sequen
     reprints.sort_into_buckets(conn, found.id)
     if reprints.counts(conn, found.id)["extra"] == len(lines):
         _settle(conn, found, "HELD", f"RETURN-FOREIGN: {len(lines)} 行均不是本单位发出的数据")
+    elif unsent := reprints.unsent(conn, found.id):
+        told = f"RETURN-UNSENT: {unsent} 行还没有上报，上级却已答复，请与上级核实"
+        _settle(conn, found, "HELD", f"{told}；数据库恢复过备份的，先运行 certflow registry restored，上报之后再次对账")
     else:
         _settle(conn, found, "RECONCILED", "")
 
