@@ -7,6 +7,7 @@ import os
 import subprocess
 
 import pytest
+from returned import Authority, printed
 from small_month import Person, SmallMonth
 from sqlalchemy import create_engine, make_url, text
 
@@ -19,6 +20,7 @@ from certflow.month import Month
 from certflow.registry import anchors, packages, server
 from certflow.registry.cluster import binaries
 from certflow.registry.doctor import examine
+from certflow.returns.apply import apply
 from certflow.settings import Remote, Settings
 
 MAY = Month(2020, 5)
@@ -150,6 +152,25 @@ def test_f42_an_archive_in_years_and_months_is_looked_through(office, registry, 
 
     found = restored_without(office, registry, actor, far, backup, filed)
     assert (found.known, [place.rsplit("/", 1)[0] for place in found.unknown]) == (1, ["归档/2020年/06月"])
+
+
+@pytest.mark.parametrize("arrived", [True, False])
+def test_f42_a_package_whose_rows_the_authority_has_answered_goes_up_on_a_persons_word_alone(
+    office, registry, actor, far, tmp_path, arrived
+):
+    """It was sent after the backup, and where the authority keeps it nobody can see."""
+    package = prepared(office, registry, actor, [Person(1), Person(2)])
+    authority = Authority(office, registry, actor, tmp_path)
+    number = authority.reconciled(printed(Person(1))).return_id
+    assert send.send(office, registry, package, actor) == "UNKNOWN"
+    assert zips(far) == []
+    if arrived:
+        assert apply(office, registry, authority.again(number).return_id, actor).counts["printed"] == 1
+    else:
+        send.resolve_unknown(registry, package, delivered=False, by="值班员", reason="对方未收到", actor=actor)
+    assert send.send(office, registry, package, actor) == "SENT"
+    assert len(zips(far)) == (not arrived)
+    assert sick(registry, office) == {}
 
 
 def test_f42_a_zip_without_manifest_counts_by_its_own_digest(office, registry, actor, far, backup):

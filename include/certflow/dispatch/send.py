@@ -16,7 +16,8 @@ Any failure leaves SENDING, and the next try starts at 1. Two tries at once cann
 takes the token, then removes the earlier one's part, then looks; the earlier one either renamed before that
 look, or its part is gone. A removed part proves that its try never renamed. Where a try got as far as
 ``verified``, its part is gone and the package is nowhere to be seen, a receipt that names its SHA-256 proves that it
-arrived (``receipt``); without one nobody can know: UNKNOWN, a person decides.
+arrived (``receipt``); without one nobody can know: UNKNOWN, a person decides. So it is where the authority has answered
+rows that a restored ledger never sent.
 """
 
 import hashlib
@@ -211,9 +212,14 @@ class _Attempt:
             return transfers.holds(conn, self.order.package_id, self.token)
 
     def may_have_arrived(self, thing: _Thing) -> bool:
-        """True when an earlier try may have renamed its part of this file, as far as the evidence goes."""
+        """True when an earlier try may have renamed its part of this file, as far as the evidence goes.
+
+        The authority's answer to its rows tells of a try that a restored ledger has forgotten.
+        """
         with self.registry.read() as conn:
             evidence = transfers.steps(conn, self.order.package_id)
+            if transfers.answered(conn, self.order.package_id):
+                return True
         open_tries: set[int] = set()
         for token, event, detail in evidence:
             if event == "resolved":

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, exists, func, insert, select, update
+from sqlalchemy import Connection, exists, func, insert, select, text, update
 
 from certflow.registry.schema import files, package_rows, packages, returns, rows, transfers
 
@@ -130,6 +130,14 @@ def steps(conn: Connection, package_id: int) -> list[tuple[int, str, Mapping[str
     return [(int(token), str(event), detail) for token, event, detail in found]
 
 
+def answered(conn: Connection, package_id: int) -> bool:
+    """Whether a return that came since the package was built answers its rows, which the ledger never sent (F42).
+
+    What a person has decided since stands.
+    """
+    return bool(conn.scalar(text(_ANSWERED), {"package_id": package_id}))
+
+
 def finish(conn: Connection, package_id: int, token: int) -> bool:
     """SENDING → SENT with all its rows PACKED → SENT (a companion's rows stay); False when the token is not mine."""
     return _close(conn, package_id, "SENDING", "SENT", token)
@@ -158,6 +166,19 @@ def prove(conn: Connection, package_id: int, return_id: int) -> bool:
     token = conn.scalar(select(packages.c.token).where(packages.c.id == package_id)) or 0
     step(conn, package_id, token, "resolved", delivered=True, by=f"return:{return_id}")
     return True
+
+
+_ANSWERED = """
+SELECT EXISTS (
+    SELECT FROM packages p
+    JOIN package_rows pr ON pr.package_id = p.id
+    JOIN rows ON rows.id = pr.row_id
+    JOIN return_rows r ON (r.management_no, r.name, r.id_number) = (rows.management_no, rows.name, rows.id_number)
+        AND r.why = 'unknown' AND r.undo_id IS NULL
+    JOIN returns b ON b.id = r.return_id AND b.state IN ('HELD', 'APPLIED') AND b.received_at > p.built_at
+    WHERE p.id = :package_id AND NOT EXISTS (
+        SELECT FROM transfers t WHERE t.package_id = p.id AND t.event = 'resolved'))
+"""
 
 
 def _close(conn: Connection, package_id: int, now: str, then: str, token: int | None = None) -> bool:
