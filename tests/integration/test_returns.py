@@ -210,6 +210,16 @@ def test_r04_a_changed_identity_waits_and_the_database_is_untouched(
     assert identities(registry) == before
 
 
+def test_r04_a_small_x_in_an_id_number_is_no_other_number(settings, registry, actor, month, authority):
+    people = [Person(1, id_number="11010519491231002X"), Person(2)]
+    ids = sent(settings, registry, actor, month, people)
+    before = identities(registry)
+    report = authority.applied(printed(people[0], id="11010519491231002x"), printed(people[1], id=id_number(3)))
+    assert [(one.row_no, one.why) for one in report.doubts] == [(3, "id_number")]
+    assert month.states(ids) == ["PRINTED", "SENT"]
+    assert identities(registry) == before
+
+
 def test_r05_a_refused_row_keeps_its_reason_and_can_be_sent_again(settings, registry, actor, month, authority):
     people = [Person(1)]
     first = sent(settings, registry, actor, month, people)

@@ -373,7 +373,7 @@ WITH mine AS (
         WHEN n.fresh > n.alike THEN 'contradiction'
         WHEN n.state <> 'SENT' THEN 'answered'
         WHEN n.name <> n.our_name THEN 'name'
-        WHEN n.id_number <> n.our_id_number THEN 'id_number'
+        WHEN upper(n.id_number) <> upper(n.our_id_number) THEN 'id_number'
         WHEN n.result = '已印制' AND u.serial IS NOT NULL THEN 'serial'
         WHEN n.result = '已印制' AND n.certificate_id IS NULL THEN 'certificate'
         ELSE '' END AS why
