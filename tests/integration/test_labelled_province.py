@@ -26,6 +26,7 @@ ELSEWHERE = {
     "DUP-THIRD": "tests/integration/test_across_files.py",
     "FILE-REPEATED": "tests/integration/test_check_city.py",
     "FILE-UNREADABLE": "tests/unit/checks/test_unforeseen.py",
+    "FILE-WAITS": "tests/integration/test_versions.py",
     "PHOTO-OTHER": "tests/integration/test_across_files.py",
     "PHOTO-UNREADABLE": "tests/unit/checks/test_unforeseen.py",
     **dict.fromkeys(

@@ -283,6 +283,56 @@ def test_a_slip_sent_back_corrected_is_the_next_version(office, states, tmp_path
     assert "更正办法" not in receipt, "nothing about the slip's own name, title, columns and format"
 
 
+def test_n04_z44_the_slip_of_a_file_that_waits_as_a_whole_waits_with_it(
+    office, states, registry, settings, actor, tmp_path
+):
+    held = Made(rows=[PEOPLE[0], PEOPLE[1] | {"XB": ""}, PEOPLE[2]], count=4)
+    slip = office(held.write(tmp_path / "1"))["退回单"]
+    again = office(mended(slip, tmp_path / "2", "XB", PEOPLE[1]["XB"], row=2))["回执"].read_text("utf-8-sig")
+    assert "接收 0" in again
+    assert "回执编号 F000001）整个待人工确认" in again
+    assert "已有变化" not in again
+    assert [(one.record, one.rows) for one in holds.queue(registry)] == [("F000001", 0), ("F000002", 3)]
+    for record in ("F000001", "F000002"):
+        decision = holds.Decision("judge", "王处长", "少报的一人另行申报")
+        holds.decide(settings, registry, [record], decision, actor)
+    assert states()[3:] == ["ACCEPTED"] * 3
+    assert not any(examine(registry, settings).values())
+
+
+def test_z44_the_slip_of_a_held_exam_beside_others_waits_with_it(office, states, registry, actor, settings, tmp_path):
+    advisors = [person(serial) | {"ZSGLH": f"20180932437000000{serial}", "BKJB": "", "BKZY": ""} for serial in (8, 9)]
+    known = [one | {"KSDM": "932", "KSMC": "咨询工程师(投资)"} for one in advisors]
+    certificates.load(registry, actor, write_registry(tmp_path / "more.csv", known))
+    both = Made(rows=[PEOPLE[0]])
+    other = Made(code="932", exam="咨询工程师(投资)", rows=[advisors[0], advisors[1] | {"XB": ""}], count=9)
+    both.extra[f"{other.stem}.XLS"] = excel.write_xls(FIELDS, [[row[name] for name in FIELDS] for row in other.rows])
+    slip = office(both.write(tmp_path))["退回单"]
+    assert states() == ["ACCEPTED", "HELD", "RETURNED"]
+    office(mended(slip, tmp_path, "XB", advisors[1]["XB"], row=2))
+    assert [(one.record, one.rows) for one in holds.queue(registry)] == [("F000002", 2)]
+
+
+def test_n04_the_slip_of_the_version_that_took_a_waiting_ones_place_goes_on(office, states, tmp_path):
+    rows = [PEOPLE[0], PEOPLE[1] | {"XB": ""}]
+    first = office(Made(rows=rows, count=4).write(tmp_path / "1"))["退回单"]
+    slip = office(Made(rows=rows).write(tmp_path / "2"))["退回单"]
+    assert states() == ["RETURNED", "RETURNED", "ACCEPTED", "RETURNED"]
+    office(mended(slip, tmp_path / "3", "XB", PEOPLE[1]["XB"]))
+    assert states()[4:] == ["ACCEPTED"]
+    again = office(mended(first, tmp_path / "4", "XB", PEOPLE[1]["XB"], row=2))["回执"].read_text("utf-8-sig")
+    assert "忽略 2" in again
+
+
+def test_n04_the_slip_of_a_file_that_a_person_let_in_goes_on(office, states, registry, actor, settings, tmp_path):
+    held = Made(rows=[PEOPLE[0], PEOPLE[1] | {"XB": ""}, PEOPLE[2] | {"XB": "女"}], count=4)
+    slip = office(held.write(tmp_path / "1"))["退回单"]
+    holds.decide(settings, registry, ["F000001"], holds.Decision("judge", "王处长", "人数写错"), actor)
+    assert states() == ["ACCEPTED", "RETURNED", "HELD"]
+    office(mended(slip, tmp_path / "2", "XB", PEOPLE[1]["XB"], row=2))
+    assert states() == ["ACCEPTED", "RETURNED", "HELD", "IGNORED", "ACCEPTED", "IGNORED"]
+
+
 @pytest.mark.parametrize("lane", ["month", "trial"])
 def test_the_slip_of_a_zip_under_any_name_comes_back_as_it_is(office, tmp_path, lane):
     sent = Made(rows=[PEOPLE[0] | {"XB": ""}]).write(tmp_path, name="5月一建.zip")

@@ -26,6 +26,8 @@ class Facts:
     unnumbered: "Mapping[str, Sequence[Earlier]]"
     """By person what is under way without a 管理号."""
     known: Mapping[str, str]
+    waiting: Mapping[tuple[str, str], str]
+    """By month and exam code the receipt number of a file of the account that waits for a person as a whole."""
     elsewhere: Mapping[str, AbstractSet[tuple[str, str]]]
     """By ID number the (account, month) the ledger has requests of."""
     pictured: "Mapping[str, Sequence[Pictured]]"
@@ -41,8 +43,8 @@ def facts_of(
 ) -> Facts:
     """Everything the database is asked, in one look."""
     if registry is None:
-        return Facts(False, None, frozenset(), {}, {}, {}, {}, {})
-    from certflow.registry import certificates, contested
+        return Facts(False, None, frozenset(), {}, {}, {}, {}, {}, {})
+    from certflow.registry import certificates, contested, holds
     from certflow.registry import submissions as ledger
 
     received = [file for one in submissions for file in one.files]
@@ -55,13 +57,13 @@ def facts_of(
         persons = frozenset(_ids(rows, match))
         unnumbered = ledger.unnumbered(conn, persons, without)
         elsewhere, pictured = contested.elsewhere(conn, persons, without), contested.pictured(conn, persons, without)
+        account = received[0].account if received else None
+        waiting = {} if account is None else holds.waiting_whole(conn, account, without)
         if lane != "month":
-            return Facts(database, match, persons, earlier, unnumbered, {}, elsewhere, pictured)
-        known = ledger.known_files(
-            conn, [file.sha256 for file in received], received[0].account if received else None, own
-        )
+            return Facts(database, match, persons, earlier, unnumbered, {}, waiting, elsewhere, pictured)
+        known = ledger.known_files(conn, [file.sha256 for file in received], account, own)
         repeats = dict.fromkeys(known, "（此前已收到）")
-        return Facts(database, match, persons, earlier, unnumbered, repeats, elsewhere, pictured)
+        return Facts(database, match, persons, earlier, unnumbered, repeats, waiting, elsewhere, pictured)
 
 
 def _ids(rows: measure_rows.Rows, match: Mapping[str, Sequence[Any]] | None) -> set[str]:

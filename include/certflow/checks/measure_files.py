@@ -67,19 +67,22 @@ def measure(
     *,
     codes: frozenset[str],
     known: Mapping[str, str],
+    waiting: Mapping[tuple[str, str], str],
     database: bool,
 ) -> dict[str, list[object]]:
     """Columns of the file frame, one line per submission.
 
     `codes` are the codes of all rules (an unlisted fault becomes `file_unreadable`); `known` maps digests the ledger
-    already has to a word of where (FILE-DUPLICATE); `database`: whether rows are compared with the database.
+    already has to a word of where (FILE-DUPLICATE); `waiting`: by month and exam code the receipt number of a file of
+    the account that waits for a person as a whole; `database`: whether rows are compared with the database.
     """
     observed = sorted({name for one in submissions for name in one.measures})
     columns: dict[str, list[object]] = {name: [one.measures.get(name) for one in submissions] for name in observed}
     columns |= {name: [None] * len(submissions) for name in ("file_fault", "file_detail", "book_fault", "book_detail")
                 if name not in columns}  # fmt: skip
     for position, submission in enumerate(submissions):
-        facts = dict(_facts(submission, standings[position], reference))
+        standing = standings[position]
+        facts = dict(_facts(submission, standing, reference)) | _waits(submission, standing, waiting)
         for column in ("file_fault", "book_fault"):
             token = submission.measures.get(column)
             if token is None:
@@ -151,6 +154,14 @@ def _facts(submission: Submission, standing: Standing, reference: Reference) -> 
         facts["name_count"] = abs(name.count - standing.rows)
         facts["name_count_detail"] = f"{name.count} 人，表内 {standing.rows} 行"
     return facts | _exam_facts(name, standing, reference) | _city_facts(name.city, standing, reference)
+
+
+def _waits(submission: Submission, standing: Standing, waiting: Mapping[tuple[str, str], str]) -> dict[str, object]:
+    """A 退回单 goes on no sooner than what it was written for: it does not show why that file is doubtful."""
+    tag = waiting.get((str(standing.month), standing.exam.code)) if standing.exam is not None else None
+    if tag is None or "slip" not in naming.parse(submission.stem).notes:
+        return {}
+    return {"file_waits": 1, "file_waits_detail": tag}
 
 
 def _right_name(submission: Submission, standing: Standing, reference: Reference) -> str:

@@ -470,7 +470,8 @@ def _judge(
 
     files = measure_files.measure(
         submissions, standings, reference,
-        codes=frozenset(rule.code for rule in every), known=facts.known, database=facts.database,
+        codes=frozenset(rule.code for rule in every), known=facts.known, waiting=facts.waiting,
+        database=facts.database,
     )  # fmt: skip
     files["shift_share"], shifted = measure_rows.shares(rows, len(submissions))  # type: ignore[assignment]
     files["shift_share_detail"] = list(shifted)

@@ -301,6 +301,15 @@ def companions(conn: Connection, file_id: int) -> list[int]:
     return sorted({file_id, *found})
 
 
+def waiting_whole(conn: Connection, account: str, without: Sequence[int]) -> dict[tuple[str, str], str]:
+    """By month and exam code the receipt number of an account's file that waits for a person as a whole.
+
+    `without`: submissions that do not count, because their files are judged again.
+    """
+    found = conn.execute(text(_WHOLE), {"account": account, "without": [*without]})
+    return {(str(month), str(exam)): str(tag) for month, exam, tag in found}
+
+
 def close_files(conn: Connection, submission_ids: Sequence[int]) -> None:
     """Rows still held in these submissions end: their files were judged anew under another name."""
     left = conn.scalars(select(rows.c.id).where(rows.c.submission_id.in_(submission_ids), rows.c.state == "HELD")).all()
@@ -548,6 +557,19 @@ _FINDINGS = f"""
     WHERE n.severity = 'hold' AND (n.submission_id = ANY(CAST(:submissions AS bigint[]))
         OR (n.file_id = ANY(CAST(:files AS bigint[])) AND n.scope = 'file'))
     ORDER BY n.id
+"""  # noqa: S608 (our own words)
+
+# What came later and was not returned took its place. An exam beside others in a zip that is judged waits row by row,
+# until somebody decides about the zip.
+_WHOLE = f"""
+    SELECT s.month, s.exam_code, {_TAG}
+    FROM (SELECT DISTINCT ON (month, exam_code) * FROM submissions
+        WHERE account = :account AND lane = 'month' AND verdict <> 'returned'
+        AND id <> ALL(CAST(:without AS bigint[])) ORDER BY month, exam_code, version DESC) s
+    JOIN submission_files x ON x.submission_id = s.id JOIN files f ON f.id = x.file_id
+    WHERE {_WITH_FILE.format(id="s.id")}
+    AND (f.state = 'HELD' OR EXISTS (SELECT FROM rows r WHERE r.submission_id = s.id AND r.state = 'HELD')
+        AND NOT EXISTS (SELECT FROM hold_decisions d WHERE d.kind = 'file' AND d.object_id = f.id))
 """  # noqa: S608 (our own words)
 
 _ROWS_OF_FILES = f"""

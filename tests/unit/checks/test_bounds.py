@@ -15,8 +15,8 @@ from certflow.findings import Scope
 from certflow.settings import Settings
 
 NONE_ALLOWED = {
-    "submission": """file_duplicate file_unreadable zip_junk zip_other zip_encoding zip_wrapper name_form name_tolerated
-        name_count name_exam name_exam_unknown name_city name_account name_folder name_archive""",
+    "submission": """file_duplicate file_unreadable file_waits zip_junk zip_other zip_encoding zip_wrapper name_form
+        name_tolerated name_count name_exam name_exam_unknown name_city name_account name_folder name_archive""",
     "workbook": """book_missing book_second book_sheets book_extra_column book_title_row book_blank_row book_total_row
         book_format book_images""",
     "photo": """photo_renamed photo_extra photo_nameless photo_double photo_other photo_repeated zip_case photo_trailing
