@@ -201,11 +201,15 @@ def _measure_cells(rows: Rows, kinds: dict[str, list[str]]) -> None:
             if rows.columns["row_unmerged"][line]:
                 required[line] = f"{required[line]},{name}" if required[line] else name
     rows.columns["cell_required"] = [*required]
-    longest = np.zeros(len(rows), dtype=np.int64)
-    for name in FIELDS:
+    longest, where = np.zeros(len(rows), dtype=np.int64), np.zeros(len(rows), dtype=np.int64)
+    for position, name in enumerate(FIELDS):
         if name not in ("KSXM", "ZP"):
-            longest = np.maximum(longest, columns.lengths(rows.text(name)))
-    rows.columns["cell_longest"] = [*longest.tolist()]
+            lengths = columns.lengths(rows.text(name))
+            where[lengths > longest] = position
+            longest = np.maximum(longest, lengths)
+    rows.columns |= {
+        "cell_longest": [*longest.tolist()], "cell_longest_field": [FIELDS[position] for position in where.tolist()],
+    }  # fmt: skip
 
 
 def _faults(name: str, cell: tuple[str, str]) -> tuple[str, ...]:

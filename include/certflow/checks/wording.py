@@ -35,6 +35,7 @@ def findings(
 ) -> list[tuple[int, Finding]]:
     """(line, finding) for each line of the breach; one per field where the rule speaks of every field.
 
+    The fields stand in the rule's column, or, where that is a number, in the one named after it with ``_field``.
     `place`: where a line lies.
     """
     rule = breach.rule
@@ -42,7 +43,7 @@ def findings(
     for line in breach.lines:
         fields: Sequence[str | None] = [rule.field]
         if rule.field == EVERY_FIELD:
-            fields = str(columns[rule.column][line]).split(",")
+            fields = str(columns.get(f"{rule.column}_field", columns[rule.column])[line]).split(",")
         found += [(line, _finding(rule, field, line, columns, place(line))) for field in fields]
     return found
 

@@ -106,6 +106,13 @@ def test_each_row_rule_finds_its_row_and_no_other_grave_rule_does(
         assert grave == {code}
 
 
+def test_d37_the_cell_that_is_too_long_is_named(settings: Settings, tmp_path: Path) -> None:
+    made = Made(rows=[person(1) | {"BKZY": "建筑工程" * 26}])
+    (judged,) = judge(settings, made.write(tmp_path))
+    (told,) = [one for one in judged.findings if one.rule == "CELL-LENGTH"]
+    assert (told.field, told.message) == ("BKZY", "专业（BKZY）超过 100 个字符，无法印制。")
+
+
 def test_switching_a_rule_off_changes_the_verdict_of_its_row(
     spoilt: tuple[Made, dict[int, str]], settings: Settings, tmp_path: Path
 ) -> None:
