@@ -109,6 +109,21 @@ def test_d28_d29_whatever_differs_from_the_database_goes_back_with_both_values(
     assert {row.outcome for row in without.rows} == {Outcome.ACCEPTED}
 
 
+def test_d28_a_certificate_is_not_called_anothers_where_nothing_sound_says_who_asks(
+    loaded: Registry, settings: Settings, tmp_path: Path
+) -> None:
+    number = PEOPLE[0]["ZJHM"]
+    broken = number[:17] + ("0" if number[17] != "0" else "1")
+    for row in (PEOPLE[0] | {"KSXM": "", "ZJHM": broken}, PEOPLE[0] | {"KSXM": "", "ZJHM": number[:17]}):
+        file = Made(rows=[row]).write(tmp_path)
+        (judged,) = check([file], settings, load_reference(settings), registry=loaded)
+        assert judged.rows[0].outcome is Outcome.RETURNED
+        assert "DB-OTHER" not in judged.rows[0].rules
+    file = Made(rows=[PEOPLE[0] | {"KSXM": "", "ZJHM": PEOPLE[1]["ZJHM"]}]).write(tmp_path)
+    (judged,) = check([file], settings, load_reference(settings), registry=loaded)
+    assert "DB-OTHER" in judged.rows[0].rules
+
+
 def switched_off(settings: Settings, folder: Path, codes: set[str]) -> Settings:
     folder.mkdir()
     for path in suites.folder(settings).glob("*.json"):

@@ -168,7 +168,9 @@ def _compare(
     variant = not name_equal and keys.is_variant(sent["KSXM"], held["name"], reference.name_variants)
     id_equal = number == keys.id_key(held["id_number"])
     if not (name_equal or variant or id_equal):
-        told["db_person_ok"][line] = False  # D28: nothing else is said about another person's certificate
+        sound = number and False not in (rows.columns["id_form_ok"][line], rows.columns["id_checksum_ok"][line])
+        # D28: nothing else is said about another person's certificate, and not even that where nobody is named.
+        told["db_person_ok"][line] = False if name or sound else None
         return
     told["db_person_ok"][line] = True
     told["db_name_equal"][line] = name_equal or variant
