@@ -69,7 +69,7 @@ def build(reference: Reference, rows: int = ROWS, seed: int = SEED, month: Month
             *photo_defects.DEFECTS, *photo_defects.ODDITIES, *rare_defects.ROWS, *edge_oddities.ODDITIES,
         ):  # fmt: skip
             kind(plant)
-    _fill(plant, own, rows - sum(len(parcel.rows) for parcel in parcels), random.Random(f"certflow-labelled-{seed}"))
+    _fill(plant, own, rows, sum(len(parcel.rows) for parcel in parcels), random.Random(f"certflow-labelled-{seed}"))
     edge_oddities.styles(plant, own)
     return finish(plant, parcels, month, len(plant.people.certificates) * 11 // 10)
 
@@ -130,11 +130,12 @@ def _line(label: Label, files: dict[int, str]) -> dict[str, Any]:
     }
 
 
-def _fill(plant: Planter, parcels: list[Parcel], wanted: int, draw: random.Random) -> None:
-    """Sound applications until there are as many as wanted, spread over the cities' parcels."""
+def _fill(plant: Planter, parcels: list[Parcel], rows: int, planted: int, draw: random.Random) -> None:
+    """Sound applications until there are as many rows as wanted, spread over the cities' parcels."""
     proofs = [parcel for parcel in parcels if parcel.exam.cancelled_levels]
+    wanted = rows - planted
     if wanted < len(proofs) * _PROOFS:
-        message = f"what is planted alone comes to more rows; ask for at least {len(proofs) * _PROOFS - wanted} more"
+        message = f"埋下的错误和特例就超过了 {rows} 行，至少再加 {len(proofs) * _PROOFS - wanted} 行"
         raise ValueError(message)
     for parcel in proofs:
         for _ in range(_PROOFS):

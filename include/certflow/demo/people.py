@@ -191,7 +191,7 @@ class People:
     def bystanders(self, exams: Sequence[Exam], cities: Sequence[str], total: int) -> None:
         """Fill the registry up to `total` certificates; ValueError when it holds more already."""
         if total < len(self.certificates):
-            message = f"the demo month alone needs {len(self.certificates)} certificates; ask for at least as many rows"
+            message = f"演示的一个月就有 {len(self.certificates)} 份证书，--rows 不能更小"
             raise ValueError(message)
         weights = [70 if exam.code == "034" else 20 if exam.family != "normal" else 4 for exam in exams]
         while len(self.certificates) < total:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import xlrd
 
-from certflow.demo import row_defects
+from certflow.demo import labelled, row_defects
 from certflow.demo.people import People
 from certflow.demo.province import build, generate
 from certflow.reference import load_reference
@@ -118,8 +118,10 @@ def test_the_registry_holds_every_certificate_that_may_pass(made, answers):
 
 
 def test_too_small_a_registry_is_refused_with_the_number_that_is_needed(reference):
-    with pytest.raises(ValueError, match="at least as many rows"):
+    with pytest.raises(ValueError, match=r"^演示的一个月就有 \d{3} 份证书，--rows 不能更小$"):
         build(reference, rows=10)
+    with pytest.raises(ValueError, match=r"^埋下的错误和特例就超过了 300 行，至少再加 \d+ 行$"):
+        labelled.build(reference, rows=300)
 
 
 def test_the_generator_imports_nothing_of_the_checking_code():
