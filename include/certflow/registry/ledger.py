@@ -41,8 +41,9 @@ _PLAIN = {
     "uq_rows_open_management_no": "同一管理号已有另一行在办（已受理、已组包或已上报），一本证书不能同时补换两次，"
     "本次未保存任何内容",
     "42501": "数据库不允许此操作（42501）：台账的证据只增不改",  # 0001_roles.sql
+    "22003": "编号或数字太大，没有这样的记录，请核对",
 }
-"""What a constraint, or a missing right, means to the person it stops."""
+"""What a constraint, a missing right, or more digits than a number of ours has, means to the person it stops."""
 
 _log = logging.getLogger(__name__)
 
@@ -215,7 +216,7 @@ def _ours(error: psycopg.Error, place: str) -> CertflowError:
         return TransferError(
             f"等待数据库中另一个事务的锁超过 {LOCK_TIMEOUT_SECONDS} 秒（{place}），本次未保存任何内容，稍后重试"
         )
-    if state == "42501" or state.startswith("23"):
+    if state in ("42501", "22003") or state.startswith("23"):
         name = error.diag.constraint_name or state
         return Conflict(_PLAIN.get(name, f"数据库约束 {name} 不允许此操作（{place}）"))
     if state[:2] in ("08", "53", "57", "58") or (not state and isinstance(error, psycopg.OperationalError)):

@@ -155,6 +155,11 @@ def test_evidence_only_grows(registry, actor):
             connection.execute(text(statement))
 
 
+def test_a_number_no_record_can_have_is_said_to_be_too_large(registry):
+    with pytest.raises(Conflict, match=r"^编号或数字太大，没有这样的记录，请核对$"), registry.read() as connection:
+        connection.execute(select(schema.files.c.id).where(schema.files.c.id == 2**63))
+
+
 def test_nobody_acts_unnamed(registry):
     with pytest.raises(ConfigurationError, match="actor"), registry.begin(Actor("")) as connection:
         connection.execute(insert(schema.files).values(file_values()))
