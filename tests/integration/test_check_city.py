@@ -33,11 +33,17 @@ def loaded(registry: Registry, actor: Actor, tmp_path: Path) -> Registry:
 
 
 def deliver(
-    settings: Settings, registry: Registry, actor: Actor, made: Made, account: str = "370100", lane: str = "month"
+    settings: Settings,
+    registry: Registry,
+    actor: Actor,
+    made: Made,
+    account: str = "370100",
+    lane: str = "month",
+    name: str | None = None,
 ) -> int:
     """Put a file where `pull` leaves it."""
     folder = settings.path("incoming", account)
-    file = made.write(folder, account)
+    file = made.write(folder, account, name)
     target = settings.original(file.sha256)
     target.parent.mkdir(parents=True, exist_ok=True)
     target.write_bytes(file.path.read_bytes())
@@ -244,6 +250,29 @@ def test_a_file_that_is_damaged_on_our_disk_is_not_blamed_on_the_city(
     assert not list(settings.feedback.rglob("*.*"))
     original.write_bytes(whole)
     assert check_city(settings, loaded, "370100", actor).verdicts == {"accepted": 1}
+    assert sound(loaded, settings)
+
+
+def test_a_file_that_is_damaged_on_our_disk_keeps_back_its_own_exam_only(
+    loaded: Registry, actor: Actor, settings: Settings
+) -> None:
+    damaged = deliver(settings, loaded, actor, Made(rows=PEOPLE[:2]))
+    [original] = settings.originals.rglob("*.bin")
+    whole = original.read_bytes()
+    original.write_bytes(whole[:-40])
+    beside = deliver(settings, loaded, actor, Made(rows=PEOPLE[2:3]))
+    other = deliver(settings, loaded, actor, Made(rows=PEOPLE[3:4], month="202004"))
+    with pytest.raises(DigestMismatch, match=f"原件 {original.stem[:12]} .*它和同一考试的文件未作判定"):
+        check_city(settings, loaded, "370100", actor)
+    assert [file_states(loaded)[one][0] for one in (damaged, beside, other)] == ["RECEIVED", "RECEIVED", "JUDGED"]
+    assert [one.file_id for one in unanswered(loaded, actor)] == [other]
+    unnamed = deliver(settings, loaded, actor, Made(rows=PEOPLE[4:5], month="202003"), name="五月.zip")
+    with pytest.raises(DigestMismatch):
+        check_city(settings, loaded, "370100", actor)
+    assert file_states(loaded)[unnamed][0] == "RECEIVED", "its exam may be that of the damaged one"
+    original.write_bytes(whole)
+    check_city(settings, loaded, "370100", actor)
+    assert {state for state, _ in file_states(loaded).values()} == {"HELD", "JUDGED"}
     assert sound(loaded, settings)
 
 

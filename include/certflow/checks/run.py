@@ -13,7 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from certflow import vault
+from certflow import naming, vault
 from certflow.checks import (
     city_page,
     contact_sheet,
@@ -37,7 +37,7 @@ from certflow.checks.judged import Judged, JudgedRow
 from certflow.checks.suites import Rule
 from certflow.checks.suites import load as rules
 from certflow.checks.thumbnails import Thumbnails
-from certflow.errors import ConfigurationError, Conflict
+from certflow.errors import ConfigurationError, Conflict, DigestMismatch
 from certflow.findings import Outcome, Scope
 from certflow.heap import give_back, without_collector
 from certflow.intake import nest
@@ -163,7 +163,8 @@ def check_city(settings: Settings, registry: "Registry", account: str, actor: "A
 
     Verdicts and rows are recorded in one transaction; files that have a verdict are not judged again, so it may be
     run at any time. Two runs for one account at once: the second ends with Busy. ConfigurationError when the
-    certificate database is empty or a suite is broken.
+    certificate database is empty or a suite is broken; DigestMismatch, when all is done that can be, where an original
+    of ours is damaged.
     """
     from certflow.registry import submissions as ledger
 
@@ -179,16 +180,20 @@ def check_city(settings: Settings, registry: "Registry", account: str, actor: "A
         with registry.read() as conn:
             frozen = ledger.frozen_months(conn)
         report = CityReport(account, verdicts={}, rows={})
+        damaged: list[DigestMismatch] = []
         for lane in ("month", "trial"):
             files = [
                 _received(settings, one, account) for one in pending if one.lane == lane and one.state != "IGNORED"
             ]
-            if files:
-                found = _check_lane(
-                    settings, registry, reference,
-                    account=account, lane=lane, files=files, frozen=frozen, actor=actor,
-                )  # fmt: skip
-                report = _joined(report, found)
+            check_lane = partial(
+                _check_lane, settings, registry, reference, account=account, lane=lane, frozen=frozen, actor=actor
+            )
+            try:
+                found = [check_lane(files=files)] if files else []
+            except DigestMismatch:
+                found = _exam_by_exam(check_lane, files, damaged)
+            for checked in found:
+                report = _joined(report, checked)
         notices.write_decisions(settings, registry, account, actor)
         repeats = [one for one in pending if one.state == "IGNORED"]
         for one in repeats:
@@ -198,6 +203,8 @@ def check_city(settings: Settings, registry: "Registry", account: str, actor: "A
         report = replace(report, files=(*report.files, *(one.id for one in repeats)))
         if report.files:
             city_page.write(settings, registry, reference, account, months=report.months, file_ids=report.files)
+        if damaged:
+            raise damaged[0]
         return report
 
 
@@ -209,6 +216,34 @@ def render_quality(settings: Settings) -> int:
     from certflow.checks import judge
 
     return len(judge.render_data_docs(settings.path("quality"), settings.reports / "data-docs"))
+
+
+def _exam_by_exam(
+    check_lane: Callable[..., CityReport], files: Sequence[Received], damaged: list[DigestMismatch]
+) -> list[CityReport]:
+    """Judge apart what cannot be judged together, as an original is damaged: its exam waits, the others go on.
+
+    Files whose name does not say the exam may be of any: they come last, and wait with whatever is damaged; where one
+    of them is, all wait.
+    """
+    exams: dict[object, list[Received]] = defaultdict(list)
+    for file in files:
+        name = naming.parse(file.name).name
+        exams[naming.parse_nil(file.name) if name is None else (name.month, name.exam_code.lstrip("0"))].append(file)
+    unnamed = exams.pop(None, [])
+    found = []
+    try:
+        require_whole(unnamed)
+        for part in exams.values():
+            try:
+                found.append(check_lane(files=part))
+            except DigestMismatch as error:
+                damaged.append(error)
+        if unnamed and not damaged:
+            found.append(check_lane(files=unnamed))
+    except DigestMismatch as error:
+        damaged.append(error)
+    return found
 
 
 def _check_lane(

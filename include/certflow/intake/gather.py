@@ -134,7 +134,7 @@ def require_whole(files: Iterable[Received]) -> None:
         if not here or vault.sha256(file.path) != file.sha256:
             what = "的内容与收到时不同" if here else "不在了"
             raise DigestMismatch(
-                f"原件 {file.sha256[:12]} {what}，未作任何判定：请从备份取回该文件，放回原处后重新运行"
+                f"原件 {file.sha256[:12]} {what}，它和同一考试的文件未作判定：请从备份取回该文件，放回原处后重新运行"
                 "（certflow doctor 列出所有损坏的文件）"
             )
 
