@@ -29,7 +29,8 @@ _MAGIC = (
     (b"\x09\x04", "Excel 2.x-4.0 工作簿"),
 )
 OFFICE = "未压缩的 Excel（.xlsx）或其他 Office 文件"
-"""A zip by its first bytes, so only its directory tells."""
+OPEN_DOCUMENT = "OpenDocument 表格（.ods）或文档"
+"""Zips by their first bytes, so only their directories tell."""
 _BOMS = ((b"\xef\xbb\xbf", "utf-8"), (b"\xff\xfe", "utf-16-le"), (b"\xfe\xff", "utf-16-be"))
 _EICAR = b"X5O!P%@AP[4\\PZX54(P^)7CC)7}" + b"$EICAR-STANDARD-ANTIVIRUS-TEST-FILE!"
 """The harmless test virus, in two pieces so that no scanner takes this source for it."""

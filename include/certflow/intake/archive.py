@@ -109,6 +109,8 @@ def _unpack(file: BinaryIO, limits: Limits, measures: Measures, *, nest: bool) -
     decoded = _decode(listed, measures)
     if "[Content_Types].xml" in decoded:  # a workbook as it is; its parts are no entries
         raise SubmissionError("FILE-TYPE", sniff.OFFICE)
+    if {"content.xml", "META-INF/manifest.xml"} <= {*decoded}:
+        raise SubmissionError("FILE-TYPE", sniff.OPEN_DOCUMENT)
     offsets = _locate(file, listed, end, measures)
     entries: list[Entry] = []
     produced = 0

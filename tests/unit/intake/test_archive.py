@@ -314,6 +314,8 @@ def test_z31_leftovers_of_systems_are_junk_and_no_photo(unpack, name):
         (b"MZ" + bytes(99) + zip_bytes(Member(BOOK)), "程序"),
         (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(99), "Excel"),
         (zip_bytes(Member("[Content_Types].xml"), Member("xl/workbook.xml"), Member("xl/media/1.jpg", JPEG)), "xlsx"),
+        (zip_bytes(Member("mimetype"), Member("content.xml"), Member("Thumbnails/thumbnail.png", JPEG),
+                   Member("META-INF/manifest.xml")), "ods"),
         (b"%PDF-1.7", "PDF"), ("你好".encode("gbk"), "文本"), (b"\x01\x02\x03\x04", "未知"),
     ],
 )  # fmt: skip
