@@ -46,7 +46,8 @@ def name_key(name: str) -> str:
     The brackets around a homophone vanish (王晓[沛]).
 
     Blanks in a name of ideographs vanish (张　三), unless they part a long name in the way a middle dot does
-    (five ideographs or more, no part a single one): then they are the dot. In other names a run of blanks is one.
+    (five ideographs or more, no part a single one): then they are the dot. In other names a run of blanks is one, and
+    letters of A to Z are large.
     """
     if _PLAIN_NAME.fullmatch(name):
         return name
@@ -208,4 +209,4 @@ def _name_key(name: str) -> str:
         folded = ("\u00b7" if dotted else "").join(parts)
     elif _DOTTED_NAME.fullmatch(folded):
         folded = folded.replace(" ", "")
-    return unicodedata.normalize("NFKC", folded)
+    return unicodedata.normalize("NFKC", folded).translate(_UPPER)

@@ -36,6 +36,7 @@ SAME_NAMES = [
     ("李[堃]明", "李（堃）明"),
     ("李[堃]明", "李【堃】 明"),
     ("JOHN SMITH", "ＪＯＨＮ　 SMITH"),
+    ("JOHN SMITH", "John Smith"),
 ]
 
 
