@@ -624,6 +624,37 @@ def test_z44_a_misnamed_exam_that_goes_back_takes_nothing_of_the_others_along(of
     assert office.sound()
 
 
+def test_z44_two_misnamed_exams_of_one_zip_are_judged_one_after_the_other(office: Office) -> None:
+    books = {
+        "一建.XLS": [PEOPLE[1], PEOPLE[2] | {"XB": ""}],
+        "咨询.XLS": [CONSULTANT],
+        f"{STEM.replace('202005', '202004')}(1人).XLS": [PEOPLE[3]],
+    }
+    extra = {
+        name: excel.write_xls(FIELDS, [[row[field] for field in FIELDS] for row in people])
+        for name, people in books.items()
+    }
+    tag = office.take(Made(rows=[dict(PEOPLE[4])], extra=extra), name="五月.zip")
+    assert office.states() == ["ACCEPTED", "ACCEPTED"]
+    assert office.waiting == [tag]
+    consultant = "202005-932-咨询工程师(投资)(证书补换印制信息)数据(济南市)(1人)"
+    june = f"{STEM.replace('202005', '202006')}(2人)"
+    for wrong in (f"{STEM}(3人)", consultant.replace("(1人)", "(2人)"), june.replace("济南市", "青岛市")):
+        with pytest.raises(Conflict, match="没有一个可以按此名称受理"):
+            office.hold("judge", tag, name=wrong)
+    office.hold("judge", tag, name=consultant)
+    assert (office.states()[2:], office.waiting) == (["ACCEPTED"], [tag])
+    with pytest.raises(Conflict, match="仍不能受理"):
+        office.hold("judge", tag, name=consultant)
+    office.hold("judge", tag, name=june)
+    assert (office.states()[3:], office.waiting) == (["ACCEPTED", "RETURNED"], [])
+    assert office.ask("SELECT state FROM files") == ["JUDGED"]
+    assert office.ask("SELECT DISTINCT outcome FROM entries") == ["accepted"]
+    slips = [path.name for path in office.settings.feedback.rglob("*退回单*")]
+    assert f"{june}-{tag}-退回单.xlsx" in slips
+    assert office.sound()
+
+
 def test_z44_rows_of_two_exams_that_go_back_stand_on_two_slips(office: Office) -> None:
     rows = [[(CONSULTANT | {"XB": "男"})[field] for field in FIELDS]]
     other = Named(name="202005-932-咨询工程师(投资)(证书补换印制信息)数据(济南市)(1人)").stem

@@ -7,6 +7,7 @@ judged under the name the person gives it.
 """
 
 from collections.abc import Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -18,7 +19,7 @@ from certflow.checks.wording import mask_value
 from certflow.errors import Conflict
 from certflow.findings import FIELD_NAMES, FIELDS, Outcome
 from certflow.intake.gather import gather_kept
-from certflow.intake.submission import Received
+from certflow.intake.submission import Received, Submission
 from certflow.month import SHANGHAI
 from certflow.reference import Reference, load_reference
 from certflow.settings import Settings
@@ -299,7 +300,8 @@ def _judge_anew(
 ) -> "Hold":
     """Judge one held file under the name it should have had, and record it like any other file.
 
-    Where it holds several exams, the one whose name said nothing is meant; what was recorded of the others stays.
+    Where it holds several exams, the one whose name said nothing is meant, or the only one of these that fits the name;
+    what was recorded of the others stays, and the file waits while names of others say nothing.
     """
     from certflow.registry import holds, submissions
     from certflow.registry.ledger import note
@@ -319,10 +321,15 @@ def _judge_anew(
             for one in submissions.received_files(conn, together)
         ]
         before = tuple(holds.submissions_of(conn, together))
+        recorded = holds.recorded_entries(conn, together)
     found = gather_kept(received, settings, reference)
     part = len(found) > 1
     if part:
-        found, before = [one for one in found if one.name is None], ()
+        found = [one for one in found if _nameless(one, recorded)]
+        before = ()
+    left = len(found) > 1
+    if left:
+        found = [_fitting(settings, registry, found, parsed, hold)]
     if len(found) != 1 or found[0].workbook is None:
         raise Conflict(f"{hold.record} 不是一个考试的数据包，不能改名受理：请退回，由该市按规则重新报送")
 
@@ -337,9 +344,40 @@ def _judge_anew(
     run.settle(
         settings, registry, reference, [replace(found[0], name=parsed, stem=parsed.stem)],
         account=hold.account, lane="month", actor=actor,
-        again=run.Again(frozenset(hold.rules), before, lambda judged: _allow(judged, reference), also, part),
+        again=run.Again(frozenset(hold.rules), before, lambda judged: _allow(judged, reference), also, part, left),
     )  # fmt: skip
     return hold
+
+
+def _nameless(one: Submission, recorded: AbstractSet[tuple[int, int]]) -> bool:
+    """Whether its name says nothing and nobody has given it one; `recorded`: entries of submissions in the ledger."""
+    book, file = one.workbook, one.workbook_file
+    if one.name is not None or book is None or file is None or file.file_id is None:
+        return False
+    return (file.file_id, book.ordinal) not in recorded
+
+
+def _fitting(
+    settings: Settings, registry: "Registry", found: Sequence[Submission], parsed: naming.PackageName, hold: "Hold"
+) -> Submission:
+    """The one of several exams that would be accepted under this name, with a row at least; Conflict when none or more.
+
+    Of another exam the database has every row otherwise.
+    """
+    reference = load_reference(settings)
+    fitting = []
+    for one in found:
+        named = replace(one, name=parsed, stem=parsed.stem)
+        (judged,) = run.check_again([named], settings, reference, registry, ())
+        if judged.file_outcome is Outcome.ACCEPTED and judged.counts[Outcome.RETURNED] < len(judged.rows):
+            fitting.append(one)
+    if len(fitting) != 1:
+        many = "不止一个" if fitting else "没有一个"
+        raise Conflict(
+            f"{hold.record} 中有 {len(found)} 个名称不清的考试，{many}可以按此名称受理："
+            "请核对考试和人数，或退回由该市改名重报"
+        )
+    return fitting[0]
 
 
 def _allow(judged: Sequence[Judged], reference: Reference) -> None:

@@ -104,6 +104,8 @@ class Again:
     """What belongs into the same transaction."""
     part: bool
     """The file holds other exams, which keep their verdicts and answers."""
+    left: bool
+    """Other exams in it still wait for a name, and the file with them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -318,7 +320,7 @@ def settle(
                 ledger.let_wait(conn, idle)
             if again is None:
                 return ledger.record(conn, account, lane, case.judged)
-            found = ledger.record(conn, account, lane, case.judged, ("HELD",))
+            found = ledger.record(conn, account, lane, case.judged, ("HELD",), left=again.left)
             again.also(conn)
             return found
 

@@ -323,6 +323,13 @@ def submissions_of(conn: Connection, file_ids: Sequence[int]) -> list[int]:
     return sorted(conn.scalars(query, {"files": [*file_ids]}))
 
 
+def recorded_entries(conn: Connection, file_ids: Sequence[int]) -> set[tuple[int, int]]:
+    """File and ordinal of every entry of these files that belongs to a submission."""
+    query = select(entries.c.file_id, entries.c.ordinal)
+    query = query.where(entries.c.file_id.in_(file_ids), entries.c.submission_id.is_not(None))
+    return {(int(file_id), int(ordinal)) for file_id, ordinal in conn.execute(query)}
+
+
 def record_decisions(conn: Connection, holds: Iterable[Hold], decision: str, by: str, reason: str) -> None:
     """Write down what was decided about each, and by which rules it had been held."""
     conn.execute(

@@ -296,14 +296,21 @@ def let_wait(conn: Connection, file_ids: Sequence[int]) -> None:
 
 
 def record(
-    conn: Connection, account: str, lane: str, judged: Sequence["Judged"], before: Sequence[str] = UNJUDGED
+    conn: Connection,
+    account: str,
+    lane: str,
+    judged: Sequence["Judged"],
+    before: Sequence[str] = UNJUDGED,
+    *,
+    left: bool = False,
 ) -> list[Contested]:
     """Write what was judged: submissions, entries, rows, findings, and every move of state.
 
-    Conflict when a file of `account` is in no state of `before`: judged by somebody else meanwhile. A trial leaves
-    findings but no rows. Call `hold_recording` first.
+    Conflict when a file of `account` is in no state of `before`: judged by somebody else meanwhile. With `left` the
+    files stay in it: there is more in them that waits. A trial leaves findings but no rows. Call `hold_recording`
+    first.
     """
-    _move_files(conn, judged, before)
+    _move_files(conn, judged, before, left=left)
     contested: list[Contested] = []
     beside: list[int] = []
     for one in judged:
@@ -341,7 +348,7 @@ def mark_answered(conn: Connection, file_ids: Sequence[int]) -> None:
     conn.execute(update(files).where(files.c.id.in_(file_ids)).values(answered_at=func.now()))
 
 
-def _move_files(conn: Connection, judged: Sequence["Judged"], before: Sequence[str]) -> None:
+def _move_files(conn: Connection, judged: Sequence["Judged"], before: Sequence[str], *, left: bool) -> None:
     verdicts: dict[int, list[Judged]] = defaultdict(list)
     for one in judged:
         for received in one.submission.files:
@@ -353,6 +360,9 @@ def _move_files(conn: Connection, judged: Sequence["Judged"], before: Sequence[s
     ).all()
     if len(held) != len(ends):
         raise Conflict("这些文件已由另一个运行判定，本次未保存任何内容")
+    if left:
+        conn.execute(update(files).where(files.c.id.in_(sorted(ends))).values(answered_at=None))
+        return
     opened = [file_id for file_id, (state, _) in ends.items() if state == "JUDGED"]
     conn.execute(update(files).where(files.c.id.in_(opened), files.c.state != "HELD").values(state="UNPACKED"))
     values = [
