@@ -40,8 +40,9 @@ _TOTAL = re.compile(r"(?:总|合|小|共)\s*计|^共\s*[0-9]+\s*[人条行]|^(?:
 _SIGNATURE = re.compile(
     r"^(?:填\s*(?:表|报)|制\s*表|审\s*核|复\s*核|经\s*办|负\s*责|联\s*系|单\s*位|盖\s*章|签\s*(?:字|名)|日\s*期|备\s*注|说\s*明)"
 )
+_NOTE = re.compile(r"^注\s*[:1-9]|^[-—(\s]*以下\s*(?:为|是)?\s*空白")
 _CLOSING_CELLS = 3
-"""A total or signature row fills so few of the eleven columns."""
+"""A total, a signature or a note fills so few of the eleven columns."""
 _NO_SPACE = "\u200b\u2060\ufeff"
 """Blanks that Unicode does not count among spaces."""
 _BLANK = re.compile(rf"[\s{_NO_SPACE}]*")
@@ -299,12 +300,14 @@ def _naming(name: str, column: Sequence[str]) -> set[str]:
 
 
 def _closing(text: str) -> str:
-    """What a row below the data is by its first words: a total, a signature, or "" (E29)."""
+    """What a row below the data is by its first words: a total, a signature, a note, or "" (E29)."""
     text = unicodedata.normalize("NFKC", text).strip()
     if _TOTAL.search(text) and len(text) <= 20:
         return "合计行"
     if _SIGNATURE.match(text) and len(text) <= 60:
         return "签字行"
+    if _NOTE.match(text) and len(text) <= 200:
+        return "附注行"
     return ""
 
 

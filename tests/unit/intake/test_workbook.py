@@ -311,6 +311,14 @@ def test_e29_blank_total_and_signature_rows(make):
 
 
 @BOTH
+@pytest.mark.parametrize("note", ["注：以上已核对", "注:1.照片另附", "以下空白", "——以下为空白——", "（以下空白）"])
+def test_e29_a_note_below_the_data_is_no_row(make, note):
+    sheet, measures = read(make([FIELDS, row(1), [note], ["", note]]))
+    assert (sheet.row_numbers, sheet.ignored) == ([2], {3: "附注行", 4: "附注行"})
+    assert measures["book_total_row"] == 2
+
+
+@BOTH
 @pytest.mark.parametrize("blank", ["", " ", "\u3000", "\u200b", "\ufeff "])
 def test_e29_a_blank_row_is_found_wherever_it_stands(make, blank):
     for place in range(3):
