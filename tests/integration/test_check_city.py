@@ -10,12 +10,15 @@ import openpyxl
 import pytest
 from made_submissions import Made, Row, id_number, person, portrait, write_registry
 from sqlalchemy import text
+from typer.testing import CliRunner
 
 from certflow.checks import suites
 from certflow.checks.rule_diff import compare
 from certflow.checks.run import check, check_city, render_quality
-from certflow.errors import ConfigurationError, DigestMismatch
+from certflow.cli import app
+from certflow.errors import ConfigurationError, DigestMismatch, TransferError
 from certflow.findings import Outcome, Verdict
+from certflow.intake import pull
 from certflow.month import Month
 from certflow.reference import load_reference
 from certflow.registry import certificates, months, submissions, transfers
@@ -274,6 +277,27 @@ def test_a_file_that_is_damaged_on_our_disk_keeps_back_its_own_exam_only(
     check_city(settings, loaded, "370100", actor)
     assert {state for state, _ in file_states(loaded).values()} == {"HELD", "JUDGED"}
     assert sound(loaded, settings)
+
+
+def test_one_citys_trouble_keeps_no_other_from_being_taken_in(
+    loaded: Registry, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+
+    def pull_(_settings: Settings, _registry: Registry, account: str, _actor: Actor) -> pull.PullReport:
+        asked.append(account)
+        if account in ("370100", "370200"):
+            raise TransferError("连接中断")
+        return pull.PullReport()
+
+    monkeypatch.setattr(pull, "pull", pull_)
+    monkeypatch.setattr(pull, "reply", lambda *_: pull.ReplyReport())
+    monkeypatch.setenv("CERTFLOW_HOME", str(settings.home))
+    monkeypatch.setenv("CERTFLOW_DATABASE_URL", settings.database_url)
+    told = CliRunner().invoke(app, ["intake", "370100", "370200", "370300"])
+    assert (asked, told.exit_code) == (["370100", "370200", "370300"], 1)
+    assert "certflow：济南市、青岛市：连接中断" in told.output
+    assert "淄博市：新收 0" in told.output
 
 
 def test_answers_of_an_attempt_that_recorded_nothing_are_taken_away(

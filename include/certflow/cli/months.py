@@ -1,12 +1,13 @@
 """Commands of the month: take in, prepare, approve, send."""
 
+from collections import defaultdict
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from certflow.cli.show import AsJson, By, Desk, InMonth, as_json, complain, desk, say, table
-from certflow.errors import Conflict, DigestMismatch
+from certflow.errors import CertflowError, Conflict, DigestMismatch
 from certflow.month import Month
 
 if TYPE_CHECKING:
@@ -28,31 +29,43 @@ def intake(
     *,
     json: AsJson = False,
 ) -> None:
-    """取回各市新报送的文件，审核，并把退回单和回执放回各市的文件夹。可随时重复运行。"""
-    from certflow.checks.run import check_city
-    from certflow.intake.pull import pull, reply
+    """取回各市新报送的文件，审核，并把退回单和回执放回各市的文件夹。可随时重复运行；一个市失败不影响其他市。"""
     from certflow.reference import load_reference
 
-    with desk() as (settings, registry, actor):
-        cities = load_reference(settings).cities
+    trouble: dict[str, list[str]] = defaultdict(list)
+    with desk() as at:
+        cities = load_reference(at.settings).cities
         for account in accounts or sorted(cities):
             if account not in cities:
                 raise typer.BadParameter(f"没有账号 {account}，请核对地市表")
-            pulled = pull(settings, registry, account, actor)
             try:
-                judged = check_city(settings, registry, account, actor)
-            except DigestMismatch:  # what could be judged all the same is answered
-                reply(settings, registry, account, actor)
-                raise
-            answered = reply(settings, registry, account, actor)
-            if json:
-                as_json(
-                    {"account": account, "pull": asdict(pulled), "check": asdict(judged), "reply": asdict(answered)}
-                )
-            else:
-                taken = f"新收 {len(pulled.new)}，重复 {len(pulled.duplicates)}，上传中 {pulled.waiting}"
-                taken += f"，未接收 {len(pulled.refused)}" if pulled.refused else ""
-                say(f"{cities[account].name}：{taken}，审核 {len(judged.files)}，答复 {len(answered.answered)}")
+                _take_in(at, account, cities[account].name, json=json)
+            except CertflowError as error:  # other cities do not wait for this one
+                trouble[str(error)].append(cities[account].name)
+    for what, names in trouble.items():
+        complain(f"{'、'.join(names)}：{what}")
+    if trouble:
+        raise typer.Exit(1)
+
+
+def _take_in(at: Desk, account: str, name: str, *, json: bool) -> None:
+    from certflow.checks.run import check_city
+    from certflow.intake.pull import pull, reply
+
+    settings, registry, actor = at
+    pulled = pull(settings, registry, account, actor)
+    try:
+        judged = check_city(settings, registry, account, actor)
+    except DigestMismatch:  # what could be judged all the same is answered
+        reply(settings, registry, account, actor)
+        raise
+    answered = reply(settings, registry, account, actor)
+    if json:
+        as_json({"account": account, "pull": asdict(pulled), "check": asdict(judged), "reply": asdict(answered)})
+        return
+    taken = f"新收 {len(pulled.new)}，重复 {len(pulled.duplicates)}，上传中 {pulled.waiting}"
+    taken += f"，未接收 {len(pulled.refused)}" if pulled.refused else ""
+    say(f"{name}：{taken}，审核 {len(judged.files)}，答复 {len(answered.answered)}")
 
 
 @month_app.command("status")
