@@ -49,7 +49,7 @@ JUNK_FILES = frozenset({".ds_store", "thumbs.db", "ehthumbs.db", "desktop.ini", 
 TRIAL = "试投-"
 """What the names of answers to a trial begin with."""
 _TRIAL_SLIP = re.compile(rf"^{TRIAL}(?=.*-F[0-9]{{6,}}-退回单)")
-_SLIP = re.compile(r"(?<=人\))-F[0-9]{6,}-退回单.*$")
+_SLIP = re.compile(r"(?<=人\))-(F[0-9]{6,})-退回单.*$")
 """Our own mark, and whatever the city wrote behind it when it had mended the slip: 更正, 的副本, (1)."""
 _NIL = re.compile(
     r"(?P<month>[0-9]{6})-零报\((?P<city>[^()]+)\)(?:-?副本|\([0-9]{1,3}\))*(?:\.txt){1,2}", re.IGNORECASE
@@ -118,6 +118,12 @@ def parse(text: str) -> Parsed:
     if str(count) != match["count"]:
         notes.append("count-style")  # N05
     return Parsed(PackageName(month, match["code"], match["exam"], match["city"], count), "", tuple(notes))
+
+
+def slip_of(text: str) -> str | None:
+    """The receipt number of the file that one of our 退回单 answers, by its name; None when it is none."""
+    match = _SLIP.search(_EXTENSION.sub("", _folded(text)))
+    return match[1] if match is not None else None
 
 
 def parse_nil(text: str) -> tuple[Month, str] | None:

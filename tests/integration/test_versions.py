@@ -290,7 +290,7 @@ def test_n04_z44_the_slip_of_a_file_that_waits_as_a_whole_waits_with_it(
     slip = office(held.write(tmp_path / "1"))["退回单"]
     again = office(mended(slip, tmp_path / "2", "XB", PEOPLE[1]["XB"], row=2))["回执"].read_text("utf-8-sig")
     assert "接收 0" in again
-    assert "回执编号 F000001）整个待人工确认" in again
+    assert "FILE-WAITS 退回单所属的文件（回执编号 F000001）没有整个受理" in again
     assert "已有变化" not in again
     assert [(one.record, one.rows) for one in holds.queue(registry)] == [("F000001", 0), ("F000002", 3)]
     for record in ("F000001", "F000002"):
@@ -311,6 +311,18 @@ def test_z44_the_slip_of_a_held_exam_beside_others_waits_with_it(office, states,
     assert states() == ["ACCEPTED", "HELD", "RETURNED"]
     office(mended(slip, tmp_path, "XB", advisors[1]["XB"], row=2))
     assert [(one.record, one.rows) for one in holds.queue(registry)] == [("F000002", 2)]
+
+
+def test_n04_the_slip_of_a_file_that_a_person_sent_back_as_a_whole_waits(
+    office, states, registry, actor, settings, tmp_path
+):
+    slip = office(Made(rows=[PEOPLE[0], PEOPLE[1] | {"XB": ""}], count=4).write(tmp_path / "1"))["退回单"]
+    holds.decide(settings, registry, ["F000001"], holds.Decision("return", "王处长", "少报两人"), actor)
+    receipt = office(mended(slip, tmp_path / "2", "XB", PEOPLE[1]["XB"], row=2))["回执"].read_text("utf-8-sig")
+    assert "回执编号 F000001）没有整个受理" in receipt
+    assert [(one.record, one.rows) for one in holds.queue(registry)] == [("F000002", 2)]
+    office(Made(rows=[PEOPLE[0], PEOPLE[1]]).write(tmp_path / "3"))
+    assert states()[4:] == ["ACCEPTED", "ACCEPTED"]
 
 
 def test_n04_the_slip_of_the_version_that_took_a_waiting_ones_place_goes_on(office, states, tmp_path):

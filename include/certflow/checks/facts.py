@@ -26,8 +26,8 @@ class Facts:
     unnumbered: "Mapping[str, Sequence[Earlier]]"
     """By person what is under way without a 管理号."""
     known: Mapping[str, str]
-    waiting: Mapping[tuple[str, str], str]
-    """By month and exam code the receipt number of a file of the account that waits for a person as a whole."""
+    waiting: AbstractSet[tuple[str, str]]
+    """Receipt number and exam code of files of the account that no person let in as a whole."""
     elsewhere: Mapping[str, AbstractSet[tuple[str, str]]]
     """By ID number the (account, month) the ledger has requests of."""
     pictured: "Mapping[str, Sequence[Pictured]]"
@@ -43,7 +43,7 @@ def facts_of(
 ) -> Facts:
     """Everything the database is asked, in one look."""
     if registry is None:
-        return Facts(False, None, frozenset(), {}, {}, {}, {}, {}, {})
+        return Facts(False, None, frozenset(), {}, {}, {}, frozenset(), {}, {})
     from certflow.registry import certificates, contested, holds
     from certflow.registry import submissions as ledger
 
@@ -58,7 +58,7 @@ def facts_of(
         unnumbered = ledger.unnumbered(conn, persons, without)
         elsewhere, pictured = contested.elsewhere(conn, persons, without), contested.pictured(conn, persons, without)
         account = received[0].account if received else None
-        waiting = {} if account is None else holds.waiting_whole(conn, account, without)
+        waiting = set() if account is None else holds.not_let_in(conn, account, without)
         if lane != "month":
             return Facts(database, match, persons, earlier, unnumbered, {}, waiting, elsewhere, pictured)
         known = ledger.known_files(conn, [file.sha256 for file in received], account, own)

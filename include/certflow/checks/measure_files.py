@@ -7,6 +7,7 @@ every other measure builds on it.
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from datetime import date
 
@@ -67,14 +68,14 @@ def measure(
     *,
     codes: frozenset[str],
     known: Mapping[str, str],
-    waiting: Mapping[tuple[str, str], str],
+    waiting: AbstractSet[tuple[str, str]],
     database: bool,
 ) -> dict[str, list[object]]:
     """Columns of the file frame, one line per submission.
 
     `codes` are the codes of all rules (an unlisted fault becomes `file_unreadable`); `known` maps digests the ledger
-    already has to a word of where (FILE-DUPLICATE); `waiting`: by month and exam code the receipt number of a file of
-    the account that waits for a person as a whole; `database`: whether rows are compared with the database.
+    already has to a word of where (FILE-DUPLICATE); `waiting`: receipt number and exam code of files of the account
+    that no person let in as a whole; `database`: whether rows are compared with the database.
     """
     observed = sorted({name for one in submissions for name in one.measures})
     columns: dict[str, list[object]] = {name: [one.measures.get(name) for one in submissions] for name in observed}
@@ -156,10 +157,10 @@ def _facts(submission: Submission, standing: Standing, reference: Reference) -> 
     return facts | _exam_facts(name, standing, reference) | _city_facts(name.city, standing, reference)
 
 
-def _waits(submission: Submission, standing: Standing, waiting: Mapping[tuple[str, str], str]) -> dict[str, object]:
+def _waits(submission: Submission, standing: Standing, waiting: AbstractSet[tuple[str, str]]) -> dict[str, object]:
     """A 退回单 goes on no sooner than what it was written for: it does not show why that file is doubtful."""
-    tag = waiting.get((str(standing.month), standing.exam.code)) if standing.exam is not None else None
-    if tag is None or "slip" not in naming.parse(submission.stem).notes:
+    tag = naming.slip_of(submission.stem)
+    if tag is None or standing.exam is None or (tag, standing.exam.code) not in waiting:
         return {}
     return {"file_waits": 1, "file_waits_detail": tag}
 

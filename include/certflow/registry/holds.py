@@ -301,13 +301,14 @@ def companions(conn: Connection, file_id: int) -> list[int]:
     return sorted({file_id, *found})
 
 
-def waiting_whole(conn: Connection, account: str, without: Sequence[int]) -> dict[tuple[str, str], str]:
-    """By month and exam code the receipt number of an account's file that waits for a person as a whole.
+def not_let_in(conn: Connection, account: str, without: Sequence[int]) -> set[tuple[str, str]]:
+    """Receipt number and exam code of an account's files that wait as a whole, or that a person sent back so.
 
-    `without`: submissions that do not count, because their files are judged again.
+    Not where a newer version took their place. `without`: submissions that do not count, as their files are judged
+    again.
     """
-    found = conn.execute(text(_WHOLE), {"account": account, "without": [*without]})
-    return {(str(month), str(exam)): str(tag) for month, exam, tag in found}
+    found = conn.execute(text(_NOT_LET_IN), {"account": account, "without": [*without]})
+    return {(str(tag), str(exam)) for tag, exam in found}
 
 
 def close_files(conn: Connection, submission_ids: Sequence[int]) -> None:
@@ -566,17 +567,18 @@ _FINDINGS = f"""
     ORDER BY n.id
 """  # noqa: S608 (our own words)
 
-# What came later and was not returned took its place. An exam beside others in a zip that is judged waits row by row,
-# until somebody decides about the zip.
-_WHOLE = f"""
-    SELECT s.month, s.exam_code, {_TAG}
-    FROM (SELECT DISTINCT ON (month, exam_code) * FROM submissions
-        WHERE account = :account AND lane = 'month' AND verdict <> 'returned'
-        AND id <> ALL(CAST(:without AS bigint[])) ORDER BY month, exam_code, version DESC) s
-    JOIN submission_files x ON x.submission_id = s.id JOIN files f ON f.id = x.file_id
-    WHERE {_WITH_FILE.format(id="s.id")}
+# An exam beside others in a zip that is judged waits row by row, until somebody decides about the zip.
+_NOT_LET_IN = f"""
+    SELECT {_TAG}, s.exam_code
+    FROM submissions s JOIN submission_files x ON x.submission_id = s.id JOIN files f ON f.id = x.file_id
+    WHERE s.account = :account AND s.lane = 'month' AND s.id <> ALL(CAST(:without AS bigint[]))
+    AND {_WITH_FILE.format(id="s.id")}
     AND (f.state = 'HELD' OR EXISTS (SELECT FROM rows r WHERE r.submission_id = s.id AND r.state = 'HELD')
-        AND NOT EXISTS (SELECT FROM hold_decisions d WHERE d.kind = 'file' AND d.object_id = f.id))
+        OR EXISTS (SELECT FROM hold_decisions d
+            WHERE d.kind = 'file' AND d.object_id = f.id AND d.decision = 'return'))
+    AND NOT EXISTS (SELECT FROM hold_decisions d WHERE d.kind = 'file' AND d.object_id = f.id AND d.decision = 'judge')
+    AND NOT EXISTS (SELECT FROM submissions t WHERE (t.account, t.month, t.exam_code, t.lane)
+        = (s.account, s.month, s.exam_code, s.lane) AND t.version > s.version AND t.verdict IN ('accepted', 'partial'))
 """  # noqa: S608 (our own words)
 
 _ROWS_OF_FILES = f"""
