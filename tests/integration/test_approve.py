@@ -144,8 +144,16 @@ def test_an_empty_month_passes_and_a_supplement_asks_nothing_about_cities(settin
     ("changed", "asks"),
     [
         ("name = '张叁'", True),
+        ("id_number = '11010519491231002X'", True),
+        ("id_type = '护照'", True),
+        ("level = '二级'", True),
+        ("specialty = '公路工程'", True),
+        ("sex = '女'", True),
+        ("birth_month = '1990年2月'", True),
+        ("city = '青岛市'", True),
         ("approved_on = '2010年1月2日'", True),
-        ("approved_on = '2010-1-1', serial = 'NEW'", False),
+        ("approved_on = '2010-1-1', birth_month = '1990.01', serial = 'NEW'", False),
+        ("sex = '', birth_month = '', city = ''", False),
     ],
 )
 def test_rows_whose_certificate_was_put_right_since_they_were_judged_ask_for_a_person(

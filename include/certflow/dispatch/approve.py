@@ -221,8 +221,8 @@ def _corrected_reasons(conn: "Connection", batch: Batch) -> list[str]:
     """The package prints what the database said when a row was judged; a person knows whether that may still go up."""
     records = [
         record
-        for record, own, known in packages.corrected(conn, batch.id)
-        if not own or keys.parse_date(known).value not in (own, "")
+        for record, dates in packages.corrected(conn, batch.id)
+        if not dates or any(keys.parse_date(known).value[:digits] not in (own, "") for own, known, digits in dates)
     ]
     if not records:
         return []

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, Select, and_, case, exists, func, insert, or_, select, text, update
+from sqlalchemy import Connection, Row, Select, and_, exists, func, insert, or_, select, text, update
 
 from certflow.registry.schema import (
     batches,
@@ -283,24 +283,29 @@ def packages_of(conn: Connection, batch_id: int, exam_code: str | None = None) -
     ]
 
 
-def corrected(conn: Connection, batch_id: int) -> Iterator[tuple[str, str, str]]:
-    """Packed rows whose certificate says by now what they do not: record id, the row's date of approval, its date.
+def corrected(conn: Connection, batch_id: int) -> Iterator[tuple[str, tuple[tuple[str, str, int], ...]]]:
+    """Packed rows whose certificate says by now what they do not: record id, dates as (the row's, its own, digits).
 
-    Of those that differ in the date alone the caller tells whether it is another day or written otherwise.
+    Of those that differ in a date alone the caller tells whether it is another one or written otherwise; no dates: the
+    rest differs. Where the certificate says nothing of sex, birth and city, the row's own value is all there is.
     """
-    told = (rows.c.name, rows.c.id_number, rows.c.level, rows.c.specialty)
-    says = (certificates.c.name, certificates.c.id_number, certificates.c.level, certificates.c.specialty)
-    other = or_(*(one.is_distinct_from(two) for one, two in zip(told, says, strict=True)))
+    mine, known = rows.c, certificates.c
+    other = or_(
+        *(mine[name] != known[name] for name in ("name", "id_number", "id_type", "level", "specialty")),
+        and_(known.sex.in_(("男", "女")), mine.sex != known.sex),
+        and_(known.city != "", mine.city != known.city),
+    )
+    dates = {"approved_on": 8, "birth_month": 6}
+    written = (func.translate(known[name], "-/.年月日", "") != mine[name] for name in dates)
     query = (
-        select(rows.c.record_id, case((other, ""), else_=rows.c.approved_on), certificates.c.approved_on)
-        .join(certificates, certificates.c.id == rows.c.certificate_id)
-        .where(rows.c.batch_id == batch_id, rows.c.state == "PACKED")
-        .where(or_(other, func.translate(certificates.c.approved_on, "-/.年月日", "") != rows.c.approved_on))
-        .order_by(rows.c.record_id)
+        select(mine.record_id, other, *(column[name] for name in dates for column in (mine, known)))
+        .join(certificates, known.id == mine.certificate_id)
+        .where(mine.batch_id == batch_id, mine.state == "PACKED", or_(other, *written))
+        .order_by(mine.record_id)
     )
     conn.execute(text("SET LOCAL random_page_cost = 1.1"))  # as in `registry.certificates`: a few of ten million
-    for record, own, known in conn.execute(query):
-        yield str(record), str(own), str(known)
+    for record, differs, *told in conn.execute(query):
+        yield str(record), () if differs else tuple(zip(told[::2], told[1::2], dates.values(), strict=True))
 
 
 def levels(conn: Connection, batch_id: int) -> list[tuple[str, str, int]]:
