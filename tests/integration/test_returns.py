@@ -580,6 +580,21 @@ def test_r01_the_number_of_another_certificate_answers_no_row_without_one(settin
     assert month.states(ids) == ["SENT", "PRINTED"]
 
 
+@pytest.mark.parametrize(("specialty", "why"), [("公路工程", []), ("建筑工程", ["certificate"])])
+def test_r01_a_row_without_number_is_tied_to_no_certificate_where_two_may_be_meant(
+    settings, registry, actor, month, authority, specialty, why
+):
+    people = [Person(1), Person(2)]
+    ids = without_number(registry, actor, month, people, people[:1])
+    fields = "name, id_number, id_type, sex, exam_code, exam_name, level, birth_month, approved_on, city"
+    with registry.begin(actor) as conn:
+        second = f"INSERT INTO certificates ({fields}, specialty) SELECT {fields}, :specialty"
+        conn.execute(text(f"{second} FROM certificates WHERE serial = 'OLD1'"), {"specialty": specialty})
+    report = authority.applied(unnumbered(printed(people[0])), printed(people[1]))
+    assert [one.why for one in report.doubts] == why
+    assert month.states(ids) == ["SENT" if why else "PRINTED", "PRINTED"]
+
+
 def test_r09_one_serial_for_two_people_without_number_waits_for_both(settings, registry, actor, month, authority):
     people = [Person(1), Person(2), Person(3)]
     ids = without_number(registry, actor, month, people, people[:2])
