@@ -38,16 +38,16 @@ def office(registry, actor, settings, tmp_path):
     """A loaded registry; called with a file, it receives and judges it, and gives the receipt and the slip."""
     certificates.load(registry, actor, write_registry(tmp_path / "registry.csv", [*PEOPLE, OTHER]))
 
-    def send(file, here=settings, lane="month"):
+    def send(file, here=settings, lane="month", account="370100"):
         target = settings.original(file.sha256)
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_bytes(file.path.read_bytes())
         with registry.begin(actor) as conn:
             arrival = transfers.Arrival(
-                "370100", lane, file.name, file.name.encode(), file.sha256, file.size, "submission"
+                account, lane, file.name, file.name.encode(), file.sha256, file.size, "submission"
             )
             number, _ = transfers.receive(conn, arrival)
-        check_city(here, registry, "370100", actor)
+        check_city(here, registry, account, actor)
         assert not any(examine(registry, settings).values())
         answers = {path.stem.rpartition("-")[2]: path for path in settings.feedback.rglob(f"*F{number:06d}*")}
         assert "照片" not in answers, "the contact sheet is not uploaded to the city"
@@ -65,8 +65,8 @@ def states(registry):
     return ask
 
 
-def made(folder: Path, *rows, month="202005"):
-    return Made(rows=[dict(row) for row in rows], month=month).write(folder)
+def made(folder: Path, *rows, month="202005", city="济南市"):
+    return Made(rows=[dict(row) for row in rows], month=month, city=city).write(folder)
 
 
 def test_the_receipt_of_a_second_version_lists_what_changed(office, states, tmp_path):
@@ -96,6 +96,18 @@ def test_an_unchanged_row_keeps_its_verdict_and_a_waiting_one_its_place(office, 
     receipt = office(made(tmp_path / "3", third))["回执"].read_text("utf-8-sig")
     assert "更正 1 行（第 2 行）" in receipt
     assert states()[2:3] + states()[-1:] == ["RETURNED", "ACCEPTED"]  # the waiting one is replaced
+
+
+def test_d24_a_waiting_row_that_waits_for_one_thing_more_does_not_stand_as_it_was(office, states, registry, tmp_path):
+    """What the person sees who decides is why it waits by now: another city has sent its number meanwhile."""
+    waiting = PEOPLE[2] | {"XB": "女"}
+    office(made(tmp_path / "1", waiting))
+    office(made(tmp_path / "2", PEOPLE[2], city="青岛市"), account="370200")
+    office(made(tmp_path / "3", waiting, PEOPLE[3]))
+    with registry.read() as conn:
+        held = [one for one in ledger.queue(conn) if one.account == "370100"]
+    assert [set(one.rules) for one in held] == [{"ID-SEX", "DUP-CITY"}]
+    assert states() == ["RETURNED", "HELD", "HELD", "ACCEPTED"]
 
 
 def test_an_unchanged_row_is_judged_anew_where_the_facts_have_changed(office, states, registry, actor, tmp_path):
@@ -537,6 +549,14 @@ def test_d01_a_photo_under_a_number_that_may_be_anothers_comes_along_for_nobody_
     both = Made(rows=[PEOPLE[5] | {"ZJHM": wrong}, OTHER | {"ZJHM": wrong}], photos={f"{wrong}.jpg": portrait(5)})
     slip = office(both.write(tmp_path / "3"))["退回单"]
     office(mended(slip, tmp_path / "4", "ZJHM", PEOPLE[5]["ZJHM"]))
+    assert set(states()) == {"RETURNED"}
+
+
+def test_d01_a_photo_under_one_mistyped_number_of_two_people_comes_along_for_neither(office, states, tmp_path):
+    wrong = mistyped(PEOPLE[5])["ZJHM"]
+    both = Made(rows=[PEOPLE[5] | {"ZJHM": wrong}, OTHER | {"ZJHM": wrong}], photos={f"{wrong}.jpg": portrait(5)})
+    office(both.write(tmp_path / "1"))
+    office(made(tmp_path / "2", PEOPLE[5], OTHER))
     assert set(states()) == {"RETURNED"}
 
 
