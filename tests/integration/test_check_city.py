@@ -133,6 +133,25 @@ def test_d28_a_certificate_is_not_called_anothers_where_nothing_sound_says_who_a
     assert "DB-OTHER" in judged.rows[0].rules
 
 
+@pytest.mark.parametrize(
+    ("held", "sent", "code", "outcome"),
+    [
+        ({"XB": "女"}, {}, "ID-SEX", Outcome.HELD),  # D07
+        ({"CSNY": "199002"}, {}, "ID-BIRTH", Outcome.HELD),  # D08
+        ({"PZRQ": "不详"}, {}, "DB-DATE", Outcome.RETURNED),  # D34
+        ({}, {"BKZY": "无"}, "DB-SPECIALTY", Outcome.RETURNED),  # E35
+    ],
+)
+def test_d07_d08_d34_what_the_number_of_a_passport_does_not_say_the_database_does(
+    registry: Registry, actor: Actor, settings: Settings, tmp_path: Path, *, held: Row, sent: Row, code: str,
+    outcome: Outcome,
+) -> None:  # fmt: skip
+    row = PEOPLE[0] | {"ZJHM": "EJ1234567", "ZJLB": "护照", "XB": "男"}
+    certificates.load(registry, actor, write_registry(tmp_path / "r.csv", [row | held]))
+    (judged,) = check([Made(rows=[row | sent]).write(tmp_path)], settings, load_reference(settings), registry=registry)
+    assert (judged.rows[0].outcome, code in judged.rows[0].rules) == (outcome, True)
+
+
 def switched_off(settings: Settings, folder: Path, codes: set[str]) -> Settings:
     folder.mkdir()
     for path in suites.folder(settings).glob("*.json"):
