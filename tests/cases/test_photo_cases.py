@@ -256,6 +256,7 @@ CASES = [
     Case("P21", "no photo, none needed", electronic(lambda _: []), "accepted"),
     Case("P21", "a bad photo where none is needed", electronic(lambda _: [b"x"]), "returned", ("PHOTO-FORMAT",)),
     Case("P22", "a photo without a row", sent(lambda desk, row: {f"{row['ZJHM']}.jpg": desk.picture(), "37010219600101001X.jpg": portrait(2017)}), "accepted", ("PHOTO-EXTRA",)),
+    Case("P22", "the numbers of two people in one name", sent(lambda desk, one, other: {f"{one['ZJHM']} {other['ZJHM']}.jpg": desk.picture()}, 2), "returned", ("PHOTO-EXTRA",), {"returned": 2}),
     Case("P22", "a copy of a photo under a number without a row", one_photo_too_many(), "accepted", ("PHOTO-EXTRA",)),
     Case("P22", "nearly a copy under a number without a row", one_photo_too_many(again), "accepted", ("PHOTO-EXTRA",)),
     Case("P23", "two equal photos for one number", same_name(portrait(2028), portrait(2028)), "accepted", ("PHOTO-REPEATED",)),
