@@ -220,7 +220,9 @@ def _ours(error: psycopg.Error, place: str) -> CertflowError:
         name = error.diag.constraint_name or state
         return Conflict(_PLAIN.get(name, f"数据库约束 {name} 不允许此操作（{place}）"))
     if state[:2] in ("08", "53", "57", "58") or (not state and isinstance(error, psycopg.OperationalError)):
-        return TransferError(f"与数据库的连接中断，或数据库暂不可用（{state or kind}，{place}）")
+        full = state == "53100"
+        said = "数据库所在的磁盘已满，请腾出空间后再试" if full else "与数据库的连接中断，或数据库暂不可用"
+        return TransferError(f"{said}（{state or kind}，{place}）")
     return CertflowError(f"数据库拒绝了请求（{state} {kind}，{place}）")
 
 

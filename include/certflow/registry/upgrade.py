@@ -23,19 +23,20 @@ def upgrade(settings: Settings) -> str:
 
     Raises:
         ConfigurationError: the database comes from a newer program than this one, or its login may not migrate it.
-        TransferError: it cannot be reached.
+        TransferError: it cannot be reached, or its disk is full.
     """
     try:
         with _engine(server.url(settings)).connect() as connection:
             if _revision(connection) == HEAD:
                 return ROLE if connection.scalar(_OWNS) else ""
+        with owner(settings).begin() as connection:
+            connection.execute(_LOCK)
+            _migrate(connection)
+        with _engine(server.url(settings)).connect() as connection:
+            return ROLE if connection.scalar(_OWNS) else ""
     except OperationalError as error:
-        raise TransferError(f"无法连接数据库（{type(error.orig).__name__}）；请检查 CERTFLOW_DATABASE_URL") from None
-    with owner(settings).begin() as connection:
-        connection.execute(_LOCK)
-        _migrate(connection)
-    with _engine(server.url(settings)).connect() as connection:
-        return ROLE if connection.scalar(_OWNS) else ""
+        told = f"数据库连不上或写不进（{type(error.orig).__name__}）；请检查磁盘和 CERTFLOW_DATABASE_URL"
+        raise TransferError(told) from None
 
 
 def owner(settings: Settings) -> Engine:

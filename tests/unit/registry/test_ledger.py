@@ -13,8 +13,8 @@ from as_owner import as_owner
 from sqlalchemy import insert, select, text, update
 from sqlalchemy.exc import DBAPIError
 
-from certflow.errors import Busy, CertflowError, ConfigurationError, Conflict
-from certflow.registry import schema
+from certflow.errors import Busy, CertflowError, ConfigurationError, Conflict, TransferError
+from certflow.registry import open_registry, schema, upgrade
 from certflow.registry.ledger import Actor, note
 
 
@@ -128,6 +128,21 @@ def test_i10_no_value_leaves_in_a_database_error(registry, actor, through_copy):
     with pytest.raises(CertflowError, match="22P02") as raised, registry.begin(actor) as connection:
         fail(connection)
     assert planted not in "".join(traceback.format_exception(raised.value))
+
+
+FULL = "DO $$ BEGIN RAISE EXCEPTION 'No space left on device' USING ERRCODE = 'disk_full'; END $$"
+
+
+def test_f40_a_full_disk_of_the_database_is_called_so(registry, actor):
+    with pytest.raises(TransferError, match="数据库所在的磁盘已满"), registry.begin(actor) as connection:
+        connection.execute(text(FULL))
+
+
+def test_f40_a_full_disk_while_the_tables_are_made_is_no_fault_of_the_program(registry, settings, monkeypatch):
+    monkeypatch.setattr(upgrade, "HEAD", "another")
+    monkeypatch.setattr(upgrade, "_migrate", lambda connection: connection.execute(text(FULL)))
+    with pytest.raises(TransferError, match=r"DiskFull.*请检查磁盘"):
+        open_registry(settings)
 
 
 def test_i10_words_of_a_person_are_masked_before_they_are_chained(registry, actor):
