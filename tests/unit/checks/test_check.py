@@ -233,6 +233,12 @@ def test_n04_in_a_held_file_no_row_is_accepted_and_bad_rows_still_go_back(settin
     assert "9 人，表内 2 行" in next(one.message for one in judged.findings if one.rule == "NAME-COUNT")
 
 
+def test_n04_d30_in_a_held_file_no_row_gets_a_proof_either(settings: Settings, tmp_path: Path) -> None:
+    made = Made(code="902", exam="注册税务师", count=9, rows=[person(1) | {"BKJB": "", "BKZY": ""}])
+    (judged,) = judge(settings, made.write(tmp_path))
+    assert [row.outcome for row in judged.rows] == [Outcome.HELD]
+
+
 @pytest.mark.parametrize(
     ("change", "code", "verdict"),
     [
