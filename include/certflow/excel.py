@@ -88,7 +88,7 @@ def write_xls(header: Sequence[str], rows: Iterable[Sequence[str]], sheet: str =
         page.write(0, column, value, text)
     for number, row in enumerate(rows, start=1):
         if number > XLS_ROWS:
-            raise Conflict(f"an .XLS holds {XLS_ROWS} rows: split the package")
+            raise Conflict(f".XLS 最多容纳 {XLS_ROWS} 行，请分成几个数据包")
         line = page.row(number)
         for column, value in enumerate(row):
             if len(value) > _XLS_TEXT // 2 and len(value.encode("utf-16-le", "surrogatepass")) > 2 * _XLS_TEXT:

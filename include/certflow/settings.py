@@ -31,7 +31,7 @@ class Remote:
         """Read ``sftp://user@host:port/root``; ConfigurationError when a part is missing."""
         parts = urlsplit(url)
         if parts.scheme != "sftp" or not parts.hostname or not parts.username:
-            message = "an SFTP address is written sftp://user@host:port/folder"
+            message = "SFTP 地址写成 sftp://用户@主机:端口/文件夹"
             raise ConfigurationError(message)
         return cls(
             parts.hostname, parts.port or 22, unquote(parts.username), key, known_hosts, unquote(parts.path) or "/"
@@ -264,11 +264,11 @@ def _given(variable: str, env: Mapping[str, str]) -> str:
     if not file:
         return text
     if text:
-        raise ConfigurationError(f"{variable} and {variable}_FILE are both set: leave one out")
+        raise ConfigurationError(f"{variable} 和 {variable}_FILE 只能设置其中一个")
     try:
         return Path(file).read_text(encoding="utf-8").partition("\n")[0].strip()
     except (OSError, UnicodeDecodeError):
-        raise ConfigurationError(f"{variable}_FILE names a file that cannot be read: {file}") from None
+        raise ConfigurationError(f"{variable}_FILE 指向的文件读不出：{file}") from None
 
 
 def _outside(home: Path, variable: str, env: Mapping[str, str]) -> None:
@@ -282,12 +282,12 @@ def _read(name: str, kind: object, text: str, env: Mapping[str, str]) -> object:
     if name in ("city_sftp", "authority_sftp"):
         key, known = env.get(f"{variable}_KEY"), env.get(f"{variable}_KNOWN_HOSTS")
         if not key or not known:
-            message = f"{variable} needs {variable}_KEY and {variable}_KNOWN_HOSTS (paths of files) beside it"
+            message = f"设置了 {variable}，还须同时设置 {variable}_KEY 和 {variable}_KNOWN_HOSTS（文件路径）"
             raise ConfigurationError(message)
         return Remote.parse(text, Path(key), Path(known))
     if get_origin(kind) is Literal:
         if text not in get_args(kind):
-            message = f"{variable} takes one of {', '.join(get_args(kind))}"
+            message = f"{variable} 只能是 {'、'.join(get_args(kind))} 之一"
             raise ConfigurationError(message)
         return text
     if name in ("home", "expectations", "fonts", "return_profiles", "audit_export"):
@@ -310,9 +310,9 @@ def _number(variable: str, kind: type[int] | type[float] | object, text: str) ->
     try:
         value = int(text) if kind is int else float(text)
     except ValueError:
-        message = f"{variable} takes a number"
+        message = f"{variable} 须是数字"
         raise ConfigurationError(message) from None
     if value < 0:
-        message = f"{variable} takes a number of at least 0"
+        message = f"{variable} 须是不小于 0 的数字"
         raise ConfigurationError(message)
     return value

@@ -15,8 +15,28 @@ def test_a_value_may_stand_in_a_file(tmp_path):
 
 
 def test_a_missing_file_and_two_sources_are_refused_without_the_value(tmp_path):
-    with pytest.raises(ConfigurationError, match="CERTFLOW_DATABASE_URL_FILE names a file"):
+    with pytest.raises(ConfigurationError, match="CERTFLOW_DATABASE_URL_FILE 指向的文件读不出"):
         Settings.load({"CERTFLOW_DATABASE_URL_FILE": str(tmp_path / "gone")})
-    with pytest.raises(ConfigurationError, match="both set") as refused:
+    with pytest.raises(ConfigurationError, match="只能设置其中一个") as refused:
         Settings.load({"CERTFLOW_DATABASE_URL": URL, "CERTFLOW_DATABASE_URL_FILE": str(tmp_path / "gone")})
     assert "not-a-secret" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("variable", "text", "said"),
+    [
+        ("CERTFLOW_APPROVAL", "perhaps", "只能是 never、"),
+        ("CERTFLOW_PHOTO_THREADS", "many", "须是数字"),
+        ("CERTFLOW_LIMITS_ENTRIES", "-1", "须是不小于 0 的数字"),
+        ("CERTFLOW_CITY_SFTP", "sftp://a@b:22/", "须同时设置 CERTFLOW_CITY_SFTP_KEY 和 CERTFLOW_CITY_SFTP_KNOWN_HOSTS"),
+    ],
+)
+def test_a_wrong_setting_is_told_with_its_name_and_what_it_may_be(variable, text, said):
+    with pytest.raises(ConfigurationError, match=f"{variable}.*{said}"):
+        Settings.load({variable: text})
+
+
+def test_a_wrong_address_is_told_with_how_one_is_written(tmp_path):
+    beside = {f"CERTFLOW_CITY_SFTP_{name}": str(tmp_path) for name in ("KEY", "KNOWN_HOSTS")}
+    with pytest.raises(ConfigurationError, match="SFTP 地址写成 sftp://"):
+        Settings.load({"CERTFLOW_CITY_SFTP": "10.0.0.1", **beside})
