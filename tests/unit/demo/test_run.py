@@ -1,11 +1,17 @@
+import inspect
 import json
 import os
+import re
+from pathlib import Path
 
 import pytest
 
+from certflow.demo import run
 from certflow.demo.run import DAY, MARKER, _environment, _let_a_day_pass, _own, _wipe
 from certflow.errors import ConfigurationError
 from certflow.settings import Settings
+
+ROOT = Path(__file__).parents[3]
 
 
 def test_a_folder_the_demo_did_not_make_is_left_alone(tmp_path):
@@ -23,6 +29,13 @@ def test_the_demos_own_folder_is_wiped(tmp_path):
     (home / "old.txt").write_text("from last time", encoding="utf-8")
     _wipe(home)
     assert [path.name for path in home.iterdir()] == [MARKER]
+
+
+@pytest.mark.parametrize("page", ["README.md", "README.zh-CN.md"])
+def test_the_readme_shows_every_step_of_the_demo_in_its_order(page):
+    words = re.findall(r'step\(\s*"[a-z_]+",\s*f?"([^"]+)"', inspect.getsource(run._Month.run))
+    shown = re.findall(r"^  ✓ (.+?)  [0-9.]+ 秒$", ROOT.joinpath(page).read_text("utf-8"), re.MULTILINE)
+    assert shown == [one.replace("{self.rows}", "20000") for one in words]
 
 
 def test_an_operators_database_and_servers_are_never_touched(tmp_path):
