@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from certflow.cli.show import AsJson, as_json, complain, desk, progress_bar, say, table
+from certflow.errors import ConfigurationError
 from certflow.privacy import mask_id, mask_name
 from certflow.settings import Settings
 
@@ -234,6 +235,9 @@ def doctor(
     from certflow.dispatch.assemble import rebuild as build_again
     from certflow.registry.doctor import examine
 
+    told = Settings.load()
+    if told.database_url is None and not told.home.exists():
+        raise ConfigurationError(f"没有 {told.home}，没有什么可以核对：请到数据所在的文件夹运行，或设置 CERTFLOW_HOME")
     with desk() as (settings, registry, _actor):
         again = partial(build_again, settings, registry) if rebuild else None
         found = examine(registry, settings, older_than=older_than, rebuild=again)

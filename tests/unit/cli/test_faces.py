@@ -207,6 +207,13 @@ def test_a_folder_that_is_not_there_is_named_and_no_fault_of_the_program(certflo
     assert (done.returncode, done.stderr) == (1, said)
 
 
+def test_the_doctor_calls_nothing_sound_where_there_is_nothing(certflow, tmp_path):
+    done = certflow("doctor")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert f"没有 {tmp_path / 'home'}" in done.stderr
+    assert not (tmp_path / "home").exists()
+
+
 @pytest.mark.parametrize(
     "command", [("month", "approve", "202005"), ("proofs", "revoke", "1", "--reason", "错"), ("old", "next", "1",
                 "--account", "370100"), ("delivery", "evidence", "link", "1", "2"), ("proofs", "hand-out", "1")],
