@@ -301,7 +301,7 @@ def _read_group(group: str, kind: Any, env: Mapping[str, str]) -> object:  # noq
     values: dict[str, object] = {}
     for item in fields(kind):
         variable = f"CERTFLOW_{group.upper()}_{item.name.upper()}"
-        if text := env.get(variable, ""):
+        if text := _given(variable, env):
             values[item.name] = _number(variable, int, text) if item.type is int else text
     return kind(**values)
 

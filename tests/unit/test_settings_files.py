@@ -14,6 +14,12 @@ def test_a_value_may_stand_in_a_file(tmp_path):
     assert Settings.load({"CERTFLOW_DATABASE_URL_FILE": str(file)}).database_url == URL
 
 
+def test_so_may_one_of_a_group(tmp_path):
+    file = tmp_path / "days"
+    file.write_text("400\n", encoding="utf-8")
+    assert Settings.load({"CERTFLOW_RETENTION_RETURNS_FILE": str(file)}).retention.returns == 400
+
+
 def test_a_missing_file_and_two_sources_are_refused_without_the_value(tmp_path):
     with pytest.raises(ConfigurationError, match="CERTFLOW_DATABASE_URL_FILE 指向的文件读不出"):
         Settings.load({"CERTFLOW_DATABASE_URL_FILE": str(tmp_path / "gone")})
