@@ -361,6 +361,21 @@ def test_r06_a_changed_copy_of_an_old_answer_proves_nothing(
     assert later.states(ids) == ["SENT", "SENT"]
 
 
+def test_r06_another_number_of_a_person_or_a_serial_that_is_anothers_proves_nothing(
+    settings, registry, actor, month, authority
+):
+    sent(settings, registry, actor, month, [Person(1)])
+    authority.applied(printed(Person(1), "SD1"))
+    later = SmallMonth(settings, registry, month="202006")
+    ids = sent(settings, registry, actor, later, [Person(2)], state="SENDING")
+    with registry.begin(actor) as conn:
+        conn.execute(update(schema.packages).where(schema.packages.c.state == "SENDING").values(state="UNKNOWN"))
+    other = printed(Person(2), id=Person(3).identity)
+    assert authority.reconciled(other, printed(Person(99))).state == "RECEIVED"
+    assert authority.reconciled(printed(Person(2), "SD1"), printed(Person(98))).state == "RECEIVED"
+    assert later.states(ids) == ["PACKED"]
+
+
 def test_r07_a_return_about_rows_that_were_never_sent_is_held(settings, registry, actor, month, authority):
     people = [Person(1)]
     ids = sent(settings, registry, actor, month, people, state="BUILT")
