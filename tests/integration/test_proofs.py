@@ -92,6 +92,17 @@ def test_a_checked_request_gets_a_numbered_proof_and_the_city_an_answer(office, 
     assert min(printed.likeness(page, "王䶮𬱖").values()) > 0.95
 
 
+def test_a_request_that_ended_while_its_proof_was_made_gets_none(office, month):
+    (row,) = month.submit([Person(1)])
+    with month.registry.read() as conn:
+        candidate = proofs.requests_for(conn, "370100", [Person(1).management_no])[Person(1).management_no]
+    with month.registry.begin(month.actor) as conn:
+        conn.execute(update(schema.rows).where(schema.rows.c.id == row).values(state="WITHDRAWN"))
+    (refused,) = issue.issue(office, [issue.Draft(SCORE, candidate, "投标")])
+    assert refused == issue.Refused("申请的状态刚刚改变，请重新提出")
+    assert register(month) == []
+
+
 def test_each_line_is_refused_with_its_own_reason(office, month):
     held, printed_one, good = Person(1, state="HELD"), Person(2), Person(3)
     month.submit([held, printed_one, good])
