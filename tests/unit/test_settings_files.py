@@ -1,10 +1,13 @@
 """Values that stand in files, as container secrets do."""
 
+from pathlib import Path
+
 import pytest
 
 from certflow.errors import ConfigurationError
 from certflow.settings import Settings
 
+ROOT = Path(__file__).parents[2]
 URL = "postgresql://certflow:not-a-secret@postgres/certflow"
 
 
@@ -46,3 +49,13 @@ def test_a_wrong_address_is_told_with_how_one_is_written(tmp_path):
     beside = {f"CERTFLOW_CITY_SFTP_{name}": str(tmp_path) for name in ("KEY", "KNOWN_HOSTS")}
     with pytest.raises(ConfigurationError, match="SFTP 地址写成 sftp://"):
         Settings.load({"CERTFLOW_CITY_SFTP": "10.0.0.1", **beside})
+
+
+@pytest.mark.parametrize("page", ["README.md", "README.zh-CN.md"])
+def test_the_readme_says_where_every_setting_stands_and_how_its_variable_is_called(page):
+    told = (ROOT / page).read_text("utf-8")
+    assert "(include/certflow/settings.py)" in told
+    assert "CERTFLOW_PAPER_BLOCKS" in told
+    assert "CERTFLOW_RETENTION_RETURNS" in told
+    set_so = Settings.load({"CERTFLOW_PAPER_BLOCKS": "yes", "CERTFLOW_RETENTION_RETURNS": "9"})
+    assert (set_so.paper_blocks, set_so.retention.returns) == ("yes", 9)
