@@ -86,6 +86,18 @@ def test_docker_compose_accepts_it_and_asks_for_what_env_does_not_say(project):
     assert ".env.example" in refused.stderr
 
 
+def test_what_env_says_of_settings_reaches_every_process_of_ours(project):
+    assert {one["env_file"] for one in OURS.values()} == {".env"}
+    program = compose()
+    if program is None:
+        pytest.skip("neither docker compose nor docker-compose on this machine")
+    with (project / ".env").open("a") as stream:
+        stream.write("CERTFLOW_TWO_PERSON=yes\n")
+    shown = subprocess.run([*program, *PROFILES, "config"], cwd=project, capture_output=True, text=True, check=True)
+    services = yaml.safe_load(shown.stdout)["services"]
+    assert {services[name]["environment"]["CERTFLOW_TWO_PERSON"] for name in OURS} == {"yes"}
+
+
 def compose():
     """Docker's plugin, or the program of the same name, whichever is there."""
     if shutil.which("docker"):
