@@ -334,6 +334,9 @@ def database_stages(bench: Bench) -> Iterator[Stage]:
             psycopg.connect(database.url(settings, owner=True).replace("+psycopg", ""), autocommit=True)
         )
         plain.execute("SET application_name = 'bench'")
+        # A vacuum would run in whose turn it likes; instead each trial begins where the first one did.
+        plain.execute("ALTER SYSTEM SET autovacuum = off")
+        plain.execute("SELECT pg_reload_conf()")
         numbers = [line[0] for line in plain.execute(
             "SELECT management_no FROM rows ORDER BY id LIMIT %s", (bench.rows,))]  # fmt: skip
 
@@ -380,11 +383,14 @@ def database_stages(bench: Bench) -> Iterator[Stage]:
             spelling(lambda conn: left.append(conn.execute(_LEFT_BEHIND, {"id": number, "before": before}).fetchone()))
         assert left[0] == left[1], "the hand-written statements leave something else than certflow.returns.apply"
 
+        def swept() -> None:
+            plain.execute("VACUUM rows, return_rows, print_events, deliveries, return_answers, audit")
+
         yield race("reconcile update", "row", [
-            Side(OURS, "certflow.returns.apply", taken_back, many),
+            Side(OURS, "certflow.returns.apply", taken_back, many, before=swept),
             Side(USUAL, "one statement and commit a row", lambda: one_by_one(settings, registry, pieces), sample,
                  before=next_piece),
-            Side(LIMIT, "INSERT, UPDATE … FROM by hand", by_hand, many),
+            Side(LIMIT, "INSERT, UPDATE … FROM by hand", by_hand, many, before=swept),
         ], rounds=bench.rounds, server=pid, note=f"a flush takes {_flush(bench.home):.1f} ms")  # fmt: skip
 
 
