@@ -17,7 +17,7 @@ from certflow.dispatch.assemble import assemble
 from certflow.dispatch.freeze import freeze
 from certflow.month import Month
 from certflow.reference import load_reference
-from certflow.registry import certificates, holds, packages, portraits
+from certflow.registry import certificates, holds, packages, portraits, proofs
 
 PEOPLE = [person(serial) for serial in range(1, 31)]
 
@@ -342,9 +342,17 @@ def test_p17_e46_an_id_number_no_ledger_can_hold_is_nobodys(office, registry):
     assert len(shelf.ids) == 1
 
 
-def test_the_owners_of_more_photos_than_a_statement_has_parameters_are_found(registry):
-    with registry.read() as conn:
-        assert portraits.owners(conn, range(70_000)) == {}
+def test_more_rows_than_a_statement_has_parameters_are_asked_for_and_moved(registry, actor):
+    many = range(1, 70_000)
+    with registry.begin(actor) as conn:
+        assert portraits.owners(conn, many) == {}
+        assert proofs.still(conn, many, ["PROOF"]) == set()
+        assert proofs.closed(conn, many) == 0
+        proofs.issued(conn, many)
+        proofs.put_in_bundle(conn, many, "a bundle")
+        holds.move_rows(conn, many, "ACCEPTED")
+        holds.return_photos(conn, many)
+        holds.mark_told(conn, many, [])
 
 
 def test_p17_two_cities_at_once_do_not_miss_each_other(office, registry, settings, actor, monkeypatch):

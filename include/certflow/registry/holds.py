@@ -211,7 +211,7 @@ def give_way(conn: Connection, row_ids: Sequence[int]) -> None:
 def move_rows(conn: Connection, row_ids: Sequence[int], state: str) -> None:
     """HELD → ACCEPTED, PROOF or RETURNED, and the photos with them. Conflict when a 管理号 is open elsewhere (I3)."""
     if row_ids:
-        conn.execute(update(rows).where(rows.c.id.in_(row_ids), rows.c.state == "HELD").values(state=state))
+        conn.execute(update(rows).where(rows.c.id == func.any([*row_ids]), rows.c.state == "HELD").values(state=state))
         settle_photos(conn, row_ids)
 
 
@@ -286,7 +286,7 @@ def return_files(conn: Connection, file_ids: Sequence[int]) -> None:
 
 def return_photos(conn: Connection, entry_ids: Sequence[int]) -> None:
     """Held photos that belong to no row go back."""
-    conn.execute(update(entries).where(entries.c.id.in_(entry_ids)).values(outcome="returned"))
+    conn.execute(update(entries).where(entries.c.id == func.any([*entry_ids])).values(outcome="returned"))
 
 
 def companions(conn: Connection, file_id: int) -> list[int]:
@@ -380,7 +380,9 @@ def untold(conn: Connection, account: str) -> list[Told]:
 
 def mark_told(conn: Connection, decision_ids: Sequence[int], file_ids: Iterable[int]) -> None:
     """The notices are written: the next reply takes them along with the answers to these files."""
-    conn.execute(update(hold_decisions).where(hold_decisions.c.id.in_(decision_ids)).values(told_at=func.now()))
+    conn.execute(
+        update(hold_decisions).where(hold_decisions.c.id == func.any([*decision_ids])).values(told_at=func.now())
+    )
     conn.execute(update(files).where(files.c.id.in_(sorted(set(file_ids)))).values(answered_at=None))
 
 

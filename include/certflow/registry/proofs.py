@@ -139,7 +139,7 @@ def waiting_qualifications(conn: Connection, account: str) -> list[Candidate]:
 
 def still(conn: Connection, row_ids: Sequence[int], states: Sequence[str]) -> set[int]:
     """Those of the rows that are in one of the states, and stay there until the transaction ends."""
-    query = select(rows.c.id).where(rows.c.id.in_(row_ids), rows.c.state.in_(states)).order_by(rows.c.id)
+    query = select(rows.c.id).where(rows.c.id == func.any([*row_ids]), rows.c.state.in_(states)).order_by(rows.c.id)
     return set(conn.scalars(query.with_for_update(read=True)))
 
 
@@ -157,12 +157,12 @@ def enter(conn: Connection, entry: Mapping[str, Any]) -> int:
 
 def issued(conn: Connection, row_ids: Sequence[int]) -> None:
     """Rows of cancelled exams whose proof is in the register: PROOF → ISSUED."""
-    conn.execute(update(rows).where(rows.c.id.in_(row_ids), rows.c.state == "PROOF").values(state="ISSUED"))
+    conn.execute(update(rows).where(rows.c.id == func.any([*row_ids]), rows.c.state == "PROOF").values(state="ISSUED"))
 
 
 def closed(conn: Connection, row_ids: Sequence[int]) -> int:
     """Rows whose 职/执业资格证明 was handed out: ISSUED → CLOSED; how many moved."""
-    moved = update(rows).where(rows.c.id.in_(row_ids), rows.c.state == "ISSUED").values(state="CLOSED")
+    moved = update(rows).where(rows.c.id == func.any([*row_ids]), rows.c.state == "ISSUED").values(state="CLOSED")
     return len(conn.execute(moved.returning(rows.c.id)).all())
 
 
@@ -213,7 +213,7 @@ def bundled(conn: Connection, name: str, *, lock: bool = False) -> list[Proof]:
 
 def put_in_bundle(conn: Connection, proof_ids: Sequence[int], name: str) -> None:
     """Record the bundle proofs went out in."""
-    conn.execute(update(proofs).where(proofs.c.id.in_(proof_ids)).values(bundle=name))
+    conn.execute(update(proofs).where(proofs.c.id == func.any([*proof_ids])).values(bundle=name))
 
 
 def bundles(conn: Connection, prefix: str) -> int:

@@ -114,7 +114,7 @@ def settle_photos(conn: Connection, one: "Judged", ids: Mapping[tuple[str, int],
     }
     for outcome, over in ((Outcome.HELD, ("returned", "ignored")), (Outcome.ACCEPTED, ("returned", "ignored", "held"))):
         wanted = [entry_id for entry_id, end in ends.items() if end is outcome]
-        changed = update(entries).where(entries.c.id.in_(wanted), entries.c.outcome.in_(over))
+        changed = update(entries).where(entries.c.id == func.any(wanted), entries.c.outcome.in_(over))
         conn.execute(changed.values(outcome=outcome.value, reason=None))
 
 
