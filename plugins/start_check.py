@@ -29,7 +29,7 @@ def refuse(arguments: Sequence[str] = sys.argv[1:]) -> None:
     if not SERVICES.intersection(arguments[:1]):
         return
     from certflow.errors import ConfigurationError
-    from certflow.settings import Settings
+    from certflow.settings import Settings, misspelt
 
     try:
         settings = Settings.load()
@@ -37,6 +37,8 @@ def refuse(arguments: Sequence[str] = sys.argv[1:]) -> None:
         sys.exit(f"certflow 拒绝启动：设置有误：{error}")
     if settings.demo == "1":
         return
+    if told := misspelt():
+        sys.exit(f"certflow 拒绝启动：{'；'.join(told)}。请改正或删去")
     from airflow.configuration import conf
 
     found = list(faults(conf, arguments, behind_proxy=settings.behind_proxy == "yes"))

@@ -5,8 +5,10 @@ need not stand in the environment: ``CERTFLOW_<FIELD>_FILE`` names a file whose 
 """
 
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 from urllib.parse import unquote, urlsplit
@@ -96,6 +98,12 @@ class Retention:
     """Temporary files that a killed process left."""
     logs: int = 180
     """Logs of Airflow's tasks: six months at least (网络安全法)."""
+
+
+_GROUPS: Mapping[str, Any] = {"folders": Folders, "limits": Limits, "retention": Retention}
+"""Settings whose parts have variables of their own."""
+_OF_KUBERNETES = re.compile(r"_(SERVICE_HOST|SERVICE_PORT|PORT)(_[0-9A-Z_]+)?$")
+"""What Kubernetes tells every container of a service whose name begins like our variables."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,8 +210,8 @@ class Settings:
             if text == "":
                 continue
             values[item.name] = _read(item.name, item.type, text, env)
-        for group in ("folders", "limits", "retention"):
-            values[group] = _read_group(group, cls.__dataclass_fields__[group].default_factory, env)
+        for group, kind in _GROUPS.items():
+            values[group] = _read_group(group, kind, env)
         values["home"] = Path(values.get("home", cls.__dataclass_fields__["home"].default)).absolute()
         for name in ("vault_key", "vault_old_keys"):
             _outside(values["home"], f"CERTFLOW_{name.upper()}_FILE", env)
@@ -256,6 +264,22 @@ class Settings:
     def audit_heads(self) -> Path:
         """Heads of the audit chain, one line each, outside the database (invariant I7)."""
         return self.path("audit-heads.log")
+
+
+def misspelt(environment: Mapping[str, str] | None = None) -> list[str]:
+    """In Chinese, each ``CERTFLOW_*`` that names no setting, with the one that may be meant: it has no effect."""
+    env = os.environ if environment is None else environment
+    known = {item.name for item in fields(Settings)} - set(_GROUPS)
+    known |= {f"{group}_{item.name}" for group, kind in _GROUPS.items() for item in fields(kind)}
+    known |= {f"{remote}_{what}" for remote in ("city_sftp", "authority_sftp") for what in ("key", "known_hosts")}
+    names = {f"{name.upper()}{tail}" for name in known for tail in ("", "_FILE")}
+    told = []
+    for variable in sorted(one for one in env if one.startswith("CERTFLOW_")):
+        name = variable.removeprefix("CERTFLOW_")
+        if name not in names and not _OF_KUBERNETES.search(name):
+            near = "".join(f"（是否 CERTFLOW_{one}）" for one in get_close_matches(name, sorted(names), n=1))
+            told.append(f"环境变量 {variable} 不是任何设置的名称，没有起作用{near}")
+    return told
 
 
 def _given(variable: str, env: Mapping[str, str]) -> str:

@@ -191,7 +191,7 @@ def test_every_variable_is_one_that_certflow_or_airflow_knows(airflow_knows):
     assert settings.behind_proxy == "yes"
 
 
-def test_no_service_refuses_to_start_with_these_settings(project, tmp_path):
+def test_no_service_refuses_to_start_with_these_settings_but_with_a_misspelt_one(project, tmp_path):
     env = {name: value for name, value in os.environ.items() if not name.startswith(("AIRFLOW", "CERTFLOW"))}
     for variable, value in environment(OURS["scheduler"]).items():
         env[variable] = value.replace("/run/secrets", str(project / "secrets")).replace("/opt/certflow", str(ROOT))
@@ -202,6 +202,10 @@ def test_no_service_refuses_to_start_with_these_settings(project, tmp_path):
     asked = "import start_check; start_check.refuse(['api-server']); print('it starts')"
     done = subprocess.run([sys.executable, "-c", asked], env=env, capture_output=True, text=True, check=False)
     assert "it starts" in done.stdout, done.stderr[-2000:]
+    env |= {"CERTFLOW_TWO_PERSONS": "yes"}
+    done = subprocess.run([sys.executable, "-c", asked], env=env, capture_output=True, text=True, check=False)
+    assert (done.returncode, "it starts" in done.stdout) == (1, False)
+    assert "拒绝启动：环境变量 CERTFLOW_TWO_PERSONS 不是任何设置的名称" in done.stderr
 
 
 def test_containers_run_airflow_with_the_settings_of_certflow_up(tmp_path):

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from certflow.errors import ConfigurationError
-from certflow.settings import Settings
+from certflow.settings import Settings, misspelt
 
 ROOT = Path(__file__).parents[2]
 URL = "postgresql://certflow:not-a-secret@postgres/certflow"
@@ -59,3 +59,16 @@ def test_the_readme_says_where_every_setting_stands_and_how_its_variable_is_call
     assert "CERTFLOW_RETENTION_RETURNS" in told
     set_so = Settings.load({"CERTFLOW_PAPER_BLOCKS": "yes", "CERTFLOW_RETENTION_RETURNS": "9"})
     assert (set_so.paper_blocks, set_so.retention.returns) == ("yes", 9)
+
+
+def test_a_variable_that_names_no_setting_is_told_with_the_one_that_may_be_meant():
+    (told,) = misspelt({"CERTFLOW_TWO_PERSONS": "yes"})
+    assert "CERTFLOW_TWO_PERSONS 不是任何设置的名称" in told
+    assert "是否 CERTFLOW_TWO_PERSON）" in told
+    assert misspelt({"CERTFLOW_XYZ": "1"}) == ["环境变量 CERTFLOW_XYZ 不是任何设置的名称，没有起作用"]
+
+
+def test_what_names_one_or_comes_from_kubernetes_is_not_told():
+    right = ("TWO_PERSON", "VAULT_KEY_FILE", "CITY_SFTP_KEY", "LIMITS_ENTRIES", "RETENTION_RETURNS_FILE")
+    theirs = ("API_SERVER_SERVICE_HOST", "API_SERVER_PORT", "API_PORT_8080_TCP_ADDR", "API_SERVICE_PORT_HTTPS")
+    assert misspelt({f"CERTFLOW_{name}": "1" for name in (*right, *theirs)} | {"OTHER": "1"}) == []

@@ -15,7 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from certflow.month import Month
-from certflow.settings import Settings
+from certflow.settings import Settings, misspelt
 
 if TYPE_CHECKING:
     from certflow.registry.ledger import Actor, Registry
@@ -59,6 +59,8 @@ def desk() -> Iterator[Desk]:
     from certflow.registry.ledger import Actor
 
     settings = Settings.load()
+    for told in misspelt():
+        complain(told)
     registry = open_registry(settings)
     try:
         yield Desk(settings, registry, Actor(f"cli:{_user()}"))
