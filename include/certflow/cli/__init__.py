@@ -11,11 +11,13 @@ import sys
 from typing import Annotated
 
 import typer
+from typer.exceptions import TyperException
 
 from certflow import __version__
 from certflow.cli import (
     audit,
     bench,
+    chinese,
     counter,
     delivery,
     holds,
@@ -90,12 +92,20 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(encoding="utf-8", errors="backslashreplace")
+    chinese.speak()
     debug = False
     try:
         level = Settings.load().log_level.upper()
         debug = level == "DEBUG"
         _log(level)
-        app()
+        sys.exit(app(standalone_mode=False))
+    except TyperException as error:
+        if said := chinese.wrong_usage(error):
+            complain(said)
+        sys.exit(error.exit_code)
+    except typer.Abort:
+        complain("已中止")
+        sys.exit(1)
     except CertflowError as error:
         complain(str(error))
         sys.exit(1)
