@@ -198,6 +198,8 @@ def name_build(
         name = naming.PackageName(month, exam_code, naming.fold(exam_name), naming.fold(city), count)
     except ValueError:
         raise typer.BadParameter("考试代码只能是字母和数字；考试名称和地市不能为空，括号要成对") from None
+    if set("/\\") & set(name.stem):
+        raise typer.BadParameter("考试名称和地市要写进文件名，不能含有 / 和 \\")
     say(name.stem)
 
 

@@ -145,6 +145,7 @@ def test_a_name_is_built_in_half_width(ask):
     [
         ["name", "build", "202013", "034", "一级建造师", "济南市", "1"],
         ["name", "build", "202005", "03-4", "一级建造师", "济南市", "1"],
+        ["name", "build", "202005", "034", "一级/二级建造师", "济南市", "1"],
         ["month", "status", "2020-05"],
         ["check", "nowhere.zip"],
         ["check"],
@@ -191,7 +192,9 @@ def test_what_the_program_writes_is_for_its_owner_alone(certflow, tmp_path):
 
 @pytest.mark.parametrize(("level", "traceback"), [("INFO", False), ("DEBUG", True)])
 def test_an_unforeseen_error_is_named_by_its_type_and_masked(certflow, level, traceback):
-    done = certflow("x", program=f"from certflow import cli; cli.app = lambda: {{}}['{ID}']; cli.main()", level=level)
+    done = certflow(
+        "x", program=f"from certflow import cli; cli.app = lambda **_: {{}}['{ID}']; cli.main()", level=level
+    )
     assert done.returncode == 1
     assert "程序内部错误（KeyError）" in done.stderr
     assert ID not in done.stderr
@@ -202,7 +205,7 @@ def test_a_folder_that_is_not_there_is_named_and_no_fault_of_the_program(certflo
     done = certflow("proofs", "template", "proof-score", CERTFLOW_HOME="/dev/null/home")
     assert (done.returncode, "程序内部错误" in done.stderr) == (1, False)
     told = f"raise FileNotFoundError(2, 'No such file or directory', 'nowhere/{ID}.jpg')"
-    done = certflow("x", program=f"from certflow import cli\ndef app(): {told}\ncli.app = app\ncli.main()")
+    done = certflow("x", program=f"from certflow import cli\ndef app(**_): {told}\ncli.app = app\ncli.main()")
     said = "certflow：nowhere/110105********002X.jpg 不能读写：No such file or directory\n"
     assert (done.returncode, done.stderr) == (1, said)
 
