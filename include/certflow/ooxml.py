@@ -26,6 +26,13 @@ _PLAIN_CELLS = re.compile(
 
 A possessive repetition would keep nothing, but Python 3.11.2 (Debian 12) loses over it what the group had matched.
 """
+_PLAIN_ROW = (
+    rb'<row r="[0-9]{1,5}"(?: spans="[0-9: ]{1,12}")?(?: x14ac:dyDescent="[0-9.]{1,8}")?>'
+    rb'<c r="%b[0-9]{1,7}"><v/></c></row>'
+)
+_PLAIN_ROWS = re.compile(_PLAIN_ROW % b"([A-Z])" + rb"(?:(%b)){1,256}" % (_PLAIN_ROW % rb"\1"))
+"""Rows of plain cells alone that end in one column, below row 100 000, down to which a grid of so few columns may be
+laid out anyway."""
 _DECODED = 32 << 20
 """Bytes of a part that may be decoded as a whole in the jail's memory."""
 _ACTIVE = {
@@ -41,11 +48,11 @@ def look(data: bytes, *, rows: int, columns: int, part_bytes: int) -> Look:
     A cell right of `columns` is a BOOK-LIMIT even when blank (E27); blank rows below the content are not (E26).
     """
     with zipfile.ZipFile(io.BytesIO(data)) as package:
-        parts = _parts(package, part_bytes)
+        parts, sheet_part = _parts(package, part_bytes)
         found = Look("xlsx", active=_active(parts))
         found.images = sum("/media/" in name for name in parts)
         found.comments = sum("/comments" in name and name.endswith(".xml") for name in parts)
-        read = _reader(package, parts, part_bytes)
+        read = _reader(package, parts, sheet_part, part_bytes)
         main = _main_part(parts, read)
         for name, state, target, kind in _sheets(read, main, found):
             sheet = SheetLook(name, state, kind)
@@ -57,7 +64,8 @@ def look(data: bytes, *, rows: int, columns: int, part_bytes: int) -> Look:
     return found
 
 
-def _parts(package: zipfile.ZipFile, part_bytes: int) -> dict[str, zipfile.ZipInfo]:
+def _parts(package: zipfile.ZipFile, part_bytes: int) -> tuple[dict[str, zipfile.ZipInfo], dict[str, bytes]]:
+    """All parts by name, and the first sheet's content: it is unpacked once, to be measured and to be walked."""
     parts: dict[str, zipfile.ZipInfo] = {}
     for info in package.infolist():
         name = info.filename.replace("\\", "/").lower().lstrip("/")
@@ -68,12 +76,15 @@ def _parts(package: zipfile.ZipFile, part_bytes: int) -> dict[str, zipfile.ZipIn
     # E40: what calamine would inflate is bounded before it sees the file.
     if sum(info.file_size for info in parts.values()) > part_bytes:
         raise SubmissionError("BOOK-LIMIT", "部件解开后过大")
+    sheet_part: dict[str, bytes] = {}
     for name, info in parts.items():
         if info.file_size > 1 << 20 and info.file_size > _RATIO * max(info.compress_size, 1):
             raise SubmissionError("BOOK-LIMIT", f"部件解开后 {info.file_size >> 20} MB")
         if name.endswith(".xml") and info.file_size:
-            _measure(package, info)
-    return parts
+            part = _measured(package, info)
+            if not sheet_part and name.startswith("xl/worksheets/") and len(part) <= _DECODED:
+                sheet_part[name] = part
+    return parts, sheet_part
 
 
 def _refuse_other_types(parts: dict[str, zipfile.ZipInfo]) -> None:
@@ -87,14 +98,13 @@ def _refuse_other_types(parts: dict[str, zipfile.ZipInfo]) -> None:
         raise SubmissionError("BOOK-TYPE", "其他 Office 文档")
 
 
-def _measure(package: zipfile.ZipFile, info: zipfile.ZipInfo) -> None:
-    """Refuse a part that produces more than its header says."""
-    produced = 0
+def _measured(package: zipfile.ZipFile, info: zipfile.ZipInfo) -> bytes:
+    """A part; refused when it is not as large as its header says."""
     with package.open(info) as stream:
-        while block := stream.read(1 << 20):
-            produced += len(block)
-    if produced != info.file_size:
+        part = stream.read()
+    if len(part) != info.file_size:
         raise SubmissionError("BOOK-LIMIT", "部件大小与声明不符")
+    return part
 
 
 def _active(parts: dict[str, zipfile.ZipInfo]) -> list[str]:
@@ -106,9 +116,14 @@ def _active(parts: dict[str, zipfile.ZipInfo]) -> list[str]:
     return sorted(found)
 
 
-def _reader(package: zipfile.ZipFile, parts: dict[str, zipfile.ZipInfo], part_bytes: int) -> Callable[[str], bytes]:
+def _reader(
+    package: zipfile.ZipFile, parts: dict[str, zipfile.ZipInfo], sheet_part: dict[str, bytes], part_bytes: int
+) -> Callable[[str], bytes]:
     def read(name: str) -> bytes:
-        info = parts.get(name.lower().lstrip("/"))
+        key = name.lower().lstrip("/")
+        if key in sheet_part:
+            return sheet_part.pop(key)
+        info = parts.get(key)
         if info is None:
             raise SubmissionError("BOOK-DAMAGED", "缺少部件")
         with package.open(info) as stream:
@@ -230,10 +245,11 @@ def _walk(data: bytes, sheet: SheetLook, columns: int) -> None:  # noqa: C901 (a
 
 
 def _without_plain_cells(data: bytes) -> bytes:
-    """The part with one empty cell, the last, in place of each run of plain ones: most of what expat has to read.
+    """The part with one empty cell, the last, in place of each run of plain ones, and of such rows the last.
 
-    A plain cell holds a text or a number and nothing else, its text no sign that XML gives a meaning; it says nothing
-    the walk asks for but where it stands. Only in plain ASCII or UTF-8, where these bytes cannot mean anything else.
+    That is nearly all expat has to read. A plain cell holds a text or a number and nothing else, its text no sign that
+    XML gives a meaning; it says nothing the walk asks for but where it stands. Only in plain ASCII or UTF-8, where
+    these bytes cannot mean anything else.
     """
     if not data[:80].startswith((b"<worksheet", b'<?xml version="1.0" encoding="UTF-8"', b'<?xml version="1.0"?>')):
         return data
@@ -244,7 +260,7 @@ def _without_plain_cells(data: bytes) -> bytes:
             data.decode()
         except UnicodeDecodeError:
             return data
-    return _PLAIN_CELLS.sub(rb'<c r="\1"><v/></c>', data)
+    return _PLAIN_ROWS.sub(rb"\2", _PLAIN_CELLS.sub(rb'<c r="\1"><v/></c>', data))
 
 
 def _column(reference: str) -> int:

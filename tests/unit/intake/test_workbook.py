@@ -17,6 +17,8 @@ import made_books as made
 import openpyxl
 import pytest
 import xlwt
+from hypothesis import given
+from hypothesis import strategies as st
 from made_books import ROW, row, xls, xlsx
 
 from certflow import excel, jail, ole, ooxml
@@ -609,7 +611,7 @@ def test_one_server_reads_workbook_after_workbook_and_ends_with_its_process():
 
 @pytest.mark.parametrize("kinds", ["tx", "t", ["t", "t"], {"t": 1, "n": 2}, 2, None])
 def test_an_answer_nobody_understands_is_damage(monkeypatch, kinds):
-    answer = json.dumps({"look": {}, "grids": [["a", 0, 0, [[3, "-", kinds]]]]}).encode() + b"\na-b"
+    answer = json.dumps({"look": {}, "grids": [["a", 0, 0, [[3, "-", kinds, 0]]]], "texts": 3}).encode() + b"\na-b"
     monkeypatch.setattr(jail, "_forked", lambda *_: (answer, 0))
     monkeypatch.setattr(jail, "_fresh", lambda *_: (answer, 0))
     with pytest.raises(SubmissionError, match="BOOK-DAMAGED"):
@@ -638,6 +640,31 @@ def test_cells_out_of_the_ordinary_are_seen_among_plain_ones():
         ooxml._walk(f'{PART}<row r="2">{row}</row></worksheet>'.encode(), sheet, 256)
         assert len(getattr(sheet, kind)) == 1, kind
         assert sheet.last_column == 4
+
+
+CELLS = {
+    "text": '<c r="{}" t="inlineStr"><is><t>x</t></is></c>', "number": '<c r="{}"><v>2</v></c>',
+    "blank": '<c r="{}"/>', "formula": '<c r="{}"><f>1+1</f></c>', "error": '<c r="{}" t="e"><v>#N/A</v></c>',
+}  # fmt: skip
+ROWS = st.tuples(
+    st.sampled_from(["", ' hidden="1"', ' spans="1:4"', ' ht="0"', ' ht="15"']),
+    st.lists(st.sampled_from([*CELLS]), max_size=4),
+)
+
+
+@given(st.lists(ROWS, max_size=12))
+def test_what_is_left_out_as_plain_changes_nothing_that_is_seen(rows):
+    body = ""
+    for number, (more, kinds) in enumerate(rows, start=1):
+        cells = (CELLS[kind].format(f"{column}{number}") for column, kind in zip("ABCD", kinds, strict=False))
+        body += f'<row r="{number}"{more}>{"".join(cells)}</row>'
+    seen = [SheetLook("a"), SheetLook("a")]
+    for sheet, declared in zip(seen, ("UTF-8", "utf-8"), strict=True):
+        part = f'<?xml version="1.0" encoding="{declared}"?><worksheet>{body}</worksheet>'.encode()
+        plain = declared == "UTF-8" and ("<v>2" in body or "<t>" in body)  # in the other one nothing is left out
+        assert (ooxml._without_plain_cells(part) != part) == plain
+        ooxml._walk(part, sheet, 256)
+    assert seen[0] == seen[1]
 
 
 @pytest.mark.parametrize("broken", ["<c r='A1'><v>1</v>", '<c r="A1"><v>1</c>', '<c r="A1"><v>1</v></c>&x;'])
