@@ -276,7 +276,7 @@ def misspelt(environment: Mapping[str, str] | None = None) -> list[str]:
     told = []
     for variable in sorted(one for one in env if one.startswith("CERTFLOW_")):
         name = variable.removeprefix("CERTFLOW_")
-        if name not in names and not _OF_KUBERNETES.search(name):
+        if name not in names and not _OF_KUBERNETES.search(variable):
             near = "".join(f"（是否 CERTFLOW_{one}）" for one in get_close_matches(name, sorted(names), n=1))
             told.append(f"环境变量 {variable} 不是任何设置的名称，没有起作用{near}")
     return told

@@ -70,5 +70,5 @@ def test_a_variable_that_names_no_setting_is_told_with_the_one_that_may_be_meant
 
 def test_what_names_one_or_comes_from_kubernetes_is_not_told():
     right = ("TWO_PERSON", "VAULT_KEY_FILE", "CITY_SFTP_KEY", "LIMITS_ENTRIES", "RETENTION_RETURNS_FILE")
-    theirs = ("API_SERVER_SERVICE_HOST", "API_SERVER_PORT", "API_PORT_8080_TCP_ADDR", "API_SERVICE_PORT_HTTPS")
+    theirs = ("API_SERVER_SERVICE_HOST", "API_PORT_8080_TCP_ADDR", "API_SERVICE_PORT_HTTPS", "SERVICE_HOST", "PORT")
     assert misspelt({f"CERTFLOW_{name}": "1" for name in (*right, *theirs)} | {"OTHER": "1"}) == []

@@ -101,7 +101,7 @@ def main() -> None:
         sys.exit(app(standalone_mode=False))
     except TyperException as error:
         if said := chinese.wrong_usage(error):
-            complain(said)
+            complain(mask_text(said))
         sys.exit(error.exit_code)
     except typer.Abort:
         complain("已中止")

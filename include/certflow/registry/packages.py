@@ -122,7 +122,7 @@ class PackRow:
 
     @property
     def values(self) -> dict[str, str]:
-        """Its texts by the notice's field names; made anew: kept, they would weigh three times what `folded` does."""
+        """Its texts by the notice's field names; made anew: kept, they would weigh several times what `folded` does."""
         return dict(zip(_VALUES, self.folded.decode().split("\0"), strict=True))
 
 

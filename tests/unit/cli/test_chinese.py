@@ -43,6 +43,15 @@ def test_the_program_says_so_and_ends_with_2():
     assert done.stderr == "certflow：缺少选项 '--by'。用法：-c month approve --help\n"
 
 
+def test_a_number_in_the_wrong_place_is_masked():
+    line = ["month", "status", "202005", "11010519491231002X"]
+    command = [sys.executable, "-c", "from certflow.cli import main; main()", *line]
+    done = subprocess.run(command, capture_output=True, text=True, encoding="utf-8", check=False)
+    assert done.returncode == 2
+    assert "多出的参数" in done.stderr
+    assert "19491231" not in done.stderr
+
+
 def test_the_help_has_chinese_titles():
     command = [sys.executable, "-c", "from certflow.cli import main; main()", "month", "approve", "--help"]
     shown = subprocess.run(command, capture_output=True, text=True, encoding="utf-8", check=False)
