@@ -185,6 +185,7 @@ def ours(settings: Settings, month: made_month.Month, tree: Path, pid: int) -> t
         return f"{counts['printed']} printed, {counts['refused']} refused, {counts['extra']} unknown"
 
     pdf.know_fonts()
+    run.prepare(settings)
     task = Tasks(settings, pid)
     for account in sorted(month.zips):
         task(city(account))

@@ -26,9 +26,16 @@ for name in preloaded.asked_for(dags):
     __import__(name)
 imported = sorted(name for name in set(sys.modules) - before if not name.startswith("unusual_prefix_"))
 from certflow import pdf
+from certflow.checks import judge, run
+from certflow.settings import Settings
 looked_through = pdf._covered.cache_info().misses
 pdf.render("#data.name", {"name": "王"})
-print(json.dumps([imported, pdf._covered.cache_info().misses - looked_through]))
+asked = judge._question.cache_info()
+run.prepare(Settings.load())
+print(json.dumps([
+    imported, pdf._covered.cache_info().misses - looked_through,
+    asked.currsize > 50, judge._question.cache_info().misses - asked.misses,
+]))
 """
 
 
@@ -45,7 +52,9 @@ def test_no_task_imports_or_looks_through_what_its_scheduler_has_not():
         check=False,
     )
     assert look.returncode == 0, look.stderr[-3000:]
-    assert json.loads(look.stdout.strip().splitlines()[-1]) == [[], 0], "modules, fonts looked through"
+    assert json.loads(look.stdout.strip().splitlines()[-1]) == [
+        [], 0, True, 0,
+    ], "modules, fonts looked through, rules known, rules asked anew"  # fmt: skip
 
 
 def test_imports_inside_functions_count_and_those_for_type_checkers_do_not(tmp_path):

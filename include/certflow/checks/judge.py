@@ -85,6 +85,15 @@ class Judgement:
     result: Mapping[str, Any]
 
 
+def prepare(rules: Sequence[Rule]) -> None:
+    """Make what `judge` makes once per process, for the processes that will be forked from this one.
+
+    `rules`: those of one frame, in the order in which `judge` will be given them. ConfigurationError as `judge`.
+    """
+    _whole()
+    _asked(rules, frozenset(rule.column for rule in rules if rule.column is not None))
+
+
 def judge(frame: "pd.DataFrame", rules: Sequence[Rule]) -> list[Judgement]:
     """Judge one frame by rules of one scope, those of a suite one after the other; one judgement per suite.
 
@@ -92,11 +101,7 @@ def judge(frame: "pd.DataFrame", rules: Sequence[Rule]) -> list[Judgement]:
     """
     _context()  # it also registers the expectations
     # A rule over a column that says nothing holds; it is not asked.
-    spoken = frozenset(frame.columns[frame.notna().any()])
-    with ThreadPoolExecutor(max_workers=1) as pool:
-        # Errors that the library raises, catches and keeps meanwhile hold whoever called it, with all its rows, until
-        # the collector comes: nobody but this thread does.
-        asked = pool.submit(_questions, rules, spoken).result()
+    asked = _asked(rules, frozenset(frame.columns[frame.notna().any()]))
     judgements = []
     with _ONE_AT_A_TIME, _at_once(frame, asked), warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -371,6 +376,16 @@ def _as_text(number: int, rule: Rule) -> str:
         [number, rule.suite, rule.code, rule.title, rule.severity, rule.clause, rule.expectation, rule.kwargs],
         sort_keys=True,
     )
+
+
+def _asked(rules: Sequence[Rule], spoken: AbstractSet[str]) -> dict[int, _Question]:
+    """As `_questions`, asked by a thread of its own.
+
+    Errors that the library raises, catches and keeps meanwhile hold whoever called it, with all its rows, until the
+    collector comes: nobody but this thread does.
+    """
+    with ThreadPoolExecutor(max_workers=1) as pool:
+        return pool.submit(_questions, rules, spoken).result()
 
 
 def _questions(rules: Sequence[Rule], spoken: AbstractSet[str]) -> dict[int, _Question]:

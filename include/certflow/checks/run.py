@@ -210,6 +210,19 @@ def check_city(settings: Settings, registry: "Registry", account: str, actor: "A
         return report
 
 
+def prepare(settings: Settings) -> None:
+    """Make what judging needs once per process, for the processes that will be forked from this one; writes nothing.
+
+    ConfigurationError when a suite or the reference data is broken.
+    """
+    from certflow.checks import judge
+
+    today = load_reference(settings).rule_set_on(datetime.now(SHANGHAI).date(), settings.rule_set)
+    in_force = [rule for rule in suites.load(settings) if rule.belongs_to(today.name)]
+    for scope in Scope:
+        judge.prepare(_of_scope(in_force, scope))
+
+
 def render_quality(settings: Settings) -> int:
     """Render the Data Docs below ``reports/data-docs`` from the validation results kept in ``quality``; pages new.
 
@@ -594,7 +607,7 @@ def _run(
     """Judge one frame of `size` lines by all suites that speak of it; `rule_sets`: per submission."""
     from certflow.checks import frame, judge  # late: pandas and Great Expectations take seconds to import
 
-    chosen = [rule for suite in suites.SUITES for rule in in_force if rule.suite == suite and rule.scope is scope]
+    chosen = _of_scope(in_force, scope)
     if not chosen or not size:
         return []
     suites.require_columns(chosen, frozenset(columns) | _COLUMNS.get(scope, frozenset()))
@@ -605,3 +618,8 @@ def _run(
             if breach.rule.belongs_to(rule_sets[place(line).submission]):
                 found[line].append(finding)
     return judgements
+
+
+def _of_scope(rules: Iterable[Rule], scope: Scope) -> list[Rule]:
+    """Those that judge the frame of a scope, suite by suite."""
+    return [rule for suite in suites.SUITES for rule in rules if rule.suite == suite and rule.scope is scope]

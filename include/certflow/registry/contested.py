@@ -195,13 +195,13 @@ def _hold(conn: Connection, accepted: Mapping[int, Finding], rule_set: str, reas
     kept = ", ".join(copied)
     made = conn.execute(
         text(
-            f"INSERT INTO rows (record_id, replaces, {kept}) SELECT record_id || '-H', id, {kept} FROM rows"  # noqa: S608 (our own column names)
+            f"INSERT INTO rows (record_id, replaces, state, {kept})"  # noqa: S608 (our own column names)
+            f" SELECT record_id || '-H', id, 'HELD', {kept} FROM rows"
             " WHERE id = ANY(CAST(:ids AS bigint[])) RETURNING id, replaces"
         ),
         {"ids": [*accepted]},
     )
     held = {int(row_id): accepted[replaced] for row_id, replaced in made}
-    conn.execute(update(rows).where(rows.c.id.in_([*held])).values(state="HELD"))
     conn.execute(text(_CANCELLED), {"ids": [*held]})
     return _tell(conn, held, rule_set, reason)
 

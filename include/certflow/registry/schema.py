@@ -689,7 +689,7 @@ audit = Table(
 
 moves = Table(
     "moves", metadata, _id(),
-    Column("audit_seq", BigInteger, ForeignKey("audit.seq"), nullable=False),
+    Column("audit_seq", BigInteger, nullable=False),  # `chain.broken_links` holds both against each other
     Column("kind", Text, nullable=False),  # file | row | package | delivery
     Column("object_id", BigInteger, nullable=False),
     Column("from_state", Text, nullable=False),

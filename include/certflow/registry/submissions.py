@@ -475,6 +475,7 @@ def _record_rows(
     values = (
         {
             "submission_id": submission_id, "record_id": f"{prefix}{number:06d}", "row_no": row.row,
+            "state": "IGNORED" if _repeats(row) else _STATES[row.outcome],
             "sent": {name: _storable(value) for name, value in row.sent.items()},
             "certificate_id": row.certificate_id,
             **{column: _storable(emitted[field]) for field, column in _COLUMNS.items()},
@@ -489,7 +490,6 @@ def _record_rows(
         new, given = insert_many(rows, step)
         made = conn.execute(new.returning(rows.c.id, rows.c.row_no), given)
         row_ids |= {row_no: row_id for row_id, row_no in made}
-    _move_rows(conn, [(row_ids[row.row], "IGNORED" if _repeats(row) else _STATES[row.outcome]) for row in one.rows])
     return row_ids
 
 
@@ -526,7 +526,7 @@ def _supersede(conn: Connection, account: str, one: "Judged", beside: Sequence[i
         if instead := _instead(persons.get(keys.id_key(held.id_number), ()), held.sent):
             gone.add(int(held.id))
             replaced |= dict.fromkeys(instead, int(held.id))
-    _move_rows(conn, [(row_id, "RETURNED") for row_id in sorted(gone)])
+    conn.execute(update(rows).where(rows.c.id == func.any(sorted(gone))).values(state="RETURNED"))
     settle_photos(conn, sorted(gone))
     return replaced
 
@@ -543,19 +543,6 @@ def _instead(own: "Sequence[JudgedRow]", sent: Mapping[str, str]) -> list[int]:
         for row in own
         if not _repeats(row) and (not row.emitted["ZSGLH"] or but_for_number(row.sent) == but_for_number(sent))
     ]
-
-
-def _move_rows(conn: Connection, ends: Sequence[tuple[int, str]]) -> None:
-    if not ends:
-        return
-    ids, states = (list(column) for column in zip(*ends, strict=True))
-    conn.execute(
-        text(
-            "UPDATE rows r SET state = v.state FROM unnest(CAST(:ids AS bigint[]), CAST(:states AS text[]))"
-            " AS v(id, state) WHERE r.id = v.id"
-        ),
-        {"ids": ids, "states": states},
-    )
 
 
 def _record_findings(

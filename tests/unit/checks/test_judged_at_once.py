@@ -77,6 +77,18 @@ def test_every_frame_of_a_city_is_judged_alike(settings, tmp_path, monkeypatch):
         assert at_once(table, rules) == by_itself(table, rules), rules[0]
 
 
+def test_what_is_prepared_before_a_fork_is_all_that_a_city_asks(settings, tmp_path):
+    judge._question.cache_clear()
+    run.prepare(settings)
+    ready = judge._question.cache_info()
+    reference, made = load_reference(settings), Made()
+    made.add(person(1, photo=True), portrait(1))
+    run._judge(gather([made.write(tmp_path)], settings, reference), settings, reference, None)
+    asked = judge._question.cache_info()
+    assert asked.hits - ready.hits > 50
+    assert asked.misses == ready.misses
+
+
 COLUMNS = {
     "words": ["甲", "乙乙", None, "", "甲"],
     "numbers": [1.0, 12.0, None, 5.0, -1.0],

@@ -15,6 +15,8 @@ from sqlalchemy.exc import DBAPIError
 
 from certflow.errors import Busy, CertflowError, ConfigurationError, Conflict, TransferError
 from certflow.registry import open_registry, schema, upgrade
+from certflow.registry.chain import broken_links
+from certflow.registry.doctor import unlawful_moves
 from certflow.registry.ledger import Actor, note
 
 
@@ -29,7 +31,7 @@ def file_values(**changes):
     } | changes
 
 
-def row_values(submission, number):
+def row_values(submission, number, state="JUDGED"):
     texts = (
         "management_no",
         "name",
@@ -42,9 +44,8 @@ def row_values(submission, number):
         "approved_on",
         "city",
     )
-    return {"submission_id": submission, "record_id": f"r{number}", "row_no": number, "sent": {}} | dict.fromkeys(
-        texts, "x"
-    )
+    own = {"submission_id": submission, "record_id": f"r{number}", "row_no": number, "state": state, "sent": {}}
+    return own | dict.fromkeys(texts, "x")
 
 
 def test_the_migration_builds_exactly_the_schema(registry):
@@ -201,6 +202,28 @@ def test_i3_one_management_number_is_open_once(registry, actor):
         connection.execute(insert(schema.rows), [row_values(submission, n) for n in (1, 2)])
     with pytest.raises(Conflict, match="同一管理号已有另一行在办"), registry.begin(actor) as connection:
         connection.execute(update(schema.rows).values(state="ACCEPTED"))
+
+
+def test_i6_a_row_is_recorded_as_it_was_judged_and_the_chain_tells_both_moves(registry, settings, actor):
+    with registry.begin(actor) as connection:
+        submission = connection.scalar(insert(schema.submissions).values(
+            month="202005", account="370100", city="济南市", exam_code="034", version=1, lane="month", stem="",
+            verdict="accepted", rule_set="2020").returning(schema.submissions.c.id))  # fmt: skip
+    lines = [row_values(submission, 1, state="ACCEPTED"), row_values(submission, 2, state="JUDGED")]
+    with registry.begin(actor) as connection:
+        connection.execute(insert(schema.rows).values(lines))
+    with pytest.raises(Conflict, match='"JUDGED" to "PRINTED"'), registry.begin(actor) as connection:
+        connection.execute(insert(schema.rows), [row_values(submission, 3, state="PRINTED")])
+    with registry.read() as connection:
+        states = dict(connection.execute(select(schema.rows.c.id, schema.rows.c.state)).tuples().all())
+        moves = connection.execute(select(schema.moves).order_by(schema.moves.c.id)).all()
+        assert broken_links(connection, settings.audit_heads) == []
+        assert unlawful_moves(connection) == []
+    first, second = sorted(states)
+    assert [states[first], states[second]] == ["ACCEPTED", "JUDGED"]
+    assert [(move.audit_seq, move.object_id, move.from_state, move.to_state) for move in moves] == [
+        (1, first, "", "JUDGED"), (1, second, "", "JUDGED"), (2, first, "JUDGED", "ACCEPTED"),
+    ]  # fmt: skip
 
 
 def test_f38_a_deadlock_is_tried_again(registry, actor):
