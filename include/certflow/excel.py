@@ -313,6 +313,8 @@ _LOOKS: dict[str, tuple[str | None, str | None, bool]] = {
 _FLUSHED = 1_000
 """Rows of an .XLS that are held as cells, of 150 bytes each, before they are written out."""
 _UNWRITABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
+_TOUCHY = re.compile("[&<>_ ]")
+"""What a text in XML, or in Excel's, may have to be escaped or kept for."""
 _A4 = 9
 _THIN, _HAIR = 1, 7
 """Borders, by their numbers in XlsxWriter."""
@@ -348,7 +350,7 @@ def write_xlsx(path: Path, pages: Sequence[Page]) -> None:
         for page in pages:
             sheet = book.add_worksheet(page.name, Rows)
             _set_up(sheet, page)
-            sheet.lines = list(_rows_of(page, looks, book.str_table._get_shared_string_index))  # noqa: SLF001
+            sheet.lines = list(_rows_of(page, looks, sheet._escape_control_characters))  # noqa: SLF001
         book.close()
         for sheet in book.worksheets():  # book and sheets name each other: all texts would wait for the collector
             vars(sheet).clear()
@@ -375,20 +377,33 @@ def _set_up(sheet: Any, page: Page) -> None:  # noqa: ANN401 (XlsxWriter's class
         sheet.dim_colmin, sheet.dim_colmax = 0, max(map(len, page.rows)) - 1
 
 
-def _rows_of(page: Page, looks: Mapping[str, Any], share: Callable[[str], int]) -> Iterator[str]:
-    """The rows as the sheet's XML; `share` gives a text's number among the workbook's."""
+def _rows_of(page: Page, looks: Mapping[str, Any], escaped: Callable[[str], str]) -> Iterator[str]:
+    """The rows as the sheet's XML, each text in its cell; `escaped`: what Excel would take for a code, as one."""
     from xlsxwriter.utility import xl_col_to_name
 
-    begins = [f'<c r="{xl_col_to_name(across)}' for across in range(max(map(len, page.rows), default=0))]
+    names = [xl_col_to_name(across) for across in range(max(map(len, page.rows), default=0))]
     rooms = [max(width - 1, 1) for width in page.widths]
-    dressed: dict[str, tuple[str, bool, float]] = {}
+    dressed: dict[str, tuple[int, bool, float]] = {}
     """By mark; the library numbers what is asked for."""
+    alike: dict[tuple[bool, ...], str] = {}
+    """By which cells have a text: a row of plain texts on one line each, open for them and for its number (NUL)."""
     for down, row in enumerate(page.rows, start=1):
+        if not _wraps(page.mark) and page.mark in dressed and _all_plain(row):
+            filled = (*map(bool, row),)
+            if filled not in alike:
+                style, _, height = dressed[page.mark]
+                open_cells = [
+                    _cell_of(f"{name}\0", style, "<t>%s</t>" if one else "")
+                    for name, one in zip(names, filled, strict=False)
+                ]
+                alike[filled] = _row_of("\0", open_cells, max(_LINE_POINTS, height))
+            yield (alike[filled] % (*filter(None, row),)).replace("\0", str(down))
+            continue
         lines, tall, cells = 1, 0.0, []
         for across, cell in enumerate(row):
             text, mark = (cell, page.mark) if isinstance(cell, str) else (cell.text, cell.mark)
             if mark not in dressed:
-                style = f'" s="{looks[mark]._get_xf_index()}"'  # noqa: SLF001 (as the library's own rows ask)
+                style = looks[mark]._get_xf_index()  # noqa: SLF001 (as the library's own rows ask)
                 dressed[mark] = (style, _wraps(mark), _TALL.get(mark, 0.0))
             style, wraps, height = dressed[mark]
             tall = max(tall, height)
@@ -396,12 +411,27 @@ def _rows_of(page: Page, looks: Mapping[str, Any], share: Callable[[str], int]) 
                 lines = max(lines, _lines(text, rooms[across]))
             if len(text) > _XLSX_TEXT or not text.isprintable():
                 text = _UNWRITABLE.sub("\ufffd", text)[:_XLSX_TEXT]
-            if text[:3] == "<r>" and text.endswith("</r>"):  # the library would take it for rich text, ready made
-                text = f'<r><t xml:space="preserve">{html.escape(text, quote=False)}</t></r>'
-            rest = f' t="s"><v>{share(text)}</v></c>' if text else "/>"  # E35: text that begins with = stays text
-            cells.append(f"{begins[across]}{down}{style}{rest}")
-        height = max(_LINE_POINTS * lines, tall)
-        yield f'<row r="{down}" ht="{height:.16g}" customHeight="1">{"".join(cells)}</row>'
+            kept = ' xml:space="preserve"' if text != text.strip() else ""
+            content = f"<t{kept}>{html.escape(escaped(text), quote=False)}</t>" if text else ""
+            cells.append(_cell_of(f"{names[across]}{down}", style, content))
+        yield _row_of(str(down), cells, max(_LINE_POINTS * lines, tall))
+
+
+def _all_plain(row: Sequence[Cell | str]) -> bool:
+    """Whether each cell is a text that stands in XML as it is."""
+    if {*map(type, row)} != {str}:
+        return False
+    whole = "".join(row)  # type: ignore[arg-type]  # they are texts
+    return len(whole) <= _XLSX_TEXT and whole.isprintable() and not _TOUCHY.search(whole)
+
+
+def _row_of(down: str, cells: Iterable[str], height: float) -> str:
+    return f'<row r="{down}" ht="{height:.16g}" customHeight="1">{"".join(cells)}</row>'
+
+
+def _cell_of(place: str, style: int, content: str) -> str:
+    """E35: text that begins with = stays text. It lies in the cell: most are there once, and need no common table."""
+    return f'<c r="{place}" s="{style}"' + (f' t="inlineStr"><is>{content}</is></c>' if content else "/>")
 
 
 def _wraps(mark: str) -> bool:
